@@ -1,0 +1,59 @@
+"""Fixtures every test may use: reproducible randomness, and the reference data that lives beside the repository."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # One thread per worker: the suite runs in parallel processes, and results must not depend on their number.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def golden_path():
+    """Path of a golden file or folder by name; skips where the reference files are not present."""
+
+    def path(name: str) -> Path:
+        for candidate in (SHARED / "golden" / name, SHARED / "golden" / f"{name}.safetensors"):
+            if candidate.exists():
+                return candidate
+        pytest.skip(f"golden reference {name} not found: it lives in {SHARED / 'golden'}, outside the repository")
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden(golden_path):
+    """Tensors and metadata of one golden file: `tensors, meta = golden("xlstm_lm")`."""
+
+    def load(name: str):
+        from safetensors import safe_open
+
+        with safe_open(golden_path(name), framework="pt") as f:
+            metadata = f.metadata() or {}
+            return {key: f.get_tensor(key) for key in f.keys()}, json.loads(metadata.get("meta", "{}"))  # noqa: SIM118
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Path of a real data file by its name under `data/`; skips where it is not present."""
+
+    def path(name: str) -> Path:
+        file = SHARED / "data" / name
+        if not file.exists():
+            pytest.skip(f"data file {name} not found: it lives in {SHARED / 'data'}, outside the repository")
+        return file
+
+    return path
