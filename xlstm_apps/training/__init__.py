@@ -1,1 +1,1 @@
-
+"""One way to fit a model: run folder, trainer, resume."""
