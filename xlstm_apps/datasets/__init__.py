@@ -1,0 +1,16 @@
+"""Adapters: a user's file or frame in, batches out. Knows no model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["SeriesData"],
+        "report": ["report_text"],
+        "scaler": ["Scaler"],
+        "series": ["load_table", "table_from_frame"],
+        "splits": ["split_points"],
+        "table": ["Series", "SeriesTable"],
+        "windows": ["WindowDataset", "last_windows"],
+    },
+)

@@ -1,0 +1,155 @@
+"""Series on a regular grid: what every reader produces and every window is cut from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .frequency import Frequency
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TimeKind = Literal["datetime", "date", "integer"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series: views into its table's arrays, not copies."""
+
+    item_id: str | None
+    """Name in a long table; None where the table is one wide series."""
+    timestamps: np.ndarray
+    """datetime64[us] [T] on the grid of the table's frequency; UTC where the table has a time zone, else as written."""
+    values: np.ndarray
+    """float32 [T, C]; NaN where missing."""
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """Many series of unequal length in flat arrays: rows `offsets[i]:offsets[i + 1]` belong to series i."""
+
+    values: np.ndarray
+    """float32 [N, C], all series one after the other; NaN where missing."""
+    timestamps: np.ndarray
+    """datetime64[us] [N]."""
+    offsets: np.ndarray
+    """int64 [S + 1]."""
+    item_ids: list[str] | None
+    """[S]; None for a wide table, which is one series."""
+    channels: list[str]
+    """Names of the C value columns."""
+    freq: str
+    """Step of the grid, such as `1h`, `1b`, `3mo`; `1i` where rows are counted."""
+    time_zone: str | None
+    """IANA zone the user's stamps are shown in; None for stamps without one."""
+    layout: Literal["wide", "long", "rows"]
+    time_kind: TimeKind = "datetime"
+    """How stamps are handed out: as date and time, as dates, or as integers (row counts or years)."""
+    month_ends: bool = False
+    """Whether monthly stamps stand at the end of the month."""
+    report: dict[str, Any] = field(default_factory=dict)
+    """What was read, what was found and what was left out; JSON-able."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def series(self) -> list[Series]:
+        ids = self.item_ids or [None] * len(self)
+        bounds = self.offsets.tolist()
+        return [
+            Series(item_id, self.timestamps[a:b], self.values[a:b])
+            for item_id, a, b in zip(ids, bounds[:-1], bounds[1:], strict=True)
+        ]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each series on the grid, gaps included: int64 [S]."""
+        return np.diff(self.offsets)
+
+    def unique_ids(self) -> list[list[str]]:
+        """Name of every series and channel: [S][C]. Wide: the column; long: the id, with `/column` where it has several."""
+        if self.item_ids is None:
+            return [list(self.channels)]
+        if len(self.channels) == 1:
+            return [[item] for item in self.item_ids]
+        return [[f"{item}/{channel}" for channel in self.channels] for item in self.item_ids]
+
+    def future_timestamps(self, series_index: int, length: int) -> np.ndarray:
+        """The `length` stamps after a series' last one: datetime64[us] [length]."""
+        last = self.timestamps[self.offsets[series_index + 1] - 1]
+        freq = Frequency.parse(self.freq)
+        if self.time_zone is not None and freq.by_wall_clock:
+            from .timestamps import to_local, to_utc
+
+            local = to_local(np.array([last]), self.time_zone)[0]
+            first = self._anchor(series_index, local, freq)
+            return to_utc(freq.stamps(first, self._after(first, local, freq, length), self.month_ends), self.time_zone)
+        first = self._anchor(series_index, last, freq)
+        return freq.stamps(first, self._after(first, last, freq, length), self.month_ends)
+
+    def _anchor(self, series_index: int, last: np.datetime64, freq: Frequency) -> np.datetime64:
+        """Where steps are counted from: a monthly grid needs its first stamp, whose day may be the 31st."""
+        if freq.kind != "month":
+            return last
+        first = self.timestamps[self.offsets[series_index] : self.offsets[series_index] + 1]
+        if self.time_zone is not None:
+            from .timestamps import to_local
+
+            first = to_local(first, self.time_zone)
+        return first[0]
+
+    def _after(self, first: np.datetime64, last: np.datetime64, freq: Frequency, length: int) -> np.ndarray:
+        return freq.steps(np.array([last]), first, self.month_ends)[0] + np.arange(1, length + 1)
+
+    def ds(self, timestamps: np.ndarray) -> "pl.Series":
+        """Stamps as the user wrote them: a polars column `ds` of datetimes (in their time zone), dates or integers."""
+        import polars as pl
+
+        stamps = np.asarray(timestamps, dtype="datetime64[us]")
+        if self.time_kind == "integer":
+            counts = stamps.astype("datetime64[Y]") if self.freq.endswith("y") else stamps
+            return pl.Series("ds", counts.astype(np.int64) + (1970 if self.freq.endswith("y") else 0))
+        column = pl.Series("ds", stamps)
+        if self.time_zone is not None:
+            return column.dt.replace_time_zone("UTC").dt.convert_time_zone(self.time_zone)
+        return column.cast(pl.Date) if self.time_kind == "date" else column
+
+    def until(self, ends: Sequence[int]) -> "SeriesTable":
+        """The table as it was known earlier: the first `ends[i]` rows of each series. Views where nothing is cut off."""
+        ends = np.asarray(ends, dtype=np.int64)
+        if len(ends) != len(self) or (ends < 1).any() or (ends > self.lengths).any():
+            raise ValueError(
+                f"until() takes one end per series, between 1 and its length; this table has {len(self)} series"
+            )
+        keep = np.repeat(self.offsets[:-1] + ends, self.lengths) > np.arange(len(self.values))
+        offsets = np.concatenate([[0], np.cumsum(ends)])
+        return SeriesTable(
+            values=self.values[keep],
+            timestamps=self.timestamps[keep],
+            offsets=offsets,
+            item_ids=self.item_ids,
+            channels=self.channels,
+            freq=self.freq,
+            time_zone=self.time_zone,
+            layout=self.layout,
+            time_kind=self.time_kind,
+            month_ends=self.month_ends,
+            report=self.report,
+        )
+
+    def to_frame(self) -> "pl.DataFrame":
+        """The grid in long form: `unique_id` (long layouts), `ds`, one column per channel; NaN shown as null."""
+        import polars as pl
+
+        columns: list[pl.Series] = []
+        if self.item_ids is not None:
+            columns.append(
+                pl.Series("unique_id", np.repeat(np.asarray(self.item_ids, dtype=object), self.lengths).tolist())
+            )
+        columns.append(self.ds(self.timestamps))
+        values = [pl.Series(name, self.values[:, i]).fill_nan(None) for i, name in enumerate(self.channels)]
+        return pl.DataFrame([*columns, *values])

@@ -1,0 +1,238 @@
+"""Windows of context and target, gathered by index from the table's flat arrays; none is ever stored."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .scaler import Scaler
+from .table import SeriesTable
+
+Part = Literal["train", "val", "test"]
+Batch = dict[str, Tensor]
+
+
+class WindowDataset(Dataset[Batch]):
+    """Every (series, cutoff) of one part of a table, as a map-style dataset whose batches are gathered in one step.
+
+    A cutoff is the row number of the first target row. Targets lie wholly inside the part; contexts of validation and
+    test reach back into the parts before it, so that every validation and test target is scored, whatever the context
+    length. A series too short for one full context is padded on the left, masked. Left out and counted in `skipped`:
+    windows without an observed target; in training also those without an observed context.
+
+    Args:
+        table: the series.
+        scaler: statistics of the training part, in the table's order.
+        part: which part the targets lie in.
+        split: `(train_end, val_end)` per series, from `split_points`.
+        context_length: L, rows before the cutoff.
+        prediction_length: H, rows from the cutoff on.
+        stride: rows between cutoffs; the part's last window is always among them.
+
+    Raises:
+        ValueError: no series has a usable window; says which length falls short.
+    """
+
+    def __init__(
+        self,
+        table: SeriesTable,
+        scaler: Scaler,
+        part: Part,
+        split: Sequence[tuple[int, int]],
+        context_length: int,
+        prediction_length: int,
+        stride: int = 1,
+    ) -> None:
+        if min(context_length, prediction_length, stride) < 1:
+            raise ValueError(
+                f"context_length {context_length}, prediction_length {prediction_length} and stride {stride} must be 1 or more"
+            )
+        if part not in ("train", "val", "test"):
+            raise ValueError(f"part is 'train', 'val' or 'test', not {part!r}")
+        if len(split) != len(table) or len(scaler.mean) != len(table):
+            raise ValueError(
+                f"the table has {len(table)} series, but split has {len(split)} and the scaler {len(scaler.mean)}"
+            )
+        self.part: Part = part
+        self.context_length, self.prediction_length, self.stride = context_length, prediction_length, stride
+        self._gather = _Gather(table, scaler)
+        borders = np.asarray(split, dtype=np.int64).reshape(-1, 2)
+        first, last = _cutoffs(table.lengths, borders, part, context_length, prediction_length)
+        # Cutoffs first, first + stride, ..., and the last one, so that no target row stays unscored.
+        counts = np.where(last >= first, -(-(last - first) // stride) + 1, 0)
+        self._first, self._last = torch.from_numpy(first), torch.from_numpy(last)
+        self._ends = torch.from_numpy(np.cumsum(counts))
+        candidates = int(self._ends[-1])
+        usable = _usable(table, self._locate, candidates, context_length, prediction_length, part)
+        self._chosen: Tensor | None = None if usable.all() else torch.from_numpy(np.flatnonzero(usable))
+        self._length = int(usable.sum())
+        self.skipped = {
+            "series": int(len(table) - len(np.unique(self._locate(self._indices())[0].numpy()))),
+            "windows": candidates - self._length,
+        }
+        """Series of the table without a window here, and windows left out for want of observed values."""
+        if self._length == 0:
+            raise ValueError(_why_empty(table, borders, part, prediction_length, candidates))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Batch:
+        return {name: x[0] for name, x in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
+        """A batch of windows: `context` [B, L, C] and `target` [B, H, C] scaled float32 with 0 for NaN, `context_mask`
+        and `target_mask` (True = observed), `series` [B], `cutoff` [B], `mean` and `std` [B, C] to undo the scaling.
+        """
+        device = self._ends.device
+        index = torch.as_tensor(indices, dtype=torch.int64, device=device)
+        if index.numel() and (int(index.min()) < -self._length or int(index.max()) >= self._length):
+            raise IndexError(f"window index out of range: there are {self._length} windows")
+        index = index % self._length
+        series, cutoff = self._locate(index if self._chosen is None else self._chosen[index])
+        context, context_mask = self._gather.rows(series, cutoff - self.context_length, self.context_length, cutoff)
+        target, target_mask = self._gather.rows(series, cutoff, self.prediction_length, cutoff + self.prediction_length)
+        return {
+            "context": context,
+            "context_mask": context_mask,
+            "target": target,
+            "target_mask": target_mask,
+            "series": series,
+            "cutoff": cutoff,
+            "mean": self._gather.mean[series],
+            "std": self._gather.std[series],
+        }
+
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """Series and cutoff of every window, in the dataset's order: int64 [N], int64 [N]."""
+        return self._locate(self._indices())
+
+    def to(self, device: torch.device | str) -> "WindowDataset":
+        """Move the series to `device`, in place; batches are then gathered there."""
+        self._gather.to(device)
+        for name in ("_first", "_last", "_ends", "_chosen"):
+            value = getattr(self, name)
+            setattr(self, name, None if value is None else value.to(device))
+        return self
+
+    def _indices(self) -> Tensor:
+        return torch.arange(self._length, device=self._ends.device) if self._chosen is None else self._chosen
+
+    def _locate(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Series and cutoff of the candidates numbered `index`, computed rather than stored."""
+        series = torch.searchsorted(self._ends, index, right=True)
+        begin = torch.where(series > 0, self._ends[(series - 1).clamp(min=0)], 0)
+        cutoff = torch.minimum(self._first[series] + (index - begin) * self.stride, self._last[series])
+        return series, cutoff
+
+
+def last_windows(
+    table: SeriesTable,
+    scaler: Scaler,
+    context_length: int,
+    *,
+    series: Sequence[int] | Tensor | None = None,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """The context at the end of every series, to predict beyond it: a batch as from `WindowDataset`, without targets.
+
+    Args:
+        series: which series, by number; None: all of them. Hand over slices of a large table, one batch at a time.
+    """
+    chosen = torch.arange(len(table)) if series is None else torch.as_tensor(series, dtype=torch.int64)
+    gather = _Gather(table, scaler).to(device)
+    chosen = chosen.to(device)
+    cutoff = gather.length[chosen]
+    context, mask = gather.rows(chosen, cutoff - context_length, context_length, cutoff)
+    return {
+        "context": context,
+        "context_mask": mask,
+        "series": chosen,
+        "cutoff": cutoff,
+        "mean": gather.mean[chosen],
+        "std": gather.std[chosen],
+    }
+
+
+class _Gather:
+    """The flat arrays as tensors, sharing memory with the table, and how rows are cut from them."""
+
+    def __init__(self, table: SeriesTable, scaler: Scaler) -> None:
+        self.values = torch.from_numpy(np.ascontiguousarray(table.values))
+        self.begin = torch.from_numpy(table.offsets[:-1])
+        self.length = torch.from_numpy(table.lengths)
+        self.mean, self.std = torch.from_numpy(scaler.mean), torch.from_numpy(scaler.std)
+
+    def rows(self, series: Tensor, start: Tensor, count: int, end: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows [start, start + count) of each series, scaled, and which of them are observed: [B, count, C] twice.
+
+        Rows before a series' first or from `end` on are padding: 0, not observed.
+        """
+        row = start[:, None] + torch.arange(count, device=start.device)
+        inside = (row >= 0) & (row < torch.minimum(end, self.length[series])[:, None])
+        flat = self.begin[series][:, None] + torch.where(inside, row, 0)
+        raw = self.values[flat]
+        mask = inside[..., None] & ~torch.isnan(raw)
+        scaled = (raw - self.mean[series][:, None]) / self.std[series][:, None]
+        return torch.where(mask, scaled, 0.0), mask
+
+    def to(self, device: torch.device | str) -> "_Gather":
+        for name in ("values", "begin", "length", "mean", "std"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+
+def _cutoffs(
+    lengths: np.ndarray, borders: np.ndarray, part: Part, context_length: int, prediction_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """First and last cutoff of every series: int64 [S] twice; last < first where it has none."""
+    train_end, val_end = borders[:, 0], borders[:, 1]
+    if part != "train":
+        begin, end = (train_end, val_end) if part == "val" else (val_end, lengths)
+        # A context needs at least one row before it.
+        return np.maximum(begin, 1), end - prediction_length
+    last = train_end - prediction_length
+    # Full contexts only, where there are any. A shorter series starts with a context as long as the horizon, or shorter
+    # still where it must, so that its windows do not consist of padding.
+    return np.where(last >= context_length, context_length, np.clip(last, 1, prediction_length)), last
+
+
+def _usable(table, locate, candidates: int, context_length: int, prediction_length: int, part: Part) -> np.ndarray:
+    """Whether each candidate window has an observed target, and in training an observed context too: bool [N]."""
+    observed = ~np.isnan(table.values).all(axis=1)
+    if observed.all():
+        return np.ones(candidates, dtype=bool)
+    seen = np.concatenate([[0], np.cumsum(observed)])
+    usable = np.empty(candidates, dtype=bool)
+    for begin in range(0, candidates, 1 << 20):  # in pieces: the table may have many more windows than memory for them
+        index = torch.arange(begin, min(begin + (1 << 20), candidates))
+        series, cutoff = (x.numpy() for x in locate(index))
+        row = table.offsets[series] + cutoff
+        ok = seen[row + prediction_length] > seen[row]
+        if part == "train":
+            ok &= seen[row] > seen[np.maximum(row - context_length, table.offsets[series])]
+        usable[begin : begin + len(index)] = ok
+    return usable
+
+
+def _why_empty(table: SeriesTable, borders: np.ndarray, part: Part, horizon: int, candidates: int) -> str:
+    if candidates:
+        return f"no {part} window holds an observed value; see the missing shares per column in the data summary"
+    longest = int(table.lengths.max())
+    if horizon >= longest:
+        return (
+            f"the horizon is longer than the data: prediction_length {horizon}, longest series {longest} rows; "
+            "lower --head.prediction_length or bring more rows"
+        )
+    ends = np.column_stack([np.zeros_like(borders[:, :1]), borders, table.lengths[:, None]])
+    which = ("train", "val", "test").index(part)
+    rows = int((ends[:, which + 1] - ends[:, which]).max())
+    needed = horizon + 1 if part == "train" else horizon
+    lever = "lower --data.val_fraction or --data.test_fraction" if part == "train" else f"raise --data.{part}_fraction"
+    return (
+        f"every series is shorter than one window: the longest has {longest} rows, {rows} of them in the {part} part, which "
+        f"needs {needed} for prediction_length {horizon}; lower --head.prediction_length, {lever}, or bring more rows"
+    )
