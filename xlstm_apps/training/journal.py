@@ -1,4 +1,4 @@
-"""What a training run remembers: history, best epoch, patience, and the checkpoints that carry all of it over a kill."""
+"""What a training run remembers: history, best epoch, patience, and the checkpoints that carry it over a kill."""
 
 import math
 import time
@@ -18,8 +18,8 @@ class Journal(pl.Callback):
     """Keeps the books of one fit and saves them with the weights.
 
     Everything that decides how training goes on (place in the data, best value, patience, history, partial sums of the
-    loss) is in the callback's state, hence in every checkpoint. Randomness of a step is set from (seed, batch number) at
-    its start, so no random state has to be carried over.
+    loss) is in the callback's state, hence in every checkpoint. Randomness of a step is set from (seed, batch number)
+    at its start, so no random state has to be carried over.
 
     Args:
         loader: Training batches; their position is restored with the checkpoint.

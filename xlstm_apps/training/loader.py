@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 class BatchLoader:
     """Endless walk over a data set, cut into epochs of `steps_per_epoch` batches.
 
-    Batch number `g` (counted over all epochs) is batch `g % n` of pass `g // n` through the data, where every pass has its
-    own permutation drawn from (seed, pass). Epochs shorter than a pass therefore go on where the last one ended, and every
-    example is seen once before any is seen twice. The last, smaller batch of a pass is kept.
+    Batch number `g` (counted over all epochs) is batch `g % n` of pass `g // n` through the data, where every pass has
+    its own permutation drawn from (seed, pass). Epochs shorter than a pass therefore go on where the last one ended, and
+    every example is seen once before any is seen twice. The last, smaller batch of a pass is kept.
 
     The data set gives whole batches through `__getitems__(indices)` or single examples through `__getitem__`, which are
     then collated. Randomness inside the data set (augmentation) is seeded per batch too, also in worker processes.
@@ -49,8 +49,8 @@ class BatchLoader:
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[Any]:
-        # A walk that was restored in mid-epoch yields what is left of that epoch. The position moves on delivery, not when
-        # a worker fetches ahead.
+        # A walk that was restored in mid-epoch yields what is left of that epoch. The position moves on delivery, not
+        # when a worker fetches ahead.
         start = self.position if self.shuffle else 0
         stop = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
         source = _Fetch(self.dataset, self.seed, self.num_workers > 0)

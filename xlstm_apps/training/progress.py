@@ -1,4 +1,4 @@
-"""What the user sees while a model trains: one bar for the whole run, or one line per epoch where there is no terminal."""
+"""What the user sees while a model trains: one bar for the whole run, or a line per epoch without a terminal."""
 
 from typing import Any
 

@@ -82,13 +82,13 @@ def fit(
 ) -> FitResult:
     """Train `module` and leave it with the weights of the epoch that was best on `valid`.
 
-    The same call with `resume=True` after a kill ends with the same weights, bit for bit, on the same machine and number
-    of threads: batches and the randomness of each step depend on (seed, batch number) alone, the rest is in
+    The same call with `resume=True` after a kill ends with the same weights, bit for bit, on the same machine and
+    number of threads: batches and the randomness of each step depend on (seed, batch number) alone, the rest is in
     `checkpoints/last.ckpt`. The caller's global random state is left as it was.
 
     Args:
-        module: Has `training_step` (returns the loss) and `validation_step`, and logs `val_loss` as the mean over the whole
-            part. It gets AdamW with the schedule of `config` unless it brings `configure_optimizers`.
+        module: Has `training_step` (returns the loss) and `validation_step`, and logs `val_loss` as the mean over the
+            whole part. It gets AdamW with the schedule of `config` unless it brings `configure_optimizers`.
         train: Shuffled training batches.
         valid: Validation batches in order; None: no early stopping, the last epoch is taken.
         config: How to train.
