@@ -1,0 +1,129 @@
+"""Which implementation of an operation runs: what this machine has, what the caller asked for, and why."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+NAMES = ("reference", "torch", "triton")
+ENVIRONMENT_VARIABLE = "XLSTM_APPS_BACKEND"
+
+logger = logging.getLogger("xlstm_apps")
+_logged: set[tuple[str, str, str]] = set()
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether one backend works on this machine."""
+
+    name: str
+    """`reference`, `torch` or `triton`."""
+    available: bool
+    """True if it can run here."""
+    detail: str
+    """What it is for, or why it is not available."""
+
+
+def backends() -> dict[str, BackendStatus]:
+    """Backends by name, with the reason where one does not work on this machine."""
+    reason = _triton_missing("mlstm") or _triton_missing("rnn")
+    if reason is None:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the interpreter, for tests"
+        triton = BackendStatus("triton", True, f"GPU kernels, on {device}")
+    else:
+        triton = BackendStatus("triton", False, reason)
+    return {
+        "reference": BackendStatus("reference", True, "the recurrence step by step, on any device; slow"),
+        "torch": BackendStatus("torch", True, "plain torch, on any device"),
+        "triton": triton,
+    }
+
+
+def choose(op: str, backend: str, args: tuple[object, ...], options: dict[str, object]) -> ModuleType:
+    """Backend module for one call.
+
+    `auto` takes Triton for CUDA tensors where it can do the job, torch otherwise. A backend asked for by name is used
+    or refused, never replaced.
+
+    Args:
+        op: Subpackage, `mlstm` or `rnn`.
+        backend: What the caller asked for; the environment variable XLSTM_APPS_BACKEND goes before it.
+        args: Positional arguments of the call, tensors first.
+        options: Its keyword arguments.
+
+    Raises:
+        ValueError: The backend is unknown, not available here, or cannot take this call.
+    """
+    from_environment = _environment_backend()
+    name = from_environment or backend
+    if name not in (*NAMES, "auto"):
+        origin = f"{ENVIRONMENT_VARIABLE}={name}" if from_environment else f"backend={name!r}"
+        raise ValueError(f"unknown backend ({origin}): choose auto, {', '.join(NAMES)}")
+    if name == "auto":
+        name, reason, level = _automatic(op, args, options)
+    else:
+        _require(op, name, args, options)
+        origin = ENVIRONMENT_VARIABLE if from_environment else "the caller"
+        reason, level = f"asked for by {origin}", logging.INFO
+    if not torch.compiler.is_compiling():
+        _log_once(op, name, reason, level)
+    return _module(op, name)
+
+
+def _automatic(op: str, args: tuple[object, ...], options: dict[str, object]) -> tuple[str, str, int]:
+    tensor = args[0]
+    assert isinstance(tensor, Tensor)
+    if tensor.device.type != "cuda":
+        return "torch", f"{tensor.device.type} tensors", logging.INFO
+    obstacle = _triton_missing(op)
+    if obstacle is None:
+        obstacle = _module(op, "triton").unsupported(*args, **options)
+    if obstacle is None:
+        return "triton", "CUDA tensors", logging.INFO
+    return "torch", f"Triton kernels not used: {obstacle}", logging.WARNING
+
+
+def _require(op: str, name: str, args: tuple[object, ...], options: dict[str, object]) -> None:
+    obstacle = _triton_missing(op) if name == "triton" else None
+    if obstacle is None:
+        obstacle = _module(op, name).unsupported(*args, **options)
+    if obstacle is not None:
+        raise ValueError(f"backend {name!r} cannot run this {op}: {obstacle}; backend='auto' picks one that can")
+
+
+@torch.compiler.assume_constant_result
+def _environment_backend() -> str:
+    return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
+
+
+@torch.compiler.assume_constant_result
+def _triton_missing(op: str) -> str | None:
+    """Reason why Triton kernels cannot run on this machine, or None. Never imports triton."""
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed"
+    if importlib.util.find_spec(f"xlstm_apps.kernels.{op}.triton") is None:
+        return f"there is no Triton kernel for {op} in this version"
+    if os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on", "y"}:
+        return None
+    if not torch.cuda.is_available():
+        return "no CUDA device (TRITON_INTERPRET=1 runs the kernels on the CPU, for tests)"
+    return None
+
+
+@torch.compiler.assume_constant_result
+def _module(op: str, name: str) -> ModuleType:
+    # Imported on demand: Triton's must not load where triton is absent, and an error inside it must not be hidden.
+    return importlib.import_module(f"xlstm_apps.kernels.{op}.{name}")
+
+
+def _log_once(op: str, name: str, reason: str, level: int) -> None:
+    if (op, name, reason) not in _logged:
+        _logged.add((op, name, reason))
+        logger.log(level, "%s: backend %s (%s)", op, name, reason)

@@ -1,0 +1,1 @@
+"""The matrix-memory recurrence (mLSTM) and its backends."""

@@ -1,0 +1,1 @@
+"""The recurrences with memory mixing (sLSTM, LSTM, GRU, Elman) and their backends."""
