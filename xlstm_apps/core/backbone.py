@@ -1,0 +1,151 @@
+"""Blocks stacked on a residual stream."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.layers import GatedFeedForward, make_norm
+from xlstm_apps.core.mlstm import mLSTMLargeLayer, mLSTMLayer
+from xlstm_apps.core.packing import Packing
+from xlstm_apps.core.slstm import sLSTMLayer
+from xlstm_apps.core.state import BlockState, xLSTMState
+from xlstm_apps.kernels import MLSTMState, RNNState
+
+
+class Block(nn.Module):
+    """x + mixer(norm(x)), then where the family has one x + feed_forward(norm(x))."""
+
+    def __init__(self, config: xLSTMConfig, index: int) -> None:
+        super().__init__()
+        is_slstm = config.is_slstm(index)
+        self.norm = make_norm(config)
+        if is_slstm:
+            self.mixer = sLSTMLayer(config, index)
+        else:
+            self.mixer = mLSTMLayer(config) if config.family == "xlstm" else mLSTMLargeLayer(config)
+        has_ffn = config.ffn_dim > 0 and (is_slstm or config.family == "xlstm-large")
+        self.ffn_norm = make_norm(config) if has_ffn else None
+        self.ffn = GatedFeedForward(config) if has_ffn else None
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, state: BlockState | None = None, packing: Packing | None = None
+    ) -> tuple[Tensor, BlockState]:
+        """[B, T, E] -> [B, T, E] and the state after the last step."""
+        y, state = self.mixer(self.norm(x), state, packing)
+        x = x + self.dropout(y)
+        if self.ffn is not None and self.ffn_norm is not None:
+            x = x + self.dropout(self.ffn(self.ffn_norm(x)))
+        return x, state
+
+
+class xLSTMBackbone(nn.Module):
+    """A stack of xLSTM blocks: features in, features out, [B, T, E] both.
+
+    Causal backbones carry a state: one pass, any split into segments with the state handed on, and step by step give
+    the same result.
+    """
+
+    def __init__(self, config: xLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(Block(config, index) for index in range(config.num_blocks))
+        self.final_norm = make_norm(config) if config.final_norm else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        state: xLSTMState | None = None,
+        *,
+        return_state: bool = False,
+        cu_seqlens: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, xLSTMState]:
+        """Run over a sequence.
+
+        Args:
+            x: [B, T, E].
+            state: What to continue from; None begins anew.
+            return_state: Return the state after the last step too.
+            cu_seqlens: Borders [N + 1] of N documents packed into one row (B = 1): 0, then the cumulative lengths.
+                Nothing passes from one document to the next, and a returned state has a row for each.
+
+        Returns:
+            y [B, T, E], or y and the state.
+
+        Raises:
+            ValueError: Shapes that do not fit, or a state asked of a backbone that also reads backwards.
+        """
+        if x.dim() != 3 or x.shape[-1] != self.config.embedding_dim or x.shape[1] == 0:
+            raise ValueError(f"expected x of shape [batch, time >= 1, {self.config.embedding_dim}], got {[*x.shape]}")
+        if state is not None or return_state:
+            self._check_causal()
+        packing = None
+        if cu_seqlens is not None:
+            if x.shape[0] != 1 or state is not None:
+                raise ValueError("cu_seqlens packs documents into one row (batch 1), each beginning without a state")
+            packing = Packing(cu_seqlens.to(x.device), x.shape[1])
+        elif state is not None:
+            self._check_state(state, x.shape[0])
+
+        states: list[BlockState] = []
+        for index, block in enumerate(self.blocks):
+            if self.config.direction == "causal":
+                x, block_state = block(x, None if state is None else state.blocks[index], packing)
+                states.append(block_state)
+            elif self.config.direction == "bidirectional":
+                x = block(x, None, packing)[0] + _backwards(block, x, packing)
+            else:
+                x = _backwards(block, x, packing) if index % 2 == 0 else block(x, None, packing)[0]
+        y = self.final_norm(x)
+        return (y, xLSTMState(tuple(states))) if return_state else y
+
+    def step(self, x: Tensor, state: xLSTMState | None = None) -> tuple[Tensor, xLSTMState]:
+        """One time step: x [B, E] -> y [B, E] and the next state; None begins anew."""
+        if x.dim() != 2:
+            raise ValueError(f"step takes one time step [batch, {self.config.embedding_dim}], got {[*x.shape]}")
+        state = self.initial_state(x.shape[0], device=x.device) if state is None else state
+        y, state = self(x.unsqueeze(1), state, return_state=True)
+        return y.squeeze(1), state
+
+    def initial_state(self, batch_size: int, device: torch.device | str | None = None) -> xLSTMState:
+        """The state before the first step: zeros, on the device of the weights unless told otherwise."""
+        self._check_causal()
+        weight = next(self.parameters())
+        device = weight.device if device is None else device
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+
+        def block(mixer: nn.Module) -> BlockState:
+            def zeros(*shape: int) -> Tensor:
+                return torch.zeros(batch_size, *shape, device=device, dtype=dtype)
+
+            conv = getattr(mixer, "conv", None)
+            window = None if conv is None else zeros(conv.weight.shape[0] - 1, conv.weight.shape[1])
+            if isinstance(mixer, sLSTMLayer):
+                H, D = mixer.bias.shape[1:]
+                return BlockState(RNNState(zeros(H, D), zeros(H, D), zeros(H, D), zeros(H, D)), window)
+            H, K, V = self.config.num_heads, self.config.qk_dim, self.config.v_dim
+            return BlockState(MLSTMState(zeros(H, K // H, V // H), zeros(H, K // H), zeros(H)), window)
+
+        return xLSTMState(tuple(block(b.mixer) for b in self.blocks))
+
+    def _check_causal(self) -> None:
+        if self.config.direction != "causal":
+            raise ValueError(
+                f"a backbone with direction={self.config.direction!r} reads backwards too, so it has no state and "
+                "cannot be stepped; use direction='causal'"
+            )
+
+    def _check_state(self, state: xLSTMState, batch_size: int) -> None:
+        if len(state.blocks) != len(self.blocks):
+            raise ValueError(f"the state has {len(state.blocks)} blocks, the backbone {len(self.blocks)}")
+        if state.batch_size != batch_size:
+            raise ValueError(f"the state has {state.batch_size} rows, x has {batch_size}; see xLSTMState.select")
+        for index, block in enumerate(self.blocks):
+            if isinstance(state.blocks[index].cell, RNNState) != isinstance(block.mixer, sLSTMLayer):
+                raise ValueError(f"the state belongs to another backbone: block {index} is of the other kind")
+
+
+def _backwards(block: Block, x: Tensor, packing: Packing | None) -> Tensor:
+    return block(x.flip(1), None, None if packing is None else packing.reversed())[0].flip(1)

@@ -1,0 +1,132 @@
+"""Parts of a block. Shapes: B batch, T time, E width of the residual stream, H heads, D head dimension."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.initialization import small_init_, wang_init_
+from xlstm_apps.core.packing import Packing
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "relu": F.relu,
+    "relu^2": lambda x: F.relu(x).square(),
+    "sigmoid": torch.sigmoid,
+    "selu": F.selu,
+}
+
+
+def soft_cap(x: Tensor, cap: float) -> Tensor:
+    """Squash into (-cap, cap), nearly the identity around 0."""
+    return cap * torch.tanh(x / cap)
+
+
+class RMSNorm(nn.Module):
+    """Divide by the root mean square over the last dimension; `torch.nn.RMSNorm` has no bias."""
+
+    def __init__(self, dim: int, eps: float, bias: bool = False) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return y if self.bias is None else y + self.bias
+
+
+class MultiHeadNorm(nn.Module):
+    """LayerNorm of every head by itself: [B, T, H, D] -> [B, T, H * D]."""
+
+    def __init__(self, dim: int, eps: float, bias: bool = False) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.layer_norm(x, x.shape[-1:], eps=self.eps).flatten(-2) * self.weight
+        return y if self.bias is None else y + self.bias
+
+
+def make_norm(config: xLSTMConfig) -> nn.Module:
+    """The normalisation of the residual stream."""
+    eps = config.option("norm_eps")
+    if config.family == "xlstm":
+        return nn.LayerNorm(config.embedding_dim, eps, bias=config.norm_bias)
+    return RMSNorm(config.embedding_dim, eps, config.norm_bias)
+
+
+class BlockDiagonalLinear(nn.Module):
+    """A linear map of every block of consecutive features by itself: [..., N * I] -> [..., N * O].
+
+    Its weight is [N, O, I]: N dense maps beside each other, as in "q, k, v = block-diagonal projections" of the paper.
+    """
+
+    def __init__(self, dim: int, num_blocks: int, bias: bool = False) -> None:
+        super().__init__()
+        size = dim // num_blocks
+        self.weight = nn.Parameter(torch.empty(num_blocks, size, size))
+        self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
+        small_init_(self.weight, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = x.unflatten(-1, (self.weight.shape[0], self.weight.shape[2]))
+        y = torch.einsum("...ni,noi->...no", blocks, self.weight).flatten(-2)
+        return y if self.bias is None else y + self.bias
+
+
+class CausalConv1d(nn.Module):
+    """Depthwise convolution over time that sees the present and the `kernel_size` - 1 steps before it.
+
+    Summed tap by tap in the layout [B, T, E]: no transposition, and in packed rows each tap can be cut off where a
+    document starts. Its state is the window of the last `kernel_size` - 1 inputs, zeros before the first.
+    """
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(kernel_size)
+        self.weight = nn.Parameter(torch.empty(kernel_size, dim).uniform_(-bound, bound))  # oldest tap first
+        self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor, window: Tensor | None, packing: Packing | None) -> tuple[Tensor, Tensor]:
+        """[B, T, E], window [B, kernel_size - 1, E] -> the same shapes; a packed row returns one window a document."""
+        past, (B, T, E) = self.weight.shape[0] - 1, x.shape
+        if window is None:
+            window = x.new_zeros(B, past, E)
+        padded = torch.cat([window.to(x.dtype), x], dim=1)
+        y = self.bias + x * self.weight[past]
+        for age in range(1, past + 1):
+            tap = padded[:, past - age : past - age + T]
+            if packing is not None:
+                tap = tap * (packing.position >= age).unsqueeze(-1)
+            y = y + tap * self.weight[past - age]
+        # A copy, because a view would keep the whole sequence alive inside the state.
+        return y, padded[:, T:].clone() if packing is None else packing.last(x, past)
+
+
+class GatedFeedForward(nn.Module):
+    """down(activation(gate) * up) with gate and up from one projection (Shazeer 2020, "GLU Variants")."""
+
+    def __init__(self, config: xLSTMConfig) -> None:
+        super().__init__()
+        bias = config.bias if config.ffn_bias is None else config.ffn_bias
+        self.proj_up = nn.Linear(config.embedding_dim, 2 * config.ffn_dim, bias=bias)
+        self.proj_down = nn.Linear(config.ffn_dim, config.embedding_dim, bias=bias)
+        self.activation = ACTIVATIONS[config.option("ffn_activation")]
+        small_init_(self.proj_up.weight, config.embedding_dim)
+        wang_init_(self.proj_down.weight, config.embedding_dim, config.num_blocks)
+        if bias:
+            nn.init.zeros_(self.proj_up.bias)
+            nn.init.zeros_(self.proj_down.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.proj_up(x).chunk(2, dim=-1)
+        return self.proj_down(self.activation(gate) * up)

@@ -1,0 +1,129 @@
+"""The mLSTM layers: matrix memory C, normaliser n, stabiliser m per head (Beck et al. 2024, section 2.3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.initialization import forget_bias_linspace_, small_init_, wang_init_
+from xlstm_apps.core.layers import BlockDiagonalLinear, CausalConv1d, MultiHeadNorm, soft_cap
+from xlstm_apps.core.packing import Packing
+from xlstm_apps.core.state import BlockState
+from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
+
+
+def run_cell(
+    config: xLSTMConfig,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    gates: Tensor,
+    state: MLSTMState | None,
+    packing: Packing | None,
+) -> tuple[Tensor, MLSTMState]:
+    """Heads are split by view, so that no projection is copied.
+
+    Args:
+        q, k: [B, T, H * K].
+        v: [B, T, H * V].
+        gates: [B, T, 2 * H], input gates, then forget gates, before activation.
+
+    Returns:
+        h [B, T, H, V] and the final state.
+    """
+    q, k, v = (x.unflatten(-1, (config.num_heads, -1)) for x in (q, k, v))
+    igate, fgate = gates.chunk(2, dim=-1)
+    if state is not None and q.shape[1] == 1:
+        h, state = mlstm_step(
+            q[:, 0], k[:, 0], v[:, 0], igate[:, 0], fgate[:, 0], state, eps=config.cell_eps, backend=config.backend
+        )
+        return h.unsqueeze(1), state
+    cu_seqlens = None if packing is None else packing.cu_seqlens
+    return mlstm(
+        q, k, v, igate, fgate, state,
+        eps=config.cell_eps, cu_seqlens=cu_seqlens, return_state=True, backend=config.backend,
+    )  # fmt: skip
+
+
+class mLSTMLayer(nn.Module):
+    """Family "xlstm": up-projection, convolution, mLSTM, learnable skip, output gate, down-projection (figure 11)."""
+
+    def __init__(self, config: xLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        E, inner, kernel = config.embedding_dim, config.inner_dim, config.option("conv1d_kernel_size")
+        blocks = inner // config.option("qkv_block_size")
+        qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
+        self.proj_up = nn.Linear(E, 2 * inner, bias=config.bias)
+        self.conv = CausalConv1d(inner, kernel) if kernel else None
+        self.q_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
+        self.k_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
+        self.v_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
+        self.gates = nn.Linear(3 * inner, 2 * config.num_heads)
+        self.head_norm = MultiHeadNorm(inner, config.option("norm_eps"), config.norm_bias)
+        self.skip = nn.Parameter(torch.ones(inner))
+        self.proj_down = nn.Linear(inner, E, bias=config.bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        E, H = self.config.embedding_dim, self.config.num_heads
+        for proj in (self.proj_up, self.q_proj, self.k_proj, self.v_proj):
+            small_init_(proj.weight, E)
+        wang_init_(self.proj_down.weight, E, self.config.num_blocks)
+        for linear in (self.proj_up, self.proj_down):
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.gates.weight)
+        nn.init.normal_(self.gates.bias[:H], std=0.1)
+        forget_bias_linspace_(self.gates.bias[H:])
+
+    def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
+        """[B, T, E] -> [B, T, E] and the state after the last step."""
+        u, z = self.proj_up(x).chunk(2, dim=-1)
+        a, window = u, None
+        if self.conv is not None:
+            a, window = self.conv(u, None if state is None else state.conv, packing)
+            a = F.silu(a)
+        q, k, v = self.q_proj(a), self.k_proj(a), self.v_proj(u)
+        gates = self.gates(torch.cat([q, k, v], dim=-1))
+        h, cell = run_cell(self.config, q, k, v, gates, None if state is None else state.cell, packing)
+        h = self.head_norm(h) + self.skip * a
+        return self.proj_down(h * F.silu(z)), BlockState(cell, window)
+
+
+class mLSTMLargeLayer(nn.Module):
+    """Family "xlstm-large": mLSTM on the residual stream itself, soft-capped gates, sigmoid output gate."""
+
+    def __init__(self, config: xLSTMConfig) -> None:
+        super().__init__()
+        self.config = config
+        E, qk, v = config.embedding_dim, config.qk_dim, config.v_dim
+        self.split = (qk, qk, v, v)
+        if config.qkv_bias not in (None, config.bias):
+            raise ValueError("family 'xlstm-large' has one bias option for all projections: leave qkv_bias out")
+        self.qkvo_proj = nn.Linear(E, sum(self.split), bias=config.bias)
+        self.gates = nn.Linear(E, 2 * config.num_heads)
+        self.head_norm = MultiHeadNorm(v, config.option("norm_eps"), config.norm_bias)
+        self.out_proj = nn.Linear(v, E, bias=config.bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        E, H, v = self.config.embedding_dim, self.config.num_heads, self.config.v_dim
+        small_init_(self.qkvo_proj.weight, E)
+        nn.init.zeros_(self.qkvo_proj.weight[-v:])  # the output gate starts half open
+        wang_init_(self.out_proj.weight, E, self.config.num_blocks)
+        for linear in (self.qkvo_proj, self.out_proj):
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.gates.weight)
+        nn.init.constant_(self.gates.bias[:H], -10.0)
+        forget_bias_linspace_(self.gates.bias[H:])
+
+    def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
+        """[B, T, E] -> [B, T, E] and the state after the last step."""
+        q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
+        gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
+        h, cell = run_cell(self.config, q, k, v, gates, None if state is None else state.cell, packing)
+        return self.out_proj(torch.sigmoid(o) * self.head_norm(h)), BlockState(cell, None)
