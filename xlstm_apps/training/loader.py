@@ -13,7 +13,7 @@ class BatchLoader:
     """Endless walk over a data set, cut into epochs of `steps_per_epoch` batches.
 
     Batch number `g` (counted over all epochs) is batch `g % n` of pass `g // n` through the data, where every pass has
-    its own permutation drawn from (seed, pass). Epochs shorter than a pass therefore go on where the last one ended, and
+    its own permutation drawn from (seed, pass). Epochs shorter than a pass go on where the last one ended, and
     every example is seen once before any is seen twice. The last, smaller batch of a pass is kept.
 
     The data set gives whole batches through `__getitems__(indices)` or single examples through `__getitem__`, which are

@@ -1,0 +1,15 @@
+"""Forecasting: the xLSTM forecaster, its loss, its metrics and the baselines it has to beat."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "config": ["ForecastConfig"],
+        "metrics": ["Scores"],
+        "model": ["ForecastModel"],
+        "module": ["ForecastModule", "pinball"],
+        "seasons": ["Season", "choose_season", "naive_errors"],
+        "baselines": ["naive", "seasonal_naive"],
+    },
+)
