@@ -1,0 +1,213 @@
+"""Forecasts drawn: on the test part against the truth, and beyond the end of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from . import charts
+from .blocks import Block, Figure, Panel, Panels, Section
+from .forecast_data import Summary, stamp
+from .numbers import ABSENT, count, span
+from .run import Run, numbers, quantile_columns
+from .scores import Scores, title
+from .sparkline import sparkline
+
+MAX_PANELS = 60
+MAX_ROWS = 40_000
+"""Rows of all panels together: a page of some megabytes at most."""
+MAX_HISTORY = 600
+MAX_HORIZON = 800
+MAX_THUMBNAILS = 12
+
+
+def forecasts(run: Run) -> Section | None:
+    """Forecasts of the test part, several series and cutoffs, against what happened."""
+    frame = run.table("evaluation/forecasts.csv", "unique_id", "cutoff", "ds", "y")
+    if frame is None:
+        return None
+    quantiles = quantile_columns(frame)
+    if not quantiles:
+        run.absent["evaluation/forecasts.csv"] = "has no quantile column"
+        return None
+    groups = [part for _, part in _groups(frame, "unique_id", "cutoff")]
+    panels, rows = [], 0
+    for part in groups:
+        if len(panels) == MAX_PANELS or (panels and rows + len(part) > MAX_ROWS):
+            break
+        panel = _test_panel(run, part, quantiles)
+        if panel is not None:
+            panels.append(panel)
+            rows += len(part)
+    if not panels:
+        return None
+    panels = _thumbnails_first(panels)
+    caption = "Shaded: the range the model expects; the darker, the surer. Black: what was observed. Dotted line: the cutoff, the last moment the model knew."
+    if len(panels) < len(groups):
+        caption += f" The first {len(panels)} of {len(groups):,} forecasts in evaluation/forecasts.csv."
+    block = Panels(
+        selectors=("Series", "Cutoff"),
+        panels=panels,
+        caption=caption,
+        alt="Forecast with quantile bands against the observed values.",
+    )
+    names = len({panel.keys[0] for panel in panels})
+    lead = f"{count(len(panels), 'forecast')} of the held-out test part, over {count(names, 'series', 'series')}; the model saw nothing to the right of the cutoff."
+    return Section(id="forecasts", title="Forecasts against what happened", lead=lead, blocks=[block])
+
+
+def beyond(run: Run) -> Section | None:
+    """The forecast past the end of the data, with the last observations before it."""
+    frame = run.table("predictions.csv", "unique_id", "ds")
+    if frame is None:
+        return None
+    quantiles = quantile_columns(frame)
+    if not quantiles:
+        run.absent["predictions.csv"] = "has no quantile column"
+        return None
+    past = _last_observed(run)
+    groups = [(str(key[0]), part) for key, part in _groups(frame, "unique_id")]
+    panels, rows = [], 0
+    for name, part in groups:
+        if len(panels) == MAX_PANELS or (panels and rows + len(part) > MAX_ROWS):
+            break
+        ds, y = past.get(name, ([], []))
+        panels.append(_future_panel(run, name, part, quantiles, ds, y))
+        rows += len(part) + len(ds)
+    caption = "Every value is in predictions.csv."
+    if len(panels) < len(groups):
+        caption = f"The first {len(panels)} of {len(groups):,} series; predictions.csv has all."
+    if any(name in past for name, _ in groups):
+        caption += " The observed values are the last ones that the test forecasts above show."
+    steps = max(len(part) for _, part in groups)
+    reach = span(steps, Summary.read(run).frequency)
+    first, last = stamp(groups[0][1]["ds"][0]), stamp(groups[0][1]["ds"][-1])
+    lead = f"{count(steps, 'step')}" + (f" ({reach})" if reach else "") + f" ahead, from {first} to {last}."
+    blocks: list[Block] = [
+        Panels(
+            selectors=("Series",),
+            panels=_thumbnails_first(panels),
+            caption=caption,
+            alt="Forecast beyond the end of the data.",
+            height=380,
+        )
+    ]
+    return Section(id="future", title="Forecast beyond the data", lead=lead, blocks=blocks)
+
+
+def _test_panel(run: Run, part: pl.DataFrame, quantiles: list[str]) -> Panel | None:
+    is_forecast = part.select(pl.any_horizontal(pl.col(quantiles).is_not_null()).alias("f"))["f"]
+    history, ahead = part.filter(~is_forecast), part.filter(is_forecast)
+    if ahead.is_empty():
+        return None
+    # A row of history with a gap in its truth looks like one of the horizon; time tells them apart.
+    name, cutoff = part["unique_id"][0], part["cutoff"][0]
+    past = numbers(history, "y")
+    kept = charts.thin(past, MAX_HISTORY)
+    steps = _strided(len(ahead), MAX_HORIZON)
+    ahead = ahead[steps]
+    ds, truth = _axis([*(history["ds"][i] for i in kept), *ahead["ds"].to_list()]), numbers(ahead, "y")
+    future = ds[len(kept) :]
+    values = {q: numbers(ahead, q) for q in quantiles}
+    traces = charts.fan(future, values, name=_our_name(run))
+    if "seasonal_naive" in part.columns:
+        naive = numbers(ahead, "seasonal_naive")
+        traces.append(
+            charts.line(
+                future,
+                naive,
+                title("seasonal_naive"),
+                "var(--series-2)",
+                dash="dash",
+                width=1.5,
+                hovertemplate="%{y:.4~g}",
+            )
+        )
+    observed = [*(past[i] for i in kept), *truth]
+    traces.append(charts.line(ds, observed, "observed", charts.INK, width=1.6, hovertemplate="%{y:.4~g}"))
+    middle = values[quantiles[len(quantiles) // 2]]
+    return Panel(
+        keys=(name or ABSENT, stamp(cutoff)),
+        figure=_figure(traces, future[0], "cutoff", name),
+        thumbnail=sparkline(past[-2 * len(ahead) :], truth, middle, values[quantiles[0]], values[quantiles[-1]]),
+    )
+
+
+def _future_panel(
+    run: Run, name: str, part: pl.DataFrame, quantiles: list[str], ds: list[str], y: list[float | None]
+) -> Panel:
+    part = part[_strided(len(part), MAX_HORIZON)]
+    stamps = _axis([*ds, *part["ds"].to_list()])
+    future = stamps[len(ds) :]
+    values = {q: numbers(part, q) for q in quantiles}
+    traces = charts.fan(future, values, name=_our_name(run))
+    if ds:
+        traces.append(charts.line(stamps[: len(ds)], y, "observed", charts.INK, width=1.6, hovertemplate="%{y:.4~g}"))
+    middle = values[quantiles[len(quantiles) // 2]]
+    spark = sparkline(y[-2 * len(part) :], [], middle, values[quantiles[0]], values[quantiles[-1]])
+    return Panel(keys=(name,), figure=_figure(traces, future[0] if ds else None, "end of data", name), thumbnail=spark)
+
+
+def _figure(traces: list[dict[str, Any]], cutoff: Any, words: str, name: str | None) -> Figure:
+    layout: dict[str, Any] = {"yaxis": {"title": {"text": charts.label(name or "", 40)}}}
+    if len(traces[-1]["x"]) == 1:
+        for trace in traces:
+            trace["mode"] = "lines+markers"
+    if cutoff is not None:
+        shape, note = charts.vertical(cutoff, words)
+        layout |= {"shapes": [shape], "annotations": [note]}
+    return {"data": traces, "layout": layout}
+
+
+def _groups(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
+    """Parts by key in the order in which the file has them."""
+    return list(frame.filter(pl.all_horizontal(pl.col(by).is_not_null())).group_by(by, maintain_order=True))
+
+
+def _axis(stamps: Sequence[str | None]) -> list[Any]:
+    """Time stamps as written, or numbers where rows are counted instead."""
+    try:
+        return [int(s) for s in stamps if s is not None] if len(stamps) and None not in stamps else list(stamps)
+    except ValueError:
+        return list(stamps)
+
+
+def _strided(length: int, limit: int) -> list[int]:
+    """At most `limit` indices evenly over the length, the first among them."""
+    return list(range(length)) if length <= limit else [i * length // limit for i in range(limit)]
+
+
+def _our_name(run: Run) -> str:
+    scores = Scores.read(run)
+    return title(scores.ours if scores is not None else run.facts.get("model") or "xlstm")
+
+
+def _last_observed(run: Run) -> dict[str, tuple[list[str], list[float | None]]]:
+    """The latest observed values of each series, out of the sample of test forecasts."""
+    if not run.has("evaluation/forecasts.csv"):
+        return {}
+    frame = run.table("evaluation/forecasts.csv", "unique_id", "cutoff", "ds", "y")
+    if frame is None:
+        return {}
+    latest: dict[str, tuple[list[str], list[float | None]]] = {}
+    for (name, _), part in _groups(frame, "unique_id", "cutoff"):
+        part = part.filter(pl.col("ds").is_not_null())
+        if part.is_empty() or (name in latest and latest[name][0][-1] >= part["ds"][-1]):
+            continue
+        values = numbers(part, "y")
+        kept = charts.thin(values, MAX_HISTORY)
+        latest[name] = ([part["ds"][i] for i in kept], [values[i] for i in kept])
+    return latest
+
+
+def _thumbnails_first(panels: list[Panel]) -> list[Panel]:
+    """Keep the first thumbnail of each series, for the first series only."""
+    seen: set[str] = set()
+    kept = []
+    for panel in panels:
+        first = panel.keys[0] not in seen and len(seen) < MAX_THUMBNAILS
+        seen.add(panel.keys[0])
+        kept.append(panel if first else Panel(keys=panel.keys, figure=panel.figure))
+    return kept

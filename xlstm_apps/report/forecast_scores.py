@@ -1,0 +1,188 @@
+"""Sections that judge a forecast as a whole: comparison, error by horizon, calibration."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from . import charts
+from .blocks import Cell, Chart, Column, Row, Section, Table, Tone
+from .forecast_data import Summary
+from .numbers import column, count, percent, signed, significant, span
+from .run import Run, numbers
+from .scores import MEANINGS, Scores, models_of, title
+
+MAX_STEPS = 2_000
+
+
+def comparison(run: Run) -> Section | None:
+    """Every model and metric, best in bold, skill against the reference baseline."""
+    scores = Scores.read(run)
+    if scores is None:
+        return None
+    reference = scores.reference
+    columns, cells = [Column(title="Model", numeric=False)], [[_model_cell(scores, name)] for name in scores.models]
+    for metric in scores.metrics:
+        values, best = scores.values(metric), scores.best(metric)
+        is_share = metric == "coverage"
+        texts = [percent(v, 1) for v in values] if is_share else column(values)
+        hint = MEANINGS.get(metric, "")
+        heading = title(metric)
+        if is_share and scores.nominal is not None:
+            heading, hint = f"coverage of {percent(scores.nominal)}", f"{hint}; nominal {percent(scores.nominal)}"
+        columns.append(Column(title=heading, hint=hint))
+        for i, row in enumerate(cells):
+            row.append(Cell(text=texts[i], sort=values[i], best=i in best))
+        if metric == "mae" and reference is not None:
+            columns.append(
+                Column(title="skill", hint=f"share of the MAE of {title(reference)} that is saved; higher is better")
+            )
+            for name, row in zip(scores.models, cells, strict=True):
+                gain = scores.skill("mae", name)
+                tone: Tone = (
+                    "plain" if name == reference or gain is None or abs(gain) < 0.005 else "good" if gain > 0 else "bad"
+                )
+                row.append(Cell(text=signed(gain) if name != reference else percent(0.0), sort=gain, tone=tone))
+    note = "Best value of each column in bold. " + (
+        f"Skill is the share of the MAE of {title(reference)} that a model saves. " if reference else ""
+    )
+    note += (
+        "MAE and RMSE are in the data's own units and averaged over all series, so series on a large scale weigh most; MASE is "
+        "free of scale."
+    )
+    table = Table(
+        caption="Errors on the held-out test part",
+        columns=columns,
+        rows=cells,
+        note=note,
+        highlight=scores.models.index(scores.ours),
+    )
+    return Section(id="comparison", title="Comparison with baselines", lead=_comparison_lead(scores), blocks=[table])
+
+
+def horizon(run: Run) -> Section | None:
+    """How the error grows with the distance into the future."""
+    frame = run.table("evaluation/horizon.csv", "model", "step", "mae")
+    if frame is None:
+        return None
+    frame = frame.filter(pl.col("step").is_not_null() & pl.col("model").is_not_null()).sort("step", maintain_order=True)
+    models, ours = models_of(run, frame)
+    if not models:
+        return None
+    looks = charts.model_looks(models, ours)
+    traces = []
+    for name in [*(m for m in models if m != ours), ours]:
+        part = frame.filter(pl.col("model") == name)
+        errors = numbers(part, "mae")
+        kept = charts.thin(errors, MAX_STEPS)
+        few = {"mode": "lines+markers"} if len(kept) < 25 else {}
+        color, dash = looks[name]
+        x = [numbers(part, "step")[i] for i in kept]
+        width = 2.6 if name == ours else 1.8
+        traces.append(
+            charts.line(x, [errors[i] for i in kept], charts.label(title(name)), color, dash=dash, width=width, **few)
+        )
+    freq = Summary.read(run).frequency
+    unit = span(1, freq)
+    figure = {
+        "data": traces,
+        "layout": {
+            "xaxis": {
+                "title": {"text": f"steps ahead (one step: {unit})" if unit else "steps ahead"},
+                "rangemode": "tozero",
+            },
+            "yaxis": {"title": {"text": "MAE"}, "rangemode": "tozero"},
+        },
+    }
+    lead = _horizon_lead(frame, models, ours, freq)
+    chart = Chart(figure=figure, alt=f"Mean absolute error by steps ahead for {', '.join(map(title, models))}. {lead}")
+    return Section(id="horizon", title="Error by horizon", lead=lead, blocks=[chart])
+
+
+def calibration(run: Run) -> Section | None:
+    """Whether the quantiles mean what they say."""
+    frame = run.table("evaluation/calibration.csv", "quantile", "empirical")
+    if frame is None:
+        return None
+    frame = frame.filter(pl.col("quantile").is_between(0, 1)).sort("quantile")
+    nominal, empirical = frame["quantile"].to_list(), numbers(frame, "empirical")
+    if not nominal:
+        return None
+    rows = []
+    for level, share in zip(nominal, empirical, strict=True):
+        off = None if share is None else share - level
+        tone: Tone = "plain" if off is None or abs(off) <= 0.05 else "warning"
+        rows.append([
+            Cell(text=percent(level, 1 if round(level * 100, 6) % 1 else 0), sort=level),
+            Cell(text=percent(share, 1), sort=share),
+            Cell(text="–" if off is None else f"{100 * off:+.1f}".replace("-", "−"), sort=off, tone=tone),
+        ])  # fmt: skip
+    table = Table(
+        caption="Quantiles and what they covered",
+        columns=[Column(title="quantile"), Column(title="truth below"), Column(title="difference, points")],
+        rows=rows,
+    )
+    lead, intervals = "", []
+    for low, high in zip(range(len(nominal) // 2), range(len(nominal) - 1, -1, -1), strict=False):
+        below, above = empirical[low], empirical[high]
+        if below is not None and above is not None:
+            intervals.append((nominal[high] - nominal[low], above - below))
+    if intervals:
+        wanted, got = intervals[0]
+        judgement = "as it should" if abs(got - wanted) <= 0.03 else "too narrow" if got < wanted else "too wide"
+        lead = f"The {percent(wanted)} interval held {percent(got, 1)} of the truth: {judgement}."
+    chart = Chart(
+        figure=charts.calibration(nominal, empirical),
+        alt=f"Share of truth below each quantile against the quantile. {lead}",
+        height=380,
+    )
+    return Section(id="calibration", title="Calibration", lead=lead, blocks=[Row(blocks=[chart, table])])
+
+
+def _comparison_lead(scores: Scores) -> str:
+    beaten = scores.beaten_by()
+    if not scores.baselines:
+        return "No baseline was evaluated, so these errors cannot be judged."
+    if not beaten:
+        return (
+            ""
+            if scores.skill("mae") is None
+            else f"{title(scores.ours)} is not behind any baseline in MAE, MASE or WQL."
+        )
+    by_model: dict[str, list[str]] = {}
+    for name, metric in beaten:
+        by_model.setdefault(name, []).append(title(metric))
+    parts = [f"behind {title(name)} in {' and '.join(metrics)}" for name, metrics in by_model.items()]
+    return f"{title(scores.ours)} is {'; '.join(parts)}."
+
+
+def _model_cell(scores: Scores, name: str) -> Cell:
+    color, _ = charts.model_looks(scores.models, scores.ours)[name]
+    return Cell(text=charts.shorten(title(name), 60), sort=name, mark=color)
+
+
+def _horizon_lead(frame: pl.DataFrame, models: list[str], ours: str, freq: str | None) -> str:
+    errors = {m: dict(zip(*_columns(frame.filter(pl.col("model") == m), "step", "mae"), strict=True)) for m in models}
+    mine = [(step, error) for step, error in errors[ours].items() if error is not None]
+    if not mine:
+        return ""
+    (first, low), (last, high) = mine[0], mine[-1]
+    if first == last:
+        lead = f"{significant(low)} at step {first:,.0f}."
+    else:
+        reach = span(int(last), freq)
+        lead = f"From {significant(low)} at step {first:,.0f} to {significant(high)} at step {last:,.0f}" + (
+            f" ({reach})." if reach else "."
+        )
+    parts = []
+    for name in models:
+        if name == ours:
+            continue
+        pairs = [(e, errors[name].get(step)) for step, e in mine]
+        pairs = [(a, b) for a, b in pairs if b is not None]
+        if pairs:
+            parts.append(f"{title(name)} at {sum(a < b for a, b in pairs):,} of {count(len(pairs), 'step')}")
+    return f"{lead} Better than {', than '.join(parts)}." if parts else lead
+
+
+def _columns(frame: pl.DataFrame, *names: str) -> list[list[float | None]]:
+    return [numbers(frame, name) for name in names]

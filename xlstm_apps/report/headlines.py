@@ -1,0 +1,149 @@
+"""The top of the report: what was done, what came of it in one sentence, and what must not be overlooked."""
+
+from __future__ import annotations
+
+from .blocks import Headline, Notice, Tile, Tone
+from .forecast_data import Summary
+from .numbers import count, duration, percent, significant, span
+from .run import Run, number
+from .scores import Scores, title
+
+
+def forecast(run: Run) -> Headline:
+    """Headline of a forecasting run."""
+    summary, scores = Summary.read(run), Scores.read(run)
+    notices = status(run)
+    subject = f"Forecast of {summary.name}"
+    detail = _task(run, summary, scores)
+    if scores is None:
+        verdict = "Not evaluated yet: nothing can be said about its accuracy"
+        return Headline(subject=subject, verdict=verdict, detail=detail, tone="warning", notices=notices)
+    verdict, tone = scores.verdict()
+    notices += _judgement(scores, tone)
+    return Headline(
+        subject=subject, verdict=verdict, detail=detail, tone=tone, notices=notices, tiles=_tiles(run, summary, scores)
+    )
+
+
+def generic(run: Run) -> Headline:
+    """Headline of a run whose task has none of its own."""
+    task = run.facts.get("task")
+    verdict = "Finished" if run.finished else "Not finished"
+    return Headline(subject=f"{task} run" if task else "Run", verdict=f"{verdict}: {run.name}", notices=status(run))
+
+
+def status(run: Run) -> list[Notice]:
+    """A notice unless the run says that it finished."""
+    if run.finished:
+        return []
+    state = run.facts.get("status")
+    if not run.facts:
+        text = "The folder has no run.json that can be read, so it is not known whether the run finished. What is there is shown."
+    elif state == "running":
+        text = "It was still running, or was stopped, when this was written. Numbers and plots are of what exists so far; the same command with --resume goes on."
+    else:
+        text = f"Its status is “{state}”. What is there is shown."
+    return [Notice(title="This run is not finished.", text=text, tone="warning")]
+
+
+def _task(run: Run, summary: Summary, scores: Scores | None) -> str:
+    """What was forecast, from what, and what it was scored on."""
+    steps, context = number(run.option("head.prediction_length")), number(run.option("head.context_length"))
+    parts = []
+    if steps is not None:
+        reach = span(int(steps), summary.frequency)
+        ahead = f"{reach} ahead" if reach else f"{count(steps, 'step')} ahead"
+        if reach and not reach.startswith(f"{steps:.0f} "):
+            ahead += f" ({count(steps, 'step')})"
+        parts.append(ahead)
+    if summary.series is not None:
+        parts.append(f"for {count(summary.series, 'series', 'series')}")
+    if context is not None:
+        before = span(int(context), summary.frequency)
+        parts.append(f"from the {before or count(context, 'step')} before")
+    sentence = " ".join(parts)
+    if scores is not None:
+        share = number(run.option("data.test_fraction"))
+        scored = f"scored on the held-out last {percent(share)}" if share else "scored on the held-out test part"
+        windows = summary.windows.get("test")
+        if windows:
+            scored += f" ({count(windows, 'window')})"
+        sentence = f"{sentence}, {scored}" if sentence else scored
+    return f"{sentence[:1].upper()}{sentence[1:]}." if sentence else ""
+
+
+def _judgement(scores: Scores, tone: Tone) -> list[Notice]:
+    """A plain warning where the model is behind a baseline in anything that matters."""
+    beaten = scores.beaten_by()
+    if tone == "bad" and scores.value(scores.ours, "mae") is None:
+        return [
+            Notice(title="The model has no usable error.", text="Its MAE on the test part is not a number.", tone="bad")
+        ]
+    if not scores.baselines:
+        return []
+    if beaten:
+        by_model: dict[str, list[str]] = {}
+        for name, metric in beaten:
+            by_model.setdefault(name, []).append(_against(scores, name, metric))
+        text = "; ".join(f"behind {title(name)} in {', '.join(words)}" for name, words in by_model.items())
+        loses = any(metric == "mae" for _, metric in beaten)
+        advice = (
+            "Use that baseline rather than this model." if loses else "Look at the comparison before relying on it."
+        )
+        heading = "The model loses to a baseline." if loses else "The model is not better in everything."
+        return [Notice(title=heading, text=f"It is {text}. {advice}", tone="bad" if loses else "warning")]
+    if tone == "bad":
+        return [
+            Notice(
+                title="The model is no better than a baseline.",
+                text="The simpler method forecasts as well on this data.",
+                tone="bad",
+            )
+        ]
+    return []
+
+
+def _against(scores: Scores, name: str, metric: str) -> str:
+    ours, theirs = significant(scores.value(scores.ours, metric)), significant(scores.value(name, metric))
+    return f"{title(metric)} ({ours} against {theirs})"
+
+
+def _tiles(run: Run, summary: Summary, scores: Scores) -> list[Tile]:
+    ours, reference = scores.ours, scores.reference
+    tiles = [Tile(label="MAE", value=significant(scores.value(ours, "mae")), hint=_beside(scores, "mae"))]
+    gain = scores.skill("mae")
+    if reference is not None and gain is not None:
+        tone: Tone = "good" if gain > 0.005 else "bad"
+        sign = "+" if gain > 0 else ""
+        tiles.append(
+            Tile(
+                label=f"Skill against {title(reference)}",
+                value=f"{sign}{percent(gain)}",
+                hint="share of its MAE that is saved",
+                tone=tone,
+            )
+        )
+    if (mase := scores.value(ours, "mase")) is not None:
+        tiles.append(Tile(label="MASE", value=significant(mase), hint=_beside(scores, "mase")))
+    coverage = scores.value(ours, "coverage")
+    if coverage is not None:
+        nominal = scores.nominal
+        off = nominal is not None and abs(coverage - nominal) > 0.05
+        hint = (
+            f"of the truth was inside it, {percent(nominal)} wanted"
+            if nominal is not None
+            else "of the truth was inside it"
+        )
+        label = f"{percent(nominal)} interval" if nominal is not None else "Outermost interval"
+        tiles.append(Tile(label=label, value=percent(coverage, 1), hint=hint, tone="bad" if off else "plain"))
+    seconds = run.facts.get("seconds")
+    fit = number(seconds.get("fit")) if isinstance(seconds, dict) else None
+    if fit is not None:
+        device = run.facts.get("device")
+        tiles.append(Tile(label="Training", value=duration(fit), hint=f"on {device}" if device else ""))
+    return tiles
+
+
+def _beside(scores: Scores, metric: str) -> str:
+    theirs = scores.value(scores.reference, metric)
+    return f"{title(scores.reference)} {significant(theirs)}" if scores.reference and theirs is not None else ""

@@ -1,0 +1,124 @@
+"""Puts a run's sections into one self-contained page, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from xlstm_apps import __version__
+
+from . import forecast_data, forecast_plots, forecast_scores, forecast_series, headlines, shared
+from .blocks import Chart, Headline, Panels, Row, Section
+from .run import Run
+
+MakeSection = Callable[[Run], Section | None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a report of one task consists of. A new task is one more entry in `TASKS`."""
+
+    headline: Callable[[Run], Headline]
+    sections: tuple[MakeSection, ...]
+
+
+_ENDING: tuple[MakeSection, ...] = (shared.training,)
+_FACTS: tuple[MakeSection, ...] = (shared.configuration, shared.facts)
+
+TASKS: dict[str, Task] = {
+    "forecast": Task(
+        headline=headlines.forecast,
+        sections=(
+            forecast_plots.forecasts,
+            forecast_scores.comparison,
+            forecast_scores.horizon,
+            forecast_series.series,
+            forecast_scores.calibration,
+            forecast_plots.beyond,
+            *_ENDING,
+            forecast_data.data,
+            *_FACTS,
+        ),
+    ),
+}
+"""By the `task` of run.json."""
+
+OTHER = Task(headline=headlines.generic, sections=(*_ENDING, *_FACTS))
+"""For a task that has no entry."""
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Write `report.html` into a run folder from the files that are there, and return its path.
+
+    The page needs nothing but itself: scripts, styles and data are in it. The same folder gives the same bytes.
+
+    Raises:
+        ValueError: `run_dir` is no folder.
+        OSError: the page cannot be written; an older one is then still there.
+    """
+    run = Run(run_dir)
+    path = run.path / "report.html"
+    aside = path.with_name(f".report.html.{os.getpid()}")
+    try:
+        aside.write_text(render(run), encoding="utf-8", errors="replace")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def render(run: Run) -> str:
+    """The page as text."""
+    task = _task(run)
+    made = [make(run) for make in task.sections]
+    sections = [section for section in made if section is not None]
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["data"] = _embedded
+    return environment.get_template("page.html.j2").render(
+        headline=task.headline(run),
+        sections=sections,
+        absent=run.absent,
+        version=__version__,
+        style=Markup(_asset("style.css")),
+        script=Markup(_asset("report.js")),
+        plotly=Markup(get_plotlyjs()) if any(_has_chart(section.blocks) for section in sections) else "",
+    )
+
+
+def _task(run: Run) -> Task:
+    """By run.json; a folder without one is known by its configuration."""
+    name = run.facts.get("task")
+    if name is None and run.option("head.prediction_length") is not None:
+        name = "forecast"
+    return TASKS.get(str(name), OTHER)
+
+
+def _has_chart(blocks: list[Any]) -> bool:
+    return any(isinstance(b, Chart | Panels) or (isinstance(b, Row) and _has_chart(b.blocks)) for b in blocks)
+
+
+def _embedded(value: Any) -> Markup:
+    """JSON that is safe inside a script element: nothing in it can close the element or open a comment."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _asset(name: str) -> str:
+    return (resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")

@@ -1,0 +1,133 @@
+"""Reads a run folder, each file optional, and remembers what was asked for and not there."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+TEXT_COLUMNS = frozenset({"unique_id", "ds", "cutoff", "model"})
+"""Columns that stay text: a series named 007 is not the number 7, and time stamps are shown as they were written."""
+
+
+class Run:
+    """The files of one run folder, read on demand and once.
+
+    A file that is missing or cannot be read is no error: reading gives None, and `absent` says why. A half-finished run
+    therefore has a report too, which names what it does not show.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise ValueError(f"{self.path} is not a run folder: give the folder that a train command wrote")
+        self.absent: dict[str, str] = {}
+        self._cache: dict[str, Any] = {}
+
+    def text(self, name: str) -> str | None:
+        """A text file's content."""
+        return self._once(name, lambda path: path.read_text(encoding="utf-8"))
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object; empty when there is none."""
+        return self._once(name, _read_object) or {}
+
+    def table(self, name: str, *needed: str) -> pl.DataFrame | None:
+        """A CSV file as a frame, numbers as Float64 with what is no number as null; None without rows or `needed` columns."""
+        frame = self._once(name, _read_csv)
+        if frame is None:
+            return None
+        lacking = [column for column in needed if column not in frame.columns]
+        if lacking:
+            self.absent[name] = f"has no column {', '.join(lacking)}"
+            return None
+        return frame
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there; asking is not counted as missing it."""
+        return (self.path / name).is_file()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """run.json: task, status, seed, seconds, versions, device, parameters, best_epoch, command."""
+        return self.json("run.json")
+
+    @property
+    def finished(self) -> bool:
+        return self.facts.get("status") == "finished"
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    def option(self, name: str, default: Any = None) -> Any:
+        """A value of config.yaml by its dotted name, such as `head.prediction_length`."""
+        value: Any = self._once("config.yaml", _read_yaml)
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return default if value is None else value
+
+    def _once(self, name: str, read: Any) -> Any:
+        key = f"{name}:{read.__name__}" if name == "config.yaml" else name
+        if key not in self._cache:
+            self._cache[key] = None
+            try:
+                self._cache[key] = read(self.path / name)
+            except FileNotFoundError:
+                self.absent[name] = "not written"
+            except pl.exceptions.NoDataError:
+                self.absent[name] = "empty"
+            except (OSError, ValueError, yaml.YAMLError, pl.exceptions.PolarsError) as error:
+                self.absent[name] = f"cannot be read ({type(error).__name__})"
+        return self._cache[key]
+
+
+def number(value: Any) -> float | None:
+    """A finite or infinite number, or None for anything else (missing, text, NaN)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return None if math.isnan(value) else float(value)
+
+
+def numbers(frame: pl.DataFrame, column: str) -> list[float | None]:
+    """A numeric column as a list, None where there is no number."""
+    return [number(value) for value in frame[column].to_list()]
+
+
+def quantile_columns(frame: pl.DataFrame) -> list[str]:
+    """Names of the quantile columns (those that are numbers between 0 and 1), in rising order."""
+    levels = {}
+    for name in frame.columns:
+        try:
+            level = float(name)
+        except ValueError:
+            continue
+        if 0 < level < 1:
+            levels[name] = level
+    return sorted(levels, key=levels.__getitem__)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not a YAML mapping")
+    return value
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    frame = pl.read_csv(path, infer_schema=False)
+    if frame.is_empty():
+        raise pl.exceptions.NoDataError(str(path))
+    numeric = [name for name in frame.columns if name not in TEXT_COLUMNS]
+    return frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(TEXT_COLUMNS & {*frame.columns}))
