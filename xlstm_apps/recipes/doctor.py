@@ -49,11 +49,11 @@ def smoke_tests() -> list[tuple[str, str, str, str]]:
     from xlstm_apps.kernels import backends
 
     rows = []
-    for name, why_not in backends().items():
+    for name, status in backends().items():
         device = "cuda" if name == "triton" or torch.cuda.is_available() else "cpu"
         for operation, run in {"mlstm": _run_mlstm, "rnn slstm": _run_slstm}.items():
-            if why_not:
-                rows.append((operation, name, "", f"not here: {why_not}"))
+            if not status.available:
+                rows.append((operation, name, "", f"not here: {status.detail}"))
                 continue
             try:
                 error = _relative_error(run, name, device)
@@ -74,30 +74,26 @@ def _relative_error(run: Callable[[str, Any], list[Any]], backend: str, device: 
 
 
 def _run_mlstm(backend: str, like: Any) -> list[Any]:
-    import torch
-
     from xlstm_apps.kernels import mlstm
 
-    generator = torch.Generator().manual_seed(0)
     shapes = [(2, 100, 2, 16)] * 2 + [(2, 100, 2, 32)] + [(2, 100, 2)] * 2
-    inputs = [
-        torch.randn(*shape, generator=generator, dtype=torch.float64).to(like).requires_grad_() for shape in shapes
-    ]
-    h = mlstm(*inputs, backend=backend)
-    return [h.detach(), *torch.autograd.grad(h.square().sum(), inputs)]
+    return _values_and_gradients(lambda *x: mlstm(*x, backend=backend), shapes, like)
 
 
 def _run_slstm(backend: str, like: Any) -> list[Any]:
-    import torch
-
     from xlstm_apps.kernels import rnn
 
-    generator = torch.Generator().manual_seed(0)
     shapes = [(2, 50, 4, 2, 16), (4, 2, 16, 16), (4, 2, 16)]
-    inputs = [
-        torch.randn(*shape, generator=generator, dtype=torch.float64).to(like).requires_grad_() for shape in shapes
-    ]
-    h = rnn(*inputs, cell="slstm", backend=backend)
+    # Recurrent weights of this size keep the recurrence from being chaotic, which would magnify rounding.
+    return _values_and_gradients(lambda g, r, b: rnn(g, r * 0.25, b, cell="slstm", backend=backend), shapes, like)
+
+
+def _values_and_gradients(op: Callable[..., Any], shapes: list[tuple[int, ...]], like: Any) -> list[Any]:
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(*s, generator=generator, dtype=torch.float64).to(like).requires_grad_() for s in shapes]
+    h = op(*inputs)
     return [h.detach(), *torch.autograd.grad(h.square().sum(), inputs)]
 
 
