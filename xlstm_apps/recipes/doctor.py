@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import logging
 import platform
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,7 @@ def doctor() -> int:
         versions.add_row(f"extra \\[{extra}]", "installed" if installed else f"pip install 'xlstm-apps\\[{extra}]'")
     console.print(versions)
     console.print(f"devices: {', '.join(_devices())}")
+    logging.getLogger("xlstm_apps").setLevel(logging.WARNING)  # the table names the backends already
 
     checks = Table("operation", "backend", "device", "result", header_style="bold")
     failed = 0
