@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,6 @@ from xlstm_apps.core.mlstm import mLSTMLargeLayer, mLSTMLayer
 from xlstm_apps.core.packing import Packing
 from xlstm_apps.core.slstm import sLSTMLayer
 from xlstm_apps.core.state import BlockState, xLSTMState
-from xlstm_apps.kernels import MLSTMState, RNNState
 
 
 class Block(nn.Module):
@@ -34,11 +35,11 @@ class Block(nn.Module):
         self, x: Tensor, state: BlockState | None = None, packing: Packing | None = None
     ) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
-        y, state = self.mixer(self.norm(x), state, packing)
+        y, last = self.mixer(self.norm(x), state, packing)
         x = x + self.dropout(y)
         if self.ffn is not None and self.ffn_norm is not None:
             x = x + self.dropout(self.ffn(self.ffn_norm(x)))
-        return x, state
+        return x, last
 
 
 class xLSTMBackbone(nn.Module):
@@ -105,9 +106,8 @@ class xLSTMBackbone(nn.Module):
         """One time step: x [B, E] -> y [B, E] and the next state; None begins anew."""
         if x.dim() != 2:
             raise ValueError(f"step takes one time step [batch, {self.config.embedding_dim}], got {[*x.shape]}")
-        state = self.initial_state(x.shape[0], device=x.device) if state is None else state
-        y, state = self(x.unsqueeze(1), state, return_state=True)
-        return y.squeeze(1), state
+        y, last = self(x.unsqueeze(1), state, return_state=True)
+        return y.squeeze(1), last
 
     def initial_state(self, batch_size: int, device: torch.device | str | None = None) -> xLSTMState:
         """The state before the first step: zeros, on the device of the weights unless told otherwise."""
@@ -116,19 +116,10 @@ class xLSTMBackbone(nn.Module):
         device = weight.device if device is None else device
         dtype = torch.promote_types(weight.dtype, torch.float32)
 
-        def block(mixer: nn.Module) -> BlockState:
-            def zeros(*shape: int) -> Tensor:
-                return torch.zeros(batch_size, *shape, device=device, dtype=dtype)
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(batch_size, *shape, device=device, dtype=dtype)
 
-            conv = getattr(mixer, "conv", None)
-            window = None if conv is None else zeros(conv.weight.shape[0] - 1, conv.weight.shape[1])
-            if isinstance(mixer, sLSTMLayer):
-                H, D = mixer.bias.shape[1:]
-                return BlockState(RNNState(zeros(H, D), zeros(H, D), zeros(H, D), zeros(H, D)), window)
-            H, K, V = self.config.num_heads, self.config.qk_dim, self.config.v_dim
-            return BlockState(MLSTMState(zeros(H, K // H, V // H), zeros(H, K // H), zeros(H)), window)
-
-        return xLSTMState(tuple(block(b.mixer) for b in self.blocks))
+        return xLSTMState(tuple(cast(Block, block).mixer.initial_state(zeros) for block in self.blocks))
 
     def _check_causal(self) -> None:
         if self.config.direction != "causal":
@@ -142,10 +133,7 @@ class xLSTMBackbone(nn.Module):
             raise ValueError(f"the state has {len(state.blocks)} blocks, the backbone {len(self.blocks)}")
         if state.batch_size != batch_size:
             raise ValueError(f"the state has {state.batch_size} rows, x has {batch_size}; see xLSTMState.select")
-        for index, block in enumerate(self.blocks):
-            if isinstance(state.blocks[index].cell, RNNState) != isinstance(block.mixer, sLSTMLayer):
-                raise ValueError(f"the state belongs to another backbone: block {index} is of the other kind")
 
 
-def _backwards(block: Block, x: Tensor, packing: Packing | None) -> Tensor:
+def _backwards(block: nn.Module, x: Tensor, packing: Packing | None) -> Tensor:
     return block(x.flip(1), None, None if packing is None else packing.reversed())[0].flip(1)

@@ -96,6 +96,10 @@ class CausalConv1d(nn.Module):
         self.weight = nn.Parameter(torch.empty(kernel_size, dim).uniform_(-bound, bound))  # oldest tap first
         self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
 
+    def initial_window(self, zeros: Callable[..., Tensor]) -> Tensor:
+        """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
+        return zeros(self.weight.shape[0] - 1, self.weight.shape[1])
+
     def forward(self, x: Tensor, window: Tensor | None, packing: Packing | None) -> tuple[Tensor, Tensor]:
         """[B, T, E], window [B, kernel_size - 1, E] -> the same shapes; a packed row returns one window a document."""
         past, (B, T, E) = self.weight.shape[0] - 1, x.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ def run_cell(
     k: Tensor,
     v: Tensor,
     gates: Tensor,
-    state: MLSTMState | None,
+    block_state: BlockState | None,
     packing: Packing | None,
 ) -> tuple[Tensor, MLSTMState]:
     """Heads are split by view, so that no projection is copied.
@@ -33,6 +35,7 @@ def run_cell(
     Returns:
         h [B, T, H, V] and the final state.
     """
+    state = None if block_state is None else block_state.cell_of(MLSTMState)
     q, k, v = (x.unflatten(-1, (config.num_heads, -1)) for x in (q, k, v))
     igate, fgate = gates.chunk(2, dim=-1)
     if state is not None and q.shape[1] == 1:
@@ -45,6 +48,12 @@ def run_cell(
         q, k, v, igate, fgate, state,
         eps=config.cell_eps, cu_seqlens=cu_seqlens, return_state=True, backend=config.backend,
     )  # fmt: skip
+
+
+def empty_cell(config: xLSTMConfig, zeros: Callable[..., Tensor]) -> MLSTMState:
+    """The memory before the first step; `zeros(*shape)` makes a batch of tensors."""
+    H, K, V = config.num_heads, config.qk_dim // config.num_heads, config.v_dim // config.num_heads
+    return MLSTMState(zeros(H, K, V), zeros(H, K), zeros(H))
 
 
 class mLSTMLayer(nn.Module):
@@ -79,6 +88,11 @@ class mLSTMLayer(nn.Module):
         nn.init.normal_(self.gates.bias[:H], std=0.1)
         forget_bias_linspace_(self.gates.bias[H:])
 
+    def initial_state(self, zeros: Callable[..., Tensor]) -> BlockState:
+        """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
+        window = None if self.conv is None else self.conv.initial_window(zeros)
+        return BlockState(empty_cell(self.config, zeros), window)
+
     def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
         u, z = self.proj_up(x).chunk(2, dim=-1)
@@ -88,7 +102,7 @@ class mLSTMLayer(nn.Module):
             a = F.silu(a)
         q, k, v = self.q_proj(a), self.k_proj(a), self.v_proj(u)
         gates = self.gates(torch.cat([q, k, v], dim=-1))
-        h, cell = run_cell(self.config, q, k, v, gates, None if state is None else state.cell, packing)
+        h, cell = run_cell(self.config, q, k, v, gates, state, packing)
         h = self.head_norm(h) + self.skip * a
         return self.proj_down(h * F.silu(z)), BlockState(cell, window)
 
@@ -121,9 +135,13 @@ class mLSTMLargeLayer(nn.Module):
         nn.init.constant_(self.gates.bias[:H], -10.0)
         forget_bias_linspace_(self.gates.bias[H:])
 
+    def initial_state(self, zeros: Callable[..., Tensor]) -> BlockState:
+        """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
+        return BlockState(empty_cell(self.config, zeros), None)
+
     def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
         q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
         gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
-        h, cell = run_cell(self.config, q, k, v, gates, None if state is None else state.cell, packing)
+        h, cell = run_cell(self.config, q, k, v, gates, state, packing)
         return self.out_proj(torch.sigmoid(o) * self.head_norm(h)), BlockState(cell, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +14,7 @@ from xlstm_apps.core.initialization import forget_bias_powerlaw, small_init_
 from xlstm_apps.core.layers import CausalConv1d, MultiHeadNorm
 from xlstm_apps.core.packing import Packing
 from xlstm_apps.core.state import BlockState
-from xlstm_apps.kernels import rnn, rnn_step
+from xlstm_apps.kernels import RNNState, rnn, rnn_step
 
 INPUT, FORGET, CELL, OUTPUT = range(4)
 
@@ -21,6 +24,8 @@ class sLSTMLayer(nn.Module):
 
     `gates` is [4, H, D_out, D_in] and `recurrent` likewise, both in the order input, forget, cell input, output.
     """
+
+    filler: Tensor
 
     def __init__(self, config: xLSTMConfig, block: int) -> None:
         super().__init__()
@@ -42,21 +47,26 @@ class sLSTMLayer(nn.Module):
         with torch.no_grad():
             self.bias[FORGET] = forget_bias_powerlaw(self.bias.shape[-1], self.block, self.config.num_blocks)
 
+    def initial_state(self, zeros: Callable[..., Tensor]) -> BlockState:
+        """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
+        h, c, n, m = (zeros(*self.bias.shape[1:]) for _ in range(4))
+        return BlockState(RNNState(h, c, n, m), None if self.conv is None else self.conv.initial_window(zeros))
+
     def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
         gates, window = self._gate_inputs(x, None if state is None else state.conv, packing)
-        backend = self.config.backend
+        cell = None if state is None else state.cell_of(RNNState)
+        run = partial(rnn, return_state=True, backend=self.config.backend)
         if packing is not None:
             # The documents are independent: side by side they also take fewer steps than one after the other.
             batch, real = packing.pad_left(gates, self.filler.to(gates.dtype))
-            h, cell = rnn(batch, self.recurrent, self.bias, return_state=True, backend=backend)
+            h, cell = run(batch, self.recurrent, self.bias)
             h = h[real].unsqueeze(0)
-        elif state is not None and x.shape[1] == 1:
-            h, cell = rnn_step(gates[:, 0], self.recurrent, self.bias, state.cell, backend=backend)
+        elif cell is not None and x.shape[1] == 1:
+            h, cell = rnn_step(gates[:, 0], self.recurrent, self.bias, cell, backend=self.config.backend)
             h = h.unsqueeze(1)
         else:
-            cell = None if state is None else state.cell
-            h, cell = rnn(gates, self.recurrent, self.bias, cell, return_state=True, backend=backend)
+            h, cell = run(gates, self.recurrent, self.bias, cell)
         return self.head_norm(h), BlockState(cell, window)
 
     def _gate_inputs(self, x: Tensor, window: Tensor | None, packing: Packing | None) -> tuple[Tensor, Tensor | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels import MLSTMState, RNNState
 
+Cell = TypeVar("Cell", MLSTMState, RNNState)
 CELLS: dict[str, type[MLSTMState] | type[RNNState]] = {"mlstm": MLSTMState, "rnn": RNNState}
 
 
@@ -22,6 +23,14 @@ class BlockState(NamedTuple):
 
     cell: MLSTMState | RNNState
     conv: Tensor | None
+
+    def cell_of(self, kind: type[Cell]) -> Cell:
+        """The state of the recurrence, which must be of this kind."""
+        if not isinstance(self.cell, kind):
+            raise ValueError(
+                f"the state is of another backbone: {type(self.cell).__name__} where {kind.__name__} belongs"
+            )
+        return self.cell
 
 
 class xLSTMState(NamedTuple):

@@ -1,0 +1,45 @@
+"""One function for every kind of published checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from xlstm_apps.interop import large, xlstm
+
+Loader = Callable[[Mapping[str, Any], Mapping[str, Tensor]], nn.Module]
+
+SOURCES: dict[str, Loader] = {
+    "xlstm-blockstack": xlstm.load_block_stack,
+    "xlstm-lm": xlstm.load_language_model,
+    "xlstm-large": large.load_large,
+    "hf-xlstm": large.load_huggingface,
+}
+
+
+def load_reference(source: str, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> nn.Module:
+    """Build the module that answers as someone else's checkpoint did.
+
+    Args:
+        source: Where it is from:
+            "xlstm-blockstack" (`xLSTMBlockStack` of the package `xlstm`; features to features),
+            "xlstm-lm" (`xLSTMLMModel` of the package `xlstm`), "xlstm-large" (`xLSTMLarge` of the same),
+            "hf-xlstm" (`xLSTMForCausalLM` of transformers). The last three map ids to logits and `generate`.
+        config: The original constructor's arguments, nested as there or flat (`mlstm_proj_factor`, ...); for "hf-xlstm"
+            what `config.json` holds.
+        state_dict: Tensors under their original names, behind any prefix. Where some stand under `sd.` (a file that
+            keeps inputs and outputs beside the weights), only those count.
+
+    Returns:
+        A module in evaluation mode, with single-precision weights.
+
+    Raises:
+        ValueError: An unknown source, a config that contradicts the weights or asks for what is not supported, a tensor
+            that is left over, missing or of the wrong shape.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"cannot load from {source!r}; supported are {', '.join(SOURCES)}")
+    weights = {key: tensor for key, tensor in state_dict.items() if key.startswith("sd.")} or state_dict
+    return SOURCES[source](config, weights).eval()
