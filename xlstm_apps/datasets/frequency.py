@@ -75,6 +75,12 @@ class Frequency:
         """Whether steps are counted on local time: days and longer."""
         return self.kind in ("month", "business") or (self.kind == "fixed" and self.count % _UNITS["d"] == 0)
 
+    @property
+    def typical(self) -> np.timedelta64:
+        """About how long one step is."""
+        days = {"month": 30.436875, "business": 1.4}.get(self.kind)
+        return np.timedelta64(self.count if days is None else int(self.count * days * _UNITS["d"]), "us")
+
     def steps(self, stamps: np.ndarray, first: np.ndarray | np.datetime64, month_end: bool = False) -> np.ndarray:
         """Row number of each stamp on the grid starting at `first`; -1 where a stamp lies off that grid.
 
@@ -95,9 +101,9 @@ class Frequency:
         same_clock = (stamps - days) == (first - start)
         return np.where((rest == 0) & same_clock & np.is_busday(days) & np.is_busday(start), whole, -1)
 
-    def stamps(self, first: np.datetime64, steps: np.ndarray, month_end: bool = False) -> np.ndarray:
+    def stamps(self, first: np.ndarray | np.datetime64, steps: np.ndarray, month_end: bool = False) -> np.ndarray:
         """The stamps datetime64[us] at row numbers `steps` of the grid starting at `first`: the inverse of `steps`."""
-        first = np.datetime64(first, "us")
+        first = np.asarray(first, dtype="datetime64[us]")
         if self.kind in ("fixed", "index"):
             return first + steps * self.count * US
         if self.kind == "month":

@@ -83,7 +83,7 @@ class SeriesTable:
         last = self.timestamps[self.offsets[series_index + 1] - 1]
         freq = Frequency.parse(self.freq)
         if self.time_zone is not None and freq.by_wall_clock:
-            from .timestamps import to_local, to_utc
+            from .zones import to_local, to_utc
 
             local = to_local(np.array([last]), self.time_zone)[0]
             first = self._anchor(series_index, local, freq)
@@ -97,7 +97,7 @@ class SeriesTable:
             return last
         first = self.timestamps[self.offsets[series_index] : self.offsets[series_index] + 1]
         if self.time_zone is not None:
-            from .timestamps import to_local
+            from .zones import to_local
 
             first = to_local(first, self.time_zone)
         return first[0]

@@ -1,0 +1,202 @@
+"""Delimited text to a frame of text columns: separator, header, comments, ragged lines, and where each row stood.
+
+Cells stay text here. What they mean is decided column by column later, with the line number of every cell at hand.
+"""
+
+import difflib
+import io
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+_QUOTE, _NEWLINE, _RETURN = ord('"'), ord("\n"), ord("\r")
+_SEPARATORS = ";\t|,"
+_NUMBER = re.compile(r"\s*[+-]?(\d[\d.,]*|[.,]\d+)([eE][+-]?\d+)?\s*$|\s*(nan|na|null|inf|-inf|)\s*$", re.IGNORECASE)
+_STAMP = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?$|\s*\d{4}-\d{2}$|\s*\d{1,2}:\d{2}(:\d{2})?$")
+
+
+@dataclass
+class Origin:
+    """Where rows and columns came from, for messages that a person can act on."""
+
+    name: str
+    lines: np.ndarray | None = None
+    """Line in the file of every row; None for frames and Parquet, where rows are numbered from 0."""
+    from_file: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What was found on the way (separator, encoding, ...), for the report."""
+
+    def where(self, row: int) -> str:
+        return f"{self.name} row {row}" if self.lines is None else f"{self.name} line {self.lines[row]}"
+
+    def option(self, name: str, value: Any) -> str:
+        """How the user sets an option: on the command line for a file, as an argument for a frame."""
+        if not self.from_file:
+            return f"{name}={value!r}"
+        text = f"[{', '.join(str(v) for v in value)}]" if isinstance(value, list) else str(value)
+        return f"--data.{name} {shlex.quote(text)}"
+
+
+@dataclass(frozen=True)
+class _Records:
+    """The lines that hold cells: byte ranges, line numbers and cell counts."""
+
+    begin: np.ndarray
+    end: np.ndarray
+    line: np.ndarray
+    cells: np.ndarray
+
+
+def read_text(text: str, name: str, separator: str | None, header: bool | None) -> tuple[pl.DataFrame, Origin]:
+    """Split text into columns of text.
+
+    Args:
+        name: the file, for messages.
+        separator: one character; None to detect it.
+        header: whether the first record names the columns; None to look.
+
+    Raises:
+        ValueError: no rows, a line with another number of cells, a quote that never closes, columns of the same name.
+    """
+    data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    facts: dict[str, Any] = {}
+    if data.lower().startswith(b"sep=") and separator is None:  # Excel's own hint
+        separator = chr(data[4])
+        data = b"#" + data
+    separator = separator or _detect_separator(data)
+    facts["separator"] = {"\t": "tab"}.get(separator, separator)
+    records = _scan(data, separator, name)
+    if len(records.begin) == 0:
+        raise ValueError(f"{name}: no lines with cells in it; bring a table with a header line and rows")
+    first = _cells(data, records, 0, separator)
+    if header is None:
+        header = not all(_NUMBER.match(c) or _STAMP.match(c) for c in first) or not any(c.strip() for c in first)
+        facts["header"] = header
+    names = _names(first, name) if header else [f"column_{i + 1}" for i in range(len(first))]
+    start = 1 if header else 0
+    if len(records.begin) == start:
+        raise ValueError(f"{name}: a header line and no rows; bring rows of data")
+    _check_cells(records, start, len(names), data, separator, name)
+    width = int(records.cells[start:].max())
+    names += [f"__trailing_{i}" for i in range(width - len(names))]
+    frame = pl.read_csv(
+        _body(data, records, start),
+        has_header=False,
+        new_columns=names,
+        separator=separator,
+        quote_char='"',
+        infer_schema=False,
+        truncate_ragged_lines=False,
+        encoding="utf8",
+    )
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    frame = frame.drop([c for c in frame.columns if c.startswith("__trailing_")])
+    return frame, Origin(name, lines=records.line[start:], facts=facts)
+
+
+def _scan(data: bytes, separator: str, name: str) -> _Records:
+    """Find records without splitting them: a newline counts outside quotes only (an even number of quotes before it)."""
+    raw = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
+    newline = np.flatnonzero(raw == _NEWLINE)
+    mark = np.flatnonzero(raw == ord(separator))
+    breaks = newline
+    if b'"' in data:
+        # uint8 sums wrap at 256, which keeps their parity.
+        quoted = (np.cumsum(raw == _QUOTE, dtype=np.uint8) & 1).astype(bool)
+        breaks, mark = newline[~quoted[newline]], mark[~quoted[mark]]
+        if quoted[-1]:
+            opened = int(np.flatnonzero(raw == _QUOTE)[-1])
+            line = int(np.searchsorted(newline, opened)) + 1
+            raise ValueError(f"{name} line {line}: a quote opens and never closes; close it or remove it")
+    begin = np.concatenate([[0], breaks[:-1] + 1])
+    cells = np.searchsorted(mark, breaks) - np.searchsorted(mark, begin) + 1
+    line = np.searchsorted(newline, begin) + 1
+    # Blank lines, lines of separators alone, and comments hold no cells.
+    inked = np.cumsum((raw > 32) & (raw != ord(separator)) & (raw != _QUOTE), dtype=np.int64)
+    blank = inked[breaks] == np.where(begin > 0, inked[begin - 1], 0)
+    keep = ~blank & (raw[begin] != ord("#"))
+    return _Records(begin[keep], breaks[keep], line[keep], cells[keep])
+
+
+def _body(data: bytes, records: _Records, start: int) -> io.BytesIO:
+    """The records from `start` on, without the lines between them that hold none."""
+    begin, end = records.begin[start:], records.end[start:]
+    if len(begin) < 2 or (begin[1:] == end[:-1] + 1).all():
+        return io.BytesIO(data[begin[0] : end[-1] + 1])
+    jumps = np.flatnonzero(begin[1:] != end[:-1] + 1) + 1
+    runs = zip(begin[np.concatenate([[0], jumps])], end[np.concatenate([jumps - 1, [len(end) - 1]])], strict=True)
+    return io.BytesIO(b"".join(data[a:b] + b"\n" for a, b in runs))
+
+
+def _cells(data: bytes, records: _Records, index: int, separator: str) -> list[str]:
+    line = data[records.begin[index] : records.end[index]].decode()
+    cells = pl.read_csv(
+        io.BytesIO(line.encode() + b"\n"), has_header=False, separator=separator, infer_schema=False, quote_char='"'
+    )
+    return [c or "" for c in cells.row(0)]
+
+
+def _names(first: list[str], name: str) -> list[str]:
+    names = [" ".join(c.split()) for c in first]
+    while len(names) > 1 and not names[-1]:  # a trailing separator
+        names.pop()
+    # Unnamed columns get a number; pandas writes its index under an empty name.
+    names = [c or f"unnamed_{i + 1}" for i, c in enumerate(names)]
+    for i, column in enumerate(names):
+        if column in names[:i]:
+            raise ValueError(
+                f"{name}: columns {names.index(column) + 1} and {i + 1} are both named {column!r}; rename one of them"
+            )
+    return names
+
+
+def _check_cells(records: _Records, start: int, width: int, data: bytes, separator: str, name: str) -> None:
+    cells = records.cells[start:]
+    wrong = np.flatnonzero(cells != width)
+    if len(wrong) == 0:
+        return
+    if (cells[wrong] > width).all():
+        # Cells beyond the header are fine when they are empty: a trailing separator.
+        extra = [i for i in wrong if any(c.strip() for c in _cells(data, records, start + i, separator)[width:])]
+        if not extra:
+            return
+        wrong = np.asarray(extra)
+    row = int(wrong[0])
+    what = f"{name} line {records.line[start + row]}: {cells[row]} cells, but the header has {width}"
+    if len(wrong) == len(cells) and (cells == cells[0]).all():
+        raise ValueError(f"{what}, as in all lines; name every column in the header, or set --data.separator")
+    if start + row == len(records.begin) - 1 and cells[row] < width:
+        raise ValueError(f"{what}: the last line is cut short; remove it or fetch the file again")
+    more = f" ({len(wrong)} such lines)" if len(wrong) > 1 else ""
+    raise ValueError(f"{what}{more}; mend the line, or set --data.separator if it was read wrongly as {separator!r}")
+
+
+def _detect_separator(data: bytes) -> str:
+    """The character that splits the first lines into the same number of cells, most of all; the header decides a tie."""
+    head = data[:65536]
+    if len(data) > len(head):
+        head = head[: head.rfind(b"\n") + 1] or head
+    best, best_score = ",", (0.0, 0)
+    for candidate in _SEPARATORS:
+        try:
+            cells = _scan(head, candidate, "").cells[:50]
+        except ValueError:  # a quoted cell reaches beyond the head
+            cells = _scan(head[: head.rfind(b'"')] + b'"', candidate, "").cells[:50]
+        if len(cells) == 0 or cells[0] < 2:
+            continue
+        score = (float((cells == cells[0]).mean()), int(cells[0]))
+        if score > best_score:
+            best, best_score = candidate, score
+    return best
+
+
+def suggest(wrong: str, columns: list[str]) -> str:
+    """`the columns are a, b, c` with the likeliest first, for a column name that does not exist."""
+    near = difflib.get_close_matches(wrong, columns, n=1, cutoff=0.6)
+    near = near or [c for c in columns if c.lower() == wrong.lower()]
+    listed = ", ".join(columns[:12]) + (f", ... ({len(columns)} in all)" if len(columns) > 12 else "")
+    return f"did you mean {near[0]!r}? The columns are {listed}" if near else f"the columns are {listed}"

@@ -1,0 +1,267 @@
+"""Which columns are the stamps, the series' names and the values, in wide and long tables."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from .config import SeriesData
+from .delimited import Origin, suggest
+from .numbers import Column, NumberFormat, missing_cells, understand
+from .timestamps import CLOCK_ONLY, Stamps, looks_like_stamps, read_stamps
+
+_TIME_NAMES = [
+    "ds", "timestamp", "datetime", "date_time", "date time", "time_hour", "time", "date", "day", "month", "week", "quarter",
+    "year", "period", "datum", "zeitstempel", "zeit", "step", "t", "index",
+]  # fmt: skip
+_ID_NAMES = ["unique_id", "item_id", "series_id"]
+_TARGET_NAMES = ["y", "target"]
+_PARTS = ["year", "month", "day", "hour", "minute", "second"]
+
+
+@dataclass
+class Roles:
+    """What each column is for."""
+
+    time: list[str]
+    ids: list[str]
+    layout: str
+    stamps: Stamps
+    codes: np.ndarray
+    """Series number of every row, int64 [N], by first appearance."""
+    item_ids: list[str] | None
+    targets: list[Column] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Other columns, and why they are not forecast."""
+
+
+def assign(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Origin) -> Roles:
+    """Find the role of every column, from the options where they say it and from names and content elsewhere.
+
+    Raises:
+        ValueError: a named column does not exist, no column holds stamps, no column holds numbers, or a value is no number.
+    """
+    time, stamps = _time(frame, data, origin)
+    ids = _split(frame, data.id_column, origin, "id_column")
+    if not ids and data.layout != "wide":
+        ids = _find_ids(frame, time, stamps, data, how, origin)
+    if data.layout == "long" and not ids:
+        raise ValueError(
+            f"{origin.name}: no column names the series, which layout long needs; say which: "
+            f"{origin.option('id_column', 'NAME')}; {suggest('', frame.columns)}"
+        )
+    codes, item_ids = _codes(frame, ids, origin)
+    roles = Roles(time, ids, "long" if ids else "wide", stamps, codes, item_ids)
+    _values(frame, data, how, origin, roles)
+    return roles
+
+
+def _split(frame: pl.DataFrame, name: str | None, origin: Origin, option: str) -> list[str]:
+    """One column, or several joined by `+`."""
+    if name is None:
+        return []
+    names = [name] if name in frame.columns else [n.strip() for n in name.split("+")]
+    for n in names:
+        if n not in frame.columns:
+            raise ValueError(f"{origin.name}: {origin.option(option, n)}: no such column; {suggest(n, frame.columns)}")
+    return names
+
+
+def _time(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> tuple[list[str], Stamps]:
+    if data.time_column == "none" and "none" not in frame.columns:
+        us = np.arange(frame.height).astype("datetime64[us]")
+        return [], Stamps(us, "integer", written="row numbers")
+    names = _split(frame, data.time_column, origin, "time_column") or _find_time(frame, origin)
+    if not names:
+        raise ValueError(
+            f"{origin.name}: no column holds dates or times; name it with {origin.option('time_column', 'NAME')}, or say "
+            f"{origin.option('time_column', 'none')} where the rows are in order without stamps"
+            + (", or --data.layout rows where each line is one series" if origin.from_file else "")
+            + f"; {suggest('', frame.columns)}"
+        )
+    if len(names) == 1:
+        return names, read_stamps(frame[names[0]], origin, data.time_format)
+    return names, read_stamps(_join(frame, names), origin, data.time_format)
+
+
+def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:
+    """Date and clock in two columns, or year, month, day (hour, minute, second) in several, as one text."""
+    texts = [pl.col(n).cast(pl.String).str.strip_chars() for n in names]
+    if [n.lower() for n in names] == _PARTS[: len(names)] and len(names) >= 3:
+        text = pl.concat_str(texts[:3], separator="-")
+        if len(names) > 3:
+            text = text + " " + pl.concat_str([t.str.zfill(2) for t in texts[3:]], separator=":")
+    else:
+        text = pl.concat_str(texts, separator=" ")
+    return frame.select(text.alias("+".join(names))).to_series()
+
+
+def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
+    def rank(name: str) -> int:
+        return _TIME_NAMES.index(name.lower()) if name.lower() in _TIME_NAMES else len(_TIME_NAMES)
+
+    found: list[tuple[bool, int, str]] = []
+    for column in frame.iter_columns():
+        dtype = column.dtype
+        if dtype.is_temporal() and dtype in (pl.Date, pl.Datetime):
+            found.append((dtype != pl.Date, rank(column.name), column.name))
+        elif dtype == pl.String:
+            digits = column.drop_nulls().head(200).str.contains(r"^\s*\d+\s*$").all()
+            if looks_like_stamps(column) and (not digits or rank(column.name) < len(_TIME_NAMES)):
+                found.append((bool(column.head(200).str.contains(r"\d:\d\d").any()), rank(column.name), column.name))
+            elif digits and rank(column.name) < len(_TIME_NAMES) and not column.is_null().all():
+                found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
+        elif dtype.is_integer() and rank(column.name) < len(_TIME_NAMES):
+            found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
+    lower = {c.lower(): c for c in frame.columns}
+    parts = [lower[p] for p in _PARTS if p in lower]
+    if len(parts) >= 3 and [p.lower() for p in parts] == _PARTS[: len(parts)] and not any(f[0] for f in found):
+        return parts
+    if not found:
+        return []
+    # Stamps with a clock before bare dates, then the better-known name, then the first column.
+    clock, _, best = min(found, key=lambda f: (not f[0], f[1]))
+    if not clock and frame[best].dtype == pl.String:
+        for other in frame.iter_columns():
+            if (
+                other.name != best
+                and other.dtype == pl.String
+                and other.name.lower() in ("time", "hour", "clock", "uhrzeit")
+            ):
+                cells = other.str.strip_chars()
+                if cells.filter(~missing_cells(cells)).str.contains(CLOCK_ONLY).all():
+                    return [best, other.name]
+    return [best]
+
+
+def _find_ids(
+    frame: pl.DataFrame, time: list[str], stamps: Stamps, data: SeriesData, how: NumberFormat, origin: Origin
+) -> list[str]:
+    """Names of the columns that tell apart the series of a long table; none for a wide one."""
+    lower = {c.lower(): c for c in frame.columns if c not in time}
+    known = next((lower[n] for n in _ID_NAMES if n in lower), None)
+    if known is not None:
+        return [known]
+    rows = frame.height
+    distinct = len(np.unique(stamps.us))
+    # Text beside a few repeated stamps is no name of series: a wide table may have notes, and duplicates.
+    if data.layout == "auto" and rows - distinct < 0.2 * rows:
+        return []
+    taken = {*time, *(data.target_columns or [])}
+    texts = [c for c in frame.columns if c not in taken and _names_series(frame[c], how)]
+    best: tuple[int, list[str]] = (distinct, [])
+    for names in [[c] for c in texts] + ([texts] if len(texts) > 1 else []):
+        keyed = frame.select(*names).with_columns(pl.Series("__us", stamps.us)).n_unique()
+        if keyed > best[0]:
+            best = keyed, names
+    if best[1] and rows - best[0] < 0.5 * rows:
+        return best[1]
+    for column in frame.iter_columns():
+        if column.name not in taken and not column.dtype.is_float() and column.n_unique() < rows // 2:
+            keyed = frame.select(column.name).with_columns(pl.Series("__us", stamps.us)).n_unique()
+            if keyed == rows:
+                raise ValueError(
+                    f"{origin.name}: stamps repeat, and {column.name!r} tells the rows apart; if it names the series, add "
+                    f"{origin.option('id_column', column.name)}"
+                )
+    return []
+
+
+def _names_series(column: pl.Series, how: NumberFormat) -> bool:
+    if column.dtype in (pl.Categorical, pl.Enum):
+        return True
+    return column.dtype == pl.String and understand(column, how).kind in ("text", "flag") and column.n_unique() > 1
+
+
+def _codes(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[np.ndarray, list[str] | None]:
+    if not ids:
+        return np.zeros(frame.height, dtype=np.int64), None
+    for name in ids:
+        column = frame[name]
+        empty = column.is_null() | (column.str.strip_chars() == "" if column.dtype == pl.String else False)
+        if empty.any():
+            row = int(empty.arg_true()[0])
+            raise ValueError(f"{origin.where(row)}, column {name!r}: the name of the series is missing; fill it in")
+    names = frame.select(
+        pl.concat_str([pl.col(n).cast(pl.String).str.strip_chars() for n in ids], separator="/")
+    ).to_series()
+    distinct = names.unique(maintain_order=True)
+    codes = names.replace_strict(distinct, np.arange(len(distinct)), return_dtype=pl.Int64)
+    return codes.to_numpy(), distinct.to_list()
+
+
+def _values(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Origin, roles: Roles) -> None:
+    taken = {*roles.time, *roles.ids}
+    wanted = data.target_columns
+    for name in wanted or []:
+        if name not in frame.columns:
+            raise ValueError(
+                f"{origin.name}: {origin.option('target_columns', name)}: no such column; {suggest(name, frame.columns)}"
+            )
+        if name in taken:
+            raise ValueError(
+                f"{origin.name}: column {name!r} cannot be both a target and the time or the name of the series"
+            )
+    columns = [understand(frame[c], how) for c in frame.columns if c not in taken]
+    if wanted is not None:
+        by_name = {c.name: c for c in columns}
+        roles.targets = [_must_be_number(by_name[n], frame, origin) for n in wanted]
+        roles.left_out = {c.name: "not in target_columns" for c in columns if c.name not in wanted}
+        return
+    lone = next((c.name for c in columns if roles.ids and c.name in _TARGET_NAMES and c.kind == "number"), None)
+    for column in columns:
+        if column.kind != "number":
+            why = {"text": "text", "flag": "true / false", "stamp": "dates", "empty": "empty"}[column.kind]
+            roles.left_out[column.name] = why
+        elif lone is not None and column.name != lone:
+            roles.left_out[column.name] = f"beside {lone!r}; name it in target_columns to forecast it too"
+        elif _is_row_number(column):
+            roles.left_out[column.name] = "row numbers"
+        else:
+            roles.targets.append(column)
+    worst = min((int(c.bad[0]) for c in roles.targets if c.bad is not None and len(c.bad)), default=None)
+    if worst is not None:
+        raise bad_number(next(c for c in roles.targets if c.bad is not None and worst in c.bad[:1]), origin)
+    if not roles.targets:
+        why = (
+            "; ".join(f"{name!r}: {reason}" for name, reason in list(roles.left_out.items())[:8]) or "no other columns"
+        )
+        raise ValueError(
+            f"{origin.name}: no column of numbers beside the stamps ({why}); name one with {origin.option('target_columns', ['NAME'])}"
+        )
+
+
+def _is_row_number(column: Column) -> bool:
+    if not column.name.startswith("unnamed_") and column.name not in ("Unnamed: 0", "No", "rownames"):
+        return False
+    values = column.values
+    return values is not None and bool((np.diff(values) == 1).all()) and values[0] in (0, 1)
+
+
+def _must_be_number(column: Column, frame: pl.DataFrame, origin: Origin) -> Column:
+    if column.kind == "number":
+        if column.bad is not None and len(column.bad):
+            raise bad_number(column, origin)
+        return column
+    if column.kind == "empty":
+        raise ValueError(f"{origin.name}: the target column {column.name!r} is empty")
+    shown = frame[column.name].drop_nulls().cast(pl.String)
+    row = int(frame[column.name].is_not_null().arg_true()[0])
+    raise ValueError(
+        f"{origin.where(row)}, column {column.name!r}: {shown[0]!r} is not a number, so the column cannot be a target; "
+        "remove it from target_columns or write numbers"
+    )
+
+
+def bad_number(column: Column, origin: Origin) -> ValueError:
+    """The error for the first cell of a column that is neither a number nor missing."""
+    assert column.bad is not None
+    more = f" ({len(column.bad)} such cells in the column)" if len(column.bad) > 1 else ""
+    text = column.bad_text.strip()
+    if any(ch.isdigit() for ch in text) and set(text) <= set("0123456789.,+-eE"):
+        advice = f"set {origin.option('decimal', ',' if '.' in text.rsplit(',', 1)[0] or ',' in text else '.')} or mend the cell"
+    else:
+        advice = f"add it to {origin.option('missing_text', [text])} if it stands for a missing value, or mend the cell"
+    return ValueError(
+        f"{origin.where(int(column.bad[0]))}, column {column.name!r}: {text!r} is not a number{more}; {advice}"
+    )

@@ -1,0 +1,164 @@
+"""Columns of numbers: from text with either decimal mark, with missing cells, and with the place of every bad one."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+MISSING_TEXT = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "?")
+_FLAGS = ("true", "false", "t", "f", "yes", "no")
+_GROUPED = {  # numbers whose thousands are grouped, by decimal mark
+    ".": r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$",
+    ",": r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$",
+}
+# Numbers that instruments and archives write where they have none.
+_SENTINELS = (
+    -9999.0,
+    -99999.0,
+    -999.0,
+    -99.0,
+    -999.9,
+    -99.99,
+    -9999.9,
+    9999.0,
+    99999.0,
+    999999.0,
+    -32768.0,
+    1e20,
+    -1e30,
+)
+
+Kind = Literal["number", "text", "flag", "stamp", "empty"]
+
+
+@dataclass
+class Column:
+    """One column, understood."""
+
+    name: str
+    kind: Kind
+    values: np.ndarray | None = None
+    """float64 [N], NaN where missing; numbers only."""
+    bad: np.ndarray | None = None
+    """Rows whose cell is neither a number nor missing."""
+    bad_text: str = ""
+    """The first of them."""
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    decimal: str = "."
+    grouped: bool = False
+    missing_text: tuple[str, ...] = ()
+
+
+def understand(column: pl.Series, how: NumberFormat) -> Column:
+    """Numbers, flags, stamps or text? A text column is one of numbers when at least half its cells are."""
+    dtype = column.dtype
+    if dtype.is_numeric():
+        values = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
+        return Column(column.name, "empty" if np.isnan(values).all() else "number", values)
+    if dtype == pl.Boolean:
+        return Column(column.name, "flag")
+    if dtype.is_temporal():
+        return Column(column.name, "stamp")
+    if dtype == pl.Null or column.null_count() == len(column):
+        return Column(column.name, "empty")
+    if dtype != pl.String:
+        return Column(column.name, "text")
+    cells = column.str.strip_chars()
+    missing = missing_cells(cells, how.missing_text)
+    if missing.all():
+        return Column(column.name, "empty")
+    values = _parse(cells, how)
+    parsed = values.is_not_null() & ~missing
+    present = len(cells) - int(missing.sum())
+    if int(parsed.sum()) * 2 < present:
+        low = cells.filter(~missing).unique().str.to_lowercase()
+        return Column(column.name, "flag" if low.is_in(_FLAGS).all() else "text")
+    bad = (~parsed & ~missing).arg_true().to_numpy()
+    numbers = values.set(missing, None).fill_null(float("nan")).to_numpy()
+    return Column(column.name, "number", numbers, bad, str(column[int(bad[0])]) if len(bad) else "")
+
+
+def missing_cells(cells: pl.Series, more: tuple[str, ...] = ()) -> pl.Series:
+    """Which (stripped) cells stand for a missing value."""
+    known = [*MISSING_TEXT, *(m.strip().lower() for m in more)]
+    return cells.is_null() | cells.str.to_lowercase().is_in(known)
+
+
+def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | None) -> tuple[str, bool]:
+    """The decimal mark of a frame of text, and whether thousands are grouped by the other mark.
+
+    Raises:
+        ValueError: some numbers have a decimal comma, others a decimal point.
+    """
+    point = comma = grouped_point = grouped_comma = False
+    for column in frame.iter_columns():
+        if column.dtype != pl.String or (decimal is None and not column.str.contains(",", literal=True).any()):
+            continue
+        cells = column.str.strip_chars()
+        cells = cells.filter(cells.str.contains(r"^[+-]?[\d.,]*[.,][\d.,]*([eE][+-]?\d+)?$"))
+        if len(cells) == 0:
+            continue
+        point_groups, comma_groups = cells.str.contains(_GROUPED["."]), cells.str.contains(_GROUPED[","])
+        # 1,234 groups thousands where commas separate the cells, and is a decimal elsewhere, where Europeans write.
+        only_groups = point_groups.all() and separator == ","
+        point |= bool(cells.str.contains(r"^[+-]?\d*\.\d*([eE][+-]?\d+)?$").any()) and not comma_groups.all()
+        comma |= bool(cells.str.contains(r"^[+-]?\d*,\d*([eE][+-]?\d+)?$").any()) and not only_groups
+        grouped_point |= only_groups or bool(cells.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.|(,\d{3}){2}").any())
+        grouped_comma |= bool(cells.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,|(\.\d{3}){2}").any())
+    if decimal is None:
+        if comma and grouped_point and not grouped_comma:
+            comma = False
+        decimal = "," if (comma or grouped_comma) and not grouped_point else "."
+        if comma and point and not (grouped_comma or grouped_point):
+            raise ValueError("numbers are written with decimal commas and with decimal points; set --data.decimal")
+    return decimal, grouped_comma if decimal == "," else grouped_point
+
+
+def suspicious_sentinel(values: np.ndarray) -> tuple[float, int] | None:
+    """A number that looks like "no value" (-9999, ...): far outside everything else in the column. Value and count."""
+    seen = values[np.isfinite(values)]
+    if len(seen) == 0:
+        return None
+    for extreme in (seen.min(), seen.max()):
+        if not any(np.isclose(extreme, s) for s in _SENTINELS):
+            continue
+        others = seen[seen != extreme]
+        if len(others) and abs(extreme - np.median(others)) > 10 * (others.max() - others.min() or 1.0):
+            return float(extreme), int((seen == extreme).sum())
+    return None
+
+
+def _parse(cells: pl.Series, how: NumberFormat) -> pl.Series:
+    """Float64, null where the text is no number in this format."""
+    other = "," if how.decimal == "." else "."
+    if how.grouped:
+        # Only well-formed groups: 1.5 must not become 15 in a file with decimal commas.
+        plain = cells.str.replace_all(other, "", literal=True)
+        cells = pl.select(
+            pl.when(cells.str.contains(_GROUPED[how.decimal])).then(plain).otherwise(cells).alias(cells.name)
+        ).to_series()
+    if how.decimal == ",":
+        # A point is no mark here: make such cells unreadable rather than read them wrongly.
+        cells = cells.str.replace_all(".", "_", literal=True).str.replace_all(",", ".", literal=True)
+    return cells.cast(pl.Float64, strict=False)
+
+
+def statistics(values: np.ndarray, channels: list[str]) -> dict[str, dict[str, Any]]:
+    """Per column: missing cells and their share, extremes, and whether it is constant. JSON-able."""
+    out: dict[str, dict[str, Any]] = {}
+    for i, name in enumerate(channels):
+        x = values[:, i]
+        seen = x[~np.isnan(x)]
+        out[name] = {
+            "missing": int(len(x) - len(seen)),
+            "missing_share": float(1 - len(seen) / len(x)) if len(x) else 0.0,
+            "min": float(seen.min()) if len(seen) else None,
+            "max": float(seen.max()) if len(seen) else None,
+            "mean": float(seen.mean(dtype=np.float64)) if len(seen) else None,
+            "constant": bool(len(seen) and seen.min() == seen.max()),
+        }
+    return out

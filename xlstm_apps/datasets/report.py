@@ -1,0 +1,66 @@
+"""What was read, in words: a short table for the terminal out of `SeriesTable.report`."""
+
+from typing import Any
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """A few aligned lines: source, series, span, frequency, gaps, columns, and everything a person should know."""
+    lengths = report["lengths"]
+    length = f"{lengths['min']:,}" if lengths["min"] == lengths["max"] else f"{lengths['min']:,} to {lengths['max']:,}"
+    zone = f", {report['time_zone']}" if report["time_zone"] else ""
+    lines = [
+        ("data", f"{report['source']}: {report['rows']:,} rows, {report['layout']} layout"),
+        ("series", f"{report['series']:,} of {length} steps, {len(report['channels'])} value columns"),
+        ("span", f"{report['start']} to {report['end']}{zone}"),
+        ("step", f"{report['freq']}{' (inferred)' if report['freq_inferred'] else ''}"),
+    ]
+    gaps = report["gaps"]
+    if gaps["rows"]:
+        lines.append(
+            ("gaps", f"{gaps['rows']:,} missing stamps in {gaps['runs']:,} gaps, the longest {gaps['longest']:,} steps")
+        )
+    missing = {name: c["missing_share"] for name, c in report["columns"].items() if c["missing_share"] > 0}
+    if missing:
+        worst = sorted(missing.items(), key=lambda item: -item[1])
+        shown = ", ".join(f"{name} {share:.1%}" for name, share in worst[:5])
+        lines.append(("missing", shown + (f" and {len(worst) - 5} more columns" if len(worst) > 5 else "")))
+    if report["left_out"]:
+        shown = ", ".join(f"{name} ({why})" for name, why in list(report["left_out"].items())[:6])
+        more = len(report["left_out"]) - 6
+        lines.append(("left out", shown + (f" and {more} more" if more > 0 else "")))
+    lines += [("note", note) for note in report["notes"]]
+    return "\n".join(f"{label:<9} {text}" for label, text in lines)
+
+
+def notes(report: dict[str, Any]) -> list[str]:
+    """Findings that need a sentence."""
+    out = []
+    if not report["sorted"]:
+        out.append("rows were not in order of time; they were sorted")
+    if report["duplicates"]["rows"]:
+        out.append(f"{report['duplicates']['rows']:,} rows repeated a stamp; kept: {report['duplicates']['policy']}")
+    if report["off_grid"]["rows"]:
+        out.append(f"{report['off_grid']['rows']:,} rows off the {report['freq']} grid were dropped")
+    if report.get("resampled"):
+        out.append(f"rows were resampled: {report['resampled']}")
+    if report["freq"].endswith("b"):
+        out.append("no stamp is on a weekend: steps are business days; --data.freq 1d counts all days")
+    constant = [name for name, c in report["columns"].items() if c["constant"]]
+    if constant:
+        out.append(f"constant columns: {', '.join(constant[:8])}")
+    for column, found in report["suspicious"].items():
+        out.append(
+            f"column {column!r} holds {found['value']:g} {found['count']:,} times, far from its other values; if that means "
+            f"missing: --data.missing_values '[{found['value']:g}]'"
+        )
+    if report["encoding"] not in (None, "utf-8"):
+        out.append(f"text encoding: {report['encoding']}")
+    if report["decimal"] == ",":
+        out.append("numbers have decimal commas")
+    if report["grouped_thousands"]:
+        out.append(f"thousands are grouped by {'.' if report['decimal'] == ',' else ','!r}")
+    if report["header"] is False:
+        out.append("no header line: columns are named column_1, column_2, ...")
+    if report["empty_series"]:
+        out.append(f"{report['empty_series']:,} series have no observed value")
+    return out

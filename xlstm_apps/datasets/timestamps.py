@@ -1,0 +1,254 @@
+"""Stamps from text, numbers and typed columns, to microseconds: of UTC where offsets are given, else of the wall clock."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from .delimited import Origin
+from .numbers import missing_cells
+from .table import TimeKind
+
+_CLOCK = (
+    r"(?:(?:[Tt]|\s+|,\s*)(?<H>\d{1,2})(?::(?<M>\d{2}))?(?::(?<S>\d{2})(?:[.,](?<f>\d{1,9}))?)?\s*(?<p>[AaPp]\.?[Mm]\.?)?)?"
+    r"\s*(?<o>Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
+)
+_FAMILIES = {
+    "year-month-day": r"^(?<y>\d{4})[-/.](?<m>\d{1,2})[-/.](?<d>\d{1,2})" + _CLOCK,
+    "day and month": r"^(?<a>\d{1,2})(?<sep>[-/.])(?<b>\d{1,2})[-/.](?<y>\d{4})" + _CLOCK,
+    "yyyymmdd": r"^(?<y>(?:17|18|19|20|21)\d{2})(?<m>[01]\d)(?<d>[0-3]\d)(?:[T ]?(?<H>\d{2}):?(?<M>\d{2}):?(?<S>\d{2})?)?(?<o>Z)?$",
+    "year-month": r"^(?<y>\d{4})[-/.]?[Mm]?(?<m>\d{1,2})$",
+    "month-year": r"^(?<m>\d{1,2})[-/.](?<y>\d{4})$",
+    "year and quarter": r"^(?<y>\d{4})[-\s]*[Qq](?<q>[1-4])$",
+    "day month year": r"^(?:[A-Za-z]{3},\s+)?(?<d>\d{1,2})[\s-]+(?<mon>[A-Za-z]{3,9})\.?[\s,-]+(?<y>\d{4})" + _CLOCK,
+    "month day, year": r"^(?<mon>[A-Za-z]{3,9})\.?\s+(?<d>\d{1,2}),?\s+(?<y>\d{4})" + _CLOCK,
+    "month year": r"^(?<mon>[A-Za-z]{3,9})\.?[\s-]+(?<y>\d{4})$",
+    "year month": r"^(?<y>\d{4})[\s-]+(?<mon>[A-Za-z]{3,9})$",
+}
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
+CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?$"
+
+
+@dataclass
+class Stamps:
+    """A column of stamps, understood."""
+
+    us: np.ndarray
+    """datetime64[us] [N]: UTC where `aware`, else the wall clock as written."""
+    kind: TimeKind = "datetime"
+    aware: bool = False
+    zone: str | None = None
+    """The zone the column itself names, if any."""
+    offsets: list[str] = field(default_factory=list)
+    """Distinct offsets written beside the stamps."""
+    written: str = ""
+    """How they were read, for the report."""
+
+
+def looks_like_stamps(column: pl.Series) -> bool:
+    """Whether the first cells of a text column all match one way of writing a date; cheap."""
+    cells = column.drop_nulls().head(200).str.strip_chars()
+    cells = cells.filter(~missing_cells(cells))
+    return len(cells) > 0 and any(cells.str.contains(r).all() for r in _FAMILIES.values())
+
+
+def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
+    """Understand a column of text, integers, dates or datetimes as stamps.
+
+    Raises:
+        ValueError: a cell is empty or no stamp (names its line), or day and month cannot be told apart.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pl.Datetime):
+        _no_nulls(column.is_null(), column, origin)
+        stamps = column.dt.replace_time_zone(None) if dtype.time_zone is None else column.dt.convert_time_zone("UTC")
+        stamps = stamps.dt.replace_time_zone(None)
+        if dtype.time_unit == "ns" and (stamps.dt.nanosecond() % 1000 != 0).any():
+            raise ValueError(
+                f"{origin.name}, column {column.name!r}: stamps finer than a microsecond are not supported"
+            )
+        us = stamps.dt.cast_time_unit("us").to_numpy().astype("datetime64[us]")
+        return Stamps(us, aware=dtype.time_zone is not None, zone=dtype.time_zone, written="datetime")
+    if dtype == pl.Date:
+        _no_nulls(column.is_null(), column, origin)
+        return Stamps(column.to_numpy().astype("datetime64[us]"), "date", written="date")
+    if dtype.is_numeric():
+        _no_nulls(column.is_null(), column, origin)
+        numbers = column.cast(pl.Float64)
+        odd = (numbers != numbers.floor()) | numbers.is_nan()
+        if odd.any():
+            raise _no_stamp(column, int(odd.arg_true()[0]), origin)
+        return _integers(column.cast(pl.Int64), origin, time_format)
+    if dtype != pl.String:
+        raise ValueError(
+            f"{origin.name}, column {column.name!r}: its type {dtype} holds no stamps; name another time column"
+        )
+    cells = column.str.strip_chars()
+    _no_nulls(missing_cells(cells), column, origin)
+    if time_format is not None and time_format not in _UNIX:
+        return _strptime(cells, origin, time_format)
+    if cells.str.contains(r"^[+-]?\d+$").all():
+        return _integers(cells.cast(pl.Int64), origin, time_format)
+    sample = cells.head(200)
+    best = max(_FAMILIES, key=lambda name: int(sample.str.contains(_FAMILIES[name]).sum()))
+    return _assemble(cells, column, best, origin)
+
+
+def _no_nulls(missing: pl.Series, column: pl.Series, origin: Origin) -> None:
+    if missing.any():
+        row = int(missing.arg_true()[0])
+        count = int(missing.sum())
+        more = f" ({count} such rows)" if count > 1 else ""
+        raise ValueError(
+            f"{origin.where(row)}, column {column.name!r}: the stamp is missing{more}; fill it in or remove the row"
+        )
+
+
+def _no_stamp(column: pl.Series, row: int, origin: Origin) -> ValueError:
+    return ValueError(
+        f"{origin.where(row)}, column {column.name!r}: {str(column[row])!r} is no date or time that is recognised; mend the "
+        f"cell, or say how stamps are written: {origin.option('time_format', '%d/%m/%Y %H:%M')}"
+    )
+
+
+def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
+    """Years, dates as 20131231, seconds or milliseconds since 1970, or plain row counts, told apart by their size."""
+    n = numbers.to_numpy()
+    if time_format in _UNIX:
+        return Stamps((n * _UNIX[time_format]).astype("datetime64[us]"), aware=True, written=time_format)
+    if time_format is not None:
+        return _strptime(numbers.cast(pl.String), origin, time_format)
+    low, high = int(n.min()), int(n.max())
+    named_year = any(w in numbers.name.lower() for w in ("year", "jahr", "date", "time")) or numbers.name == "ds"
+    if 1600 <= low and high <= 2300 and named_year:
+        return Stamps((n - 1970).astype("datetime64[Y]").astype("datetime64[us]"), "integer", written="years")
+    if 17000101 <= low and high <= 21991231:
+        text = numbers.cast(pl.String)
+        if _valid_dates(n // 10000, n // 100 % 100, n % 100).all():
+            return _assemble(text, text, "yyyymmdd", origin)
+    for unit, begin in (("unix_s", 10**8), ("unix_ms", 10**11), ("unix_us", 10**14)):
+        if begin <= low and high < 50 * begin:
+            return Stamps((n * _UNIX[unit]).astype("datetime64[us]"), aware=True, written=unit)
+    if low < -(10**15) or high > 10**15:
+        raise ValueError(
+            f"{origin.name}, column {numbers.name!r}: the integers {low} to {high} are too large for stamps; nanoseconds "
+            "since 1970 are not read, divide them by 1000"
+        )
+    return Stamps(n.astype("datetime64[us]"), "integer", written="row counts")
+
+
+def _valid_dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
+    ok = (month >= 1) & (month <= 12) & (day >= 1)
+    months = ((year - 1970) * 12 + np.where(ok, month, 1) - 1).astype("datetime64[M]")
+    length = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64)
+    return ok & (day <= length)
+
+
+def _strptime(cells: pl.Series, origin: Origin, time_format: str) -> Stamps:
+    text, pattern = cells, time_format
+    # chrono wants a whole date and hours with minutes.
+    if not any(d in pattern for d in ("%d", "%e", "%j", "%F", "%D", "%x", "%c", "%s", "%U", "%W", "%V", "%u")):
+        has_month = any(m in pattern for m in ("%m", "%b", "%B", "%h"))
+        text, pattern = text + (" 1" if has_month else " 1 1"), pattern + (" %d" if has_month else " %m %d")
+    if any(h in pattern for h in ("%H", "%I", "%k")) and "%M" not in pattern:
+        text, pattern = text + " 00", pattern + " %M"
+    has_clock = any(h in pattern for h in ("%H", "%I", "%k", "%T", "%R", "%c", "%s", "%X", "%r"))
+    target = pl.Datetime("us") if has_clock else pl.Date
+    try:
+        parsed = text.str.strptime(target, pattern, strict=False)
+    except pl.exceptions.PolarsError as e:
+        raise ValueError(f"{origin.option('time_format', time_format)}: {str(e).splitlines()[0]}") from None
+    if parsed.null_count():
+        row = int(parsed.is_null().arg_true()[0])
+        raise ValueError(
+            f"{origin.where(row)}, column {cells.name!r}: {str(cells[row])!r} is not written as "
+            f"{origin.option('time_format', time_format)} says; mend the cell or the format"
+        )
+    aware = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
+    if aware:
+        parsed = parsed.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    us = parsed.cast(pl.Datetime("us")).to_numpy().astype("datetime64[us]")
+    return Stamps(us, "datetime" if has_clock else "date", aware, written=time_format)
+
+
+def _assemble(cells: pl.Series, column: pl.Series, family: str, origin: Origin) -> Stamps:
+    """Dates from the parts a regular expression found; every part is checked, nothing rolls over."""
+    parts = cells.str.extract_groups(_FAMILIES[family]).struct.unnest()
+    unread = parts["y"].is_null()
+    if unread.any():
+        raise _no_stamp(column, int(unread.arg_true()[0]), origin)
+
+    def number(name: str, default: int) -> np.ndarray:
+        if name not in parts.columns:
+            return np.full(len(parts), default, dtype=np.int64)
+        return parts[name].cast(pl.Int64).fill_null(default).to_numpy()
+
+    year, month, day = number("y", 1970), number("m", 1), number("d", 1)
+    written = family
+    if "a" in parts.columns:
+        day_first = _day_first(number("a", 0), number("b", 0), parts["sep"], column, origin)
+        day, month = (number("a", 0), number("b", 0)) if day_first else (number("b", 0), number("a", 0))
+        written = "day/month/year" if day_first else "month/day/year"
+    if "q" in parts.columns:
+        month = number("q", 1) * 3 - 2
+    if "mon" in parts.columns:
+        short = parts["mon"].str.slice(0, 3).str.to_lowercase()
+        month = short.replace_strict(_MONTHS, list(range(1, 13)), default=0, return_dtype=pl.Int64).to_numpy()
+    hour, minute, second = number("H", 0), number("M", 0), number("S", 0)
+    micro = np.zeros(len(parts), dtype=np.int64)
+    if "f" in parts.columns and parts["f"].null_count() < len(parts):
+        digits = parts["f"].fill_null("").str.pad_end(9, "0").cast(pl.Int64).to_numpy()
+        if (digits % 1000).any():
+            row = int(np.flatnonzero(digits % 1000)[0])
+            raise ValueError(
+                f"{origin.where(row)}, column {column.name!r}: stamps finer than a microsecond are not supported"
+            )
+        micro = digits // 1000
+    ok = _valid_dates(year, month, day) & (minute < 60) & (second < 60)
+    if "p" in parts.columns and parts["p"].null_count() < len(parts):
+        half = parts["p"].str.slice(0, 1).str.to_lowercase()
+        ok &= (half.is_null().to_numpy()) | ((hour >= 1) & (hour <= 12))
+        hour = np.where(half.is_null().to_numpy(), hour, hour % 12 + 12 * (half == "p").fill_null(False).to_numpy())
+    ok &= (hour < 24) | ((hour == 24) & (minute == 0) & (second == 0))  # 24:00 is the end of the day
+    if not ok.all():
+        raise _no_stamp(column, int(np.flatnonzero(~ok)[0]), origin)
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = months.astype("datetime64[D]").astype(np.int64) + day - 1
+    us = ((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micro).astype("datetime64[us]")
+    has_clock = "H" in parts.columns and parts["H"].null_count() < len(parts)
+    if "o" not in parts.columns or parts["o"].null_count() == len(parts):
+        return Stamps(us, "datetime" if has_clock else "date", written=written)
+    if parts["o"].null_count():
+        row = int(parts["o"].is_null().arg_true()[0])
+        raise ValueError(
+            f"{origin.where(row)}, column {column.name!r}: {column[row]!r} has no UTC offset, other stamps have one"
+        )
+    offsets = parts["o"].str.to_uppercase().replace({"UTC": "Z", "GMT": "Z", "+00:00": "Z", "+0000": "Z", "+00": "Z"})
+    distinct = offsets.unique(maintain_order=True).to_list()
+    shift = offsets.replace_strict(distinct, [_seconds(o) for o in distinct], return_dtype=pl.Int64).to_numpy()
+    return Stamps(us - (shift * 1_000_000).astype("timedelta64[us]"), aware=True, offsets=distinct, written=written)
+
+
+def _seconds(offset: str) -> int:
+    if offset == "Z":
+        return 0
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    return (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if offset[0] == "-" else 1)
+
+
+def _day_first(a: np.ndarray, b: np.ndarray, separators: pl.Series, column: pl.Series, origin: Origin) -> bool:
+    if (a > 12).any() and (b > 12).any():
+        rows = int(np.flatnonzero(a > 12)[0]), int(np.flatnonzero(b > 12)[0])
+        raise ValueError(
+            f"{origin.name}, column {column.name!r}: {column[rows[0]]!r} has the day first, {column[rows[1]]!r} the month "
+            f"({origin.where(rows[1]).removeprefix(origin.name + ' ')}); write all stamps the same way"
+        )
+    if (a > 12).any() or (separators == ".").all():  # points are only ever written day first
+        return True
+    if (b > 12).any():
+        return False
+    raise ValueError(
+        f"{origin.name}, column {column.name!r}: in {str(column[0])!r} day and month cannot be told apart; say which comes "
+        f"first: {origin.option('time_format', '%d/%m/%Y')} or {origin.option('time_format', '%m/%d/%Y')} (add %H:%M for a clock)"
+    )
