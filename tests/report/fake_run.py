@@ -66,7 +66,10 @@ def fake_run(
 
     models = {"xlstm": 1 - skill, "seasonal_naive": 1.0, "nlinear": 0.9}
     header = ["model", "mae", "rmse", "mase", "wql", "coverage"]
-    rows = [[m, 3.04 * f, 4.1 * f, 1.21 * f, 0.083 * f, {"xlstm": 0.781, "nlinear": 0.742}.get(m, "")] for m, f in models.items()]
+    rows = [
+        [m, 3.04 * f, 4.1 * f, 1.21 * f, 0.083 * f, {"xlstm": 0.7563, "nlinear": 0.742}.get(m, "")]
+        for m, f in models.items()
+    ]
     _csv(evaluation / "comparison.csv", header, rows)
     grow = [0.35 + 0.65 * math.sqrt((s + 1) / horizon) for s in range(horizon)]
     _csv(
@@ -120,7 +123,13 @@ def _losses(rng: np.random.Generator) -> Iterable[list[Any]]:
     """As Lightning's CSV logger writes them: training and validation in rows of their own."""
     for epoch in range(12):
         for part in range(3):
-            yield [epoch, epoch * 90 + part * 30, 0.21 + 0.5 * math.exp(-(epoch + part / 3) / 2) + rng.normal(0, 0.004), "", 0.001]
+            yield [
+                epoch,
+                epoch * 90 + part * 30,
+                0.21 + 0.5 * math.exp(-(epoch + part / 3) / 2) + rng.normal(0, 0.004),
+                "",
+                0.001,
+            ]
         yield [epoch, epoch * 90 + 89, "", 0.27 + 0.35 * math.exp(-epoch / 2) + 0.002 * (epoch - 7) ** 2, ""]
 
 
@@ -131,10 +140,12 @@ def _wave(hours: np.ndarray, level: float) -> np.ndarray:
 def _forecasts(rng, names, cutoffs, history, horizon, scale) -> Iterable[list[Any]]:
     for i, name in enumerate(names):
         for k in range(cutoffs):
-            first = 7_200 + 450 * k
+            first = ROWS - horizon - 450 * (cutoffs - 1 - k)
             hours = np.arange(first - history, first + horizon)
             truth = _wave(hours, scale[i]) + scale[i] * np.cumsum(rng.normal(0, 0.35, len(hours)))
-            median = _wave(hours[history:], scale[i]) + (truth[history] - _wave(hours[history : history + 1], scale[i])[0])
+            median = _wave(hours[history:], scale[i]) + (
+                truth[history] - _wave(hours[history : history + 1], scale[i])[0]
+            )
             spread = scale[i] * (0.4 + 0.35 * np.sqrt(np.arange(1, horizon + 1)))
             cutoff = START + timedelta(hours=first - 1)
             for j, hour in enumerate(hours):
@@ -155,7 +166,11 @@ def _predictions(rng, names, horizon, scale) -> Iterable[list[Any]]:
         median = _wave(hours, scale[i])
         spread = scale[i] * (0.4 + 0.35 * np.sqrt(np.arange(1, horizon + 1)))
         for s, hour in enumerate(hours):
-            yield [name, START + timedelta(hours=int(hour)), *(median[s] + spread[s] * 1.9 * (q - 0.5) for q in QUANTILES)]
+            yield [
+                name,
+                START + timedelta(hours=int(hour)),
+                *(median[s] + spread[s] * 1.9 * (q - 0.5) for q in QUANTILES),
+            ]
 
 
 def _csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 Tone = Literal["good", "warning", "bad", "plain"]
 Figure = dict[str, Any]
-"""A plotly figure `{"data": [...], "layout": {...}}`. A colour is written `var(--name)` and taken from the style sheet."""
+"""A plotly figure `{"data": [...], "layout": {...}}`; a colour is `var(--name)`, taken from the style sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ MODEL = "var(--model)"
 INK = "var(--ink)"
 MUTED = "var(--ink-3)"
 _BASELINES = ("var(--series-2)", "var(--series-3)", "var(--series-4)", "var(--series-5)", "var(--series-6)")
+_BANDS = ("var(--band)", "var(--band-2)", "var(--band-3)")
 _DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -47,7 +48,7 @@ def line(x: Sequence[Any], y: Values, name: str, color: str, **more: Any) -> dic
 
 
 def model_looks(models: Sequence[str], ours: str | None) -> dict[str, tuple[str, str]]:
-    """Colour and dash of every model: ours solid in the model colour, baselines by their place, told apart without colour."""
+    """Colour and dash of every model: ours solid, baselines by their place; told apart without colour too."""
     looks, place = {}, 0
     for name in models:
         if name == ours:
@@ -91,7 +92,7 @@ def fan(x: Sequence[Any], quantiles: dict[str, Values], *, name: str) -> list[di
             {"type": "scatter", "x": list(x), "y": rounded(quantiles[low]), "showlegend": False, **shared},
             {
                 "type": "scatter", "x": list(x), "y": rounded(quantiles[high]), "fill": "tonexty",
-                "fillcolor": "var(--band)", "name": interval_name(low, high), **shared,
+                "fillcolor": _BANDS[min(depth, len(_BANDS) - 1)], "name": interval_name(low, high), **shared,
             },
         ]  # fmt: skip
     if len(names) % 2:

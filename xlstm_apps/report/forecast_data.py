@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
 from .blocks import Block, Cell, Column, Facts, Part, Section, Table, Timeline
 from .charts import shorten
-from .numbers import count, frequency, percent, significant, span
+from .numbers import ABSENT, count, frequency, percent, significant, span
 from .run import Run, number
 
 MAX_TIMELINES = 6
@@ -20,7 +20,8 @@ PARTS = {
 }
 
 _SHOWN = {
-    "rows", "series", "channels", "span", "start", "end", "frequency", "freq", "splits", "split", "windows", "missing", "source", "path",
+    "rows", "series", "channels", "span", "start", "end", "frequency", "freq", "splits", "split", "windows", "missing",
+    "source", "path",
 }  # fmt: skip
 
 
@@ -95,7 +96,7 @@ def data(run: Run) -> Section | None:
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts = summary.facts
-    items = [("Source", str(summary.run.option("data.path") or facts.get("path") or facts.get("source") or "–"))]
+    items = [("Source", str(summary.run.option("data.path") or facts.get("path") or facts.get("source") or ABSENT))]
     if (rows := number(facts.get("rows"))) is not None:
         items.append(("Rows", f"{rows:,.0f}"))
     if (series := number(facts.get("series"))) is not None:
@@ -128,19 +129,19 @@ def _timelines(summary: Summary) -> list[Block]:
         splits = [splits]
     if not isinstance(splits, list):
         return []
-    bars: list[Block] = []
+    bars: list[Timeline] = []
     for entry in splits:
         if not isinstance(entry, dict):
             continue
         bar = _timeline(entry, summary)
-        if bar is not None and bar.parts not in [b.parts for b in bars if isinstance(b, Timeline)]:
+        if bar is not None:
             bars.append(bar)
+    if len(bars) > 1 and all(bar.parts == bars[0].parts for bar in bars):
+        return [replace(bars[0], title=f"Split by time, all {count(len(bars), 'series', 'series')} alike")]
     if len(bars) > MAX_TIMELINES:
-        first = bars[0]
-        assert isinstance(first, Timeline)
-        title = f"{first.title} ({len(bars) - 1:,} more series are split at other stamps; data_summary.json has them)"
-        return [Timeline(title=title, parts=first.parts, start=first.start, end=first.end)]
-    return bars
+        longest = bars[0]
+        return [replace(longest, title=f"{longest.title}, the first of {count(len(bars), 'series', 'series')}")]
+    return list(bars)
 
 
 def _timeline(entry: dict[str, Any], summary: Summary) -> Timeline | None:

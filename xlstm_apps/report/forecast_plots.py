@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -44,7 +45,7 @@ def forecasts(run: Run) -> Section | None:
     if not panels:
         return None
     panels = _thumbnails_first(panels)
-    caption = "Shaded: the range the model expects; the darker, the surer. Black: what was observed. Dotted line: the cutoff, the last moment the model knew."
+    caption = "Shaded: the ranges that should hold that share of the truth. Left of the cutoff is what the model knew."
     if len(panels) < len(groups):
         caption += f" The first {len(panels)} of {len(groups):,} forecasts in evaluation/forecasts.csv."
     block = Panels(
@@ -54,7 +55,7 @@ def forecasts(run: Run) -> Section | None:
         alt="Forecast with quantile bands against the observed values.",
     )
     names = len({panel.keys[0] for panel in panels})
-    lead = f"{count(len(panels), 'forecast')} of the held-out test part, over {count(names, 'series', 'series')}; the model saw nothing to the right of the cutoff."
+    lead = f"{count(len(panels), 'forecast')} from the held-out test part, {count(names, 'series', 'series')}."
     return Section(id="forecasts", title="Forecasts against what happened", lead=lead, blocks=[block])
 
 
@@ -68,19 +69,19 @@ def beyond(run: Run) -> Section | None:
         run.absent["predictions.csv"] = "has no quantile column"
         return None
     past = _last_observed(run)
-    groups = [(str(key[0]), part) for key, part in _groups(frame, "unique_id")]
+    groups = [(str(key[0]), part) for key, part in _groups(frame.drop_nulls("ds"), "unique_id")]
+    if not groups:
+        return None
     panels, rows = [], 0
     for name, part in groups:
         if len(panels) == MAX_PANELS or (panels and rows + len(part) > MAX_ROWS):
             break
-        ds, y = past.get(name, ([], []))
+        ds, y = past[name] if name in past and _joins(past[name][0], part["ds"].to_list()) else ([], [])
         panels.append(_future_panel(run, name, part, quantiles, ds, y))
         rows += len(part) + len(ds)
     caption = "Every value is in predictions.csv."
     if len(panels) < len(groups):
         caption = f"The first {len(panels)} of {len(groups):,} series; predictions.csv has all."
-    if any(name in past for name, _ in groups):
-        caption += " The observed values are the last ones that the test forecasts above show."
     steps = max(len(part) for _, part in groups)
     reach = span(steps, Summary.read(run).frequency)
     first, last = stamp(groups[0][1]["ds"][0]), stamp(groups[0][1]["ds"][-1])
@@ -102,7 +103,6 @@ def _test_panel(run: Run, part: pl.DataFrame, quantiles: list[str]) -> Panel | N
     history, ahead = part.filter(~is_forecast), part.filter(is_forecast)
     if ahead.is_empty():
         return None
-    # A row of history with a gap in its truth looks like one of the horizon; time tells them apart.
     name, cutoff = part["unique_id"][0], part["cutoff"][0]
     past = numbers(history, "y")
     kept = charts.thin(past, MAX_HISTORY)
@@ -172,6 +172,15 @@ def _axis(stamps: Sequence[str | None]) -> list[Any]:
         return [int(s) for s in stamps if s is not None] if len(stamps) and None not in stamps else list(stamps)
     except ValueError:
         return list(stamps)
+
+
+def _joins(past: list[str], future: list[str | None]) -> bool:
+    """Whether what was observed reaches up to the forecast, to within the forecast's own length."""
+    try:
+        stamps = [int(s) if s.lstrip("-").isdigit() else datetime.fromisoformat(s) for s in (past[-1], *future) if s]
+        return len(future) == 1 or stamps[1] - stamps[0] <= stamps[-1] - stamps[1]
+    except (ValueError, TypeError, IndexError):
+        return False
 
 
 def _strided(length: int, limit: int) -> list[int]:

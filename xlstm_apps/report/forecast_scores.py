@@ -7,7 +7,7 @@ import polars as pl
 from . import charts
 from .blocks import Cell, Chart, Column, Row, Section, Table, Tone
 from .forecast_data import Summary
-from .numbers import column, count, percent, signed, significant, span
+from .numbers import ABSENT, MINUS, column, count, percent, signed, significant, span
 from .run import Run, numbers
 from .scores import MEANINGS, Scores, models_of, title
 
@@ -46,8 +46,8 @@ def comparison(run: Run) -> Section | None:
         f"Skill is the share of the MAE of {title(reference)} that a model saves. " if reference else ""
     )
     note += (
-        "MAE and RMSE are in the data's own units and averaged over all series, so series on a large scale weigh most; MASE is "
-        "free of scale."
+        "MAE and RMSE are in the data's own units, averaged over all series, so that series on a large scale weigh "
+        "most; MASE is free of scale."
     )
     table = Table(
         caption="Errors on the held-out test part",
@@ -88,7 +88,6 @@ def horizon(run: Run) -> Section | None:
         "layout": {
             "xaxis": {
                 "title": {"text": f"steps ahead (one step: {unit})" if unit else "steps ahead"},
-                "rangemode": "tozero",
             },
             "yaxis": {"title": {"text": "MAE"}, "rangemode": "tozero"},
         },
@@ -114,7 +113,7 @@ def calibration(run: Run) -> Section | None:
         rows.append([
             Cell(text=percent(level, 1 if round(level * 100, 6) % 1 else 0), sort=level),
             Cell(text=percent(share, 1), sort=share),
-            Cell(text="–" if off is None else f"{100 * off:+.1f}".replace("-", "−"), sort=off, tone=tone),
+            Cell(text=ABSENT if off is None else f"{100 * off:+.1f}".replace("-", MINUS), sort=off, tone=tone),
         ])  # fmt: skip
     table = Table(
         caption="Quantiles and what they covered",

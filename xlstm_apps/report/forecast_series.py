@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
 from . import charts
-from .blocks import Block, Cell, Chart, Column, Section, Table
-from .numbers import count, signed, significant
+from .blocks import Block, Cell, Chart, Column, Section, Table, Tone
+from .numbers import column, count, percent, signed
 from .run import Run, numbers
 from .scores import MEANINGS, Scores, models_of, skill, title
 
@@ -65,26 +63,31 @@ def series(run: Run) -> Section | None:
 
 def _chart(names: list[str], gains: list[float | None], order: list[int], reference: str) -> Chart:
     """A bar for each of few series; how skill is spread over many."""
+    words = f"MAE saved against {title(reference)}"
+    clipped = sum(g is not None and g < -1 for g in gains)
+    caption = f"Drawn at {percent(-1.0)}: {count(clipped, 'series', 'series')} further behind." if clipped else ""
     if len(names) <= MAX_SERIES_BARS:
         shown = sorted((i for i in order if gains[i] is not None), key=lambda i: gains[i] or 0.0)
-        ticks = [charts.label(names[i], 28) for i in shown]
+        ticks, full = ([charts.label(names[i], limit) for i in shown] for limit in (28, 120))
+        lengths = charts.rounded([max(-1.0, gains[i] or 0.0) for i in shown])
         figure = {
             "data": [{
-                "type": "bar", "orientation": "h", "y": list(range(len(shown))), "x": charts.rounded([gains[i] for i in shown]),
+                "type": "bar", "orientation": "h", "y": list(range(len(shown))), "x": lengths, "customdata": full,
                 "marker": {"color": ["var(--model)" if (gains[i] or 0) >= 0 else "var(--series-2)" for i in shown]},
-                "text": [signed(gains[i]) for i in shown], "textposition": "auto", "customdata": [charts.label(names[i], 120) for i in shown],
-                "hovertemplate": "%{customdata}: %{x:.1%}<extra></extra>", "cliponaxis": False,
+                "text": [signed(gains[i]) for i in shown], "textposition": "auto", "cliponaxis": False,
+                "hovertemplate": "%{customdata}: %{text}<extra></extra>",
             }],
             "layout": {
                 "hovermode": "closest", "showlegend": False, "bargap": 0.35,
-                "yaxis": {"tickmode": "array", "tickvals": list(range(len(shown))), "ticktext": ticks, "automargin": True,
-                          "autorange": "reversed", "showgrid": False, "zeroline": False},
-                "xaxis": {"tickformat": ".0%", "title": {"text": f"MAE saved against {title(reference)}"}, "zeroline": True},
+                "yaxis": {"tickmode": "array", "tickvals": list(range(len(shown))), "ticktext": ticks,
+                          "autorange": "reversed", "showgrid": False, "showline": False},
+                "xaxis": {"tickformat": ".0%", "title": {"text": words}, "zeroline": True},
             },
         }  # fmt: skip
         return Chart(
             figure=figure,
             height=110 + 26 * len(shown),
+            caption=caption,
             alt=f"Skill against {title(reference)} for each series; the table has the numbers.",
         )
     known = [max(-1.0, min(1.0, g)) for g in gains if g is not None]
@@ -104,16 +107,10 @@ def _chart(names: list[str], gains: list[float | None], order: list[int], refere
         }],
         "layout": {
             "hovermode": "closest", "showlegend": False, "bargap": 0,
-            "xaxis": {"tickformat": ".0%", "title": {"text": f"MAE saved against {title(reference)}"}},
+            "xaxis": {"tickformat": ".0%", "title": {"text": words}},
             "yaxis": {"title": {"text": "series"}, "rangemode": "tozero"},
         },
     }  # fmt: skip
-    clipped = sum(g is not None and (g < -1 or math.isinf(g)) for g in gains)
-    caption = (
-        f"{count(clipped, 'series', 'series')} worse than twice the baseline's error are drawn at −100 %."
-        if clipped
-        else ""
-    )
     return Chart(
         figure=figure,
         caption=caption,
@@ -128,21 +125,23 @@ def _table(
     columns = [Column(title="Series", numeric=False)]
     cells = [[Cell(text=name, sort=name)] for name in (table["unique_id"][i] for i in shown)]
     for metric in metrics:
-        values = numbers(table, metric)
-        columns.append(Column(title=title(metric), hint=MEANINGS.get(metric, "")))
-        for row, i in zip(cells, shown, strict=True):
-            row.append(Cell(text=significant(values[i]), sort=values[i]))
+        values = [numbers(table, metric)[i] for i in shown]
+        _add(columns, cells, Column(title=title(metric), hint=MEANINGS.get(metric, "")), values)
         if metric == "mae" and reference is not None:
             theirs = numbers(table, "theirs")
-            columns.append(Column(title=f"MAE {title(reference)}"))
+            _add(columns, cells, Column(title=f"MAE {title(reference)}"), [theirs[i] for i in shown])
             columns.append(Column(title="skill", hint=f"share of the MAE of {title(reference)} that is saved"))
             for row, i in zip(cells, shown, strict=True):
                 gain = gains[i]
-                row.append(Cell(text=significant(theirs[i]), sort=theirs[i]))
-                row.append(
-                    Cell(text=signed(gain), sort=gain, tone="bad" if gain is not None and gain < -0.005 else "plain")
-                )
+                tone: Tone = "bad" if gain is not None and gain < -0.005 else "plain"
+                row.append(Cell(text=signed(gain), sort=gain, tone=tone))
     note = "Worst first; a click on a heading sorts."
     if len(order) > len(shown):
-        note = f"The worst {len(shown)} of {len(order):,} series; all are in evaluation/series.csv. A click on a heading sorts these."
+        note = f"The worst {len(shown)} of {len(order):,}; evaluation/series.csv has all. A click on a heading sorts."
     return Table(caption="Error of the model by series", columns=columns, rows=cells, note=note, sortable=True)
+
+
+def _add(columns: list[Column], cells: list[list[Cell]], heading: Column, values: charts.Values) -> None:
+    columns.append(heading)
+    for row, text, value in zip(cells, column(values), values, strict=True):
+        row.append(Cell(text=text, sort=value))

@@ -38,9 +38,12 @@ def status(run: Run) -> list[Notice]:
         return []
     state = run.facts.get("status")
     if not run.facts:
-        text = "The folder has no run.json that can be read, so it is not known whether the run finished. What is there is shown."
+        text = "It has no readable run.json, so whether it finished is not known. What is there is shown."
     elif state == "running":
-        text = "It was still running, or was stopped, when this was written. Numbers and plots are of what exists so far; the same command with --resume goes on."
+        text = (
+            "It was still running, or was stopped, when this was written. What exists so far is shown; the same command "
+            "with --resume goes on."
+        )
     else:
         text = f"Its status is “{state}”. What is there is shown."
     return [Notice(title="This run is not finished.", text=text, tone="warning")]
@@ -117,9 +120,9 @@ def _tiles(run: Run, summary: Summary, scores: Scores) -> list[Tile]:
         sign = "+" if gain > 0 else ""
         tiles.append(
             Tile(
-                label=f"Skill against {title(reference)}",
+                label="Skill",
                 value=f"{sign}{percent(gain)}",
-                hint="share of its MAE that is saved",
+                hint=f"of the MAE of {title(reference)} saved",
                 tone=tone,
             )
         )

@@ -6,8 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 
-ABSENT = "–"
+ABSENT = "\N{EN DASH}"
 """Shown for a value that is missing or not a number."""
+
+MINUS = "\N{MINUS SIGN}"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -15,7 +17,7 @@ def significant(value: float | None, digits: int = 3) -> str:
     if value is None or math.isnan(value):
         return ABSENT
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else f"{MINUS}∞"
     return _fixed(value, _decimals(value, digits))
 
 
@@ -36,10 +38,10 @@ def percent(share: float | None, decimals: int = 0) -> str:
     if share is None or math.isnan(share):
         return ABSENT
     if math.isinf(share):
-        return "∞ %" if share > 0 else "−∞ %"
-    text = f"{100 * share:,.{decimals}f}".replace("-", "−")
+        return "∞ %" if share > 0 else f"{MINUS}∞ %"
+    text = f"{100 * share:,.{decimals}f}".replace("-", MINUS)
     if float(f"{100 * share:.{decimals}f}") == 0:
-        text = text.replace("−", "")
+        text = text.replace(MINUS, "")
     return f"{text} %"
 
 
@@ -103,6 +105,6 @@ def _decimals(value: float, digits: int) -> int:
 
 def _fixed(value: float, decimals: int) -> str:
     if value != 0 and (abs(value) >= 1e9 or abs(value) < 0.5 * 10**-6):
-        return f"{value:.2e}".replace("-", "−")
+        return f"{value:.2e}".replace("-", MINUS)
     text = f"{value:,.{decimals}f}"
-    return text.replace("-", "−") if float(text.replace(",", "")) else text.lstrip("-")
+    return text.replace("-", MINUS) if float(text.replace(",", "")) else text.lstrip("-")

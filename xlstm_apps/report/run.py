@@ -37,7 +37,7 @@ class Run:
         return self._once(name, _read_object) or {}
 
     def table(self, name: str, *needed: str) -> pl.DataFrame | None:
-        """A CSV file as a frame, numbers as Float64 with what is no number as null; None without rows or `needed` columns."""
+        """A CSV file as a frame, numbers as Float64 (null for what is none); None without rows or `needed` columns."""
         frame = self._once(name, _read_csv)
         if frame is None:
             return None

@@ -51,7 +51,7 @@ class Scores:
 
     @classmethod
     def read(cls, run: Run) -> Scores | None:
-        """The comparison, or None while there is none. Ours is `model` of run.json if it has a row, else the first row."""
+        """The comparison, or None while there is none. Ours is the `model` of run.json, else the first row."""
         frame = run.table("evaluation/comparison.csv", "model", "mae")
         if frame is None:
             return None

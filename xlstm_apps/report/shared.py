@@ -66,13 +66,15 @@ def training(run: Run) -> Section | None:
 
 def _training_lead(frame: pl.DataFrame, best: float) -> str:
     last = max(v for v in numbers(frame, "epoch") if v is not None)
-    lead = f"The weights of epoch {best:.0f} were kept, chosen on the validation part."
-    if "val_loss" in frame.columns:
-        at_best = [v for v in numbers(frame.filter(pl.col("epoch") == best), "val_loss") if v is not None]
-        if at_best:
-            lead = f"The weights of epoch {best:.0f} were kept: the lowest validation loss, {significant(at_best[-1])}."
-    if best >= last > 0:
-        lead += " It was the last epoch, so the loss may still have been falling: more epochs could help."
+    validation = numbers(frame.filter(pl.col("epoch") == best), "val_loss") if "val_loss" in frame.columns else []
+    at_best = [v for v in validation if v is not None]
+    if not at_best:
+        return f"The weights of epoch {best:.0f} were kept; there was no validation loss to choose by."
+    lead = (
+        f"The weights of epoch {best:.0f} were kept, which has the lowest validation loss, {significant(at_best[-1])}."
+    )
+    if best >= last > 1:
+        lead += " It was the last one, so the loss may still have been falling: more epochs could help."
     return lead
 
 

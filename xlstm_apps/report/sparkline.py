@@ -46,7 +46,8 @@ def sparkline(history: Values, truth: Values, median: Values, low: Values, high:
         f'<path class="spark-cutoff" d="M{start * _WIDTH / steps:.1f} 0V{_HEIGHT}"/>' if history else "",
     ]
     return Markup(
-        f'<svg class="spark" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true">{"".join(shapes)}</svg>'
+        f'<svg class="spark" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" aria-hidden="true">'
+        f"{''.join(shapes)}</svg>"
     )
 
 

@@ -32,13 +32,18 @@
     const { data, layout } = resolve(chart.figure, style);
     const narrow = chart.div.clientWidth < 520;
     const legend = layout.showlegend !== false && data.filter((t) => t.showlegend !== false).length > 1;
+    // Below the plot: tick labels (two lines for dates), the title of the axis, then the legend.
+    const dated = data.some((t) => typeof t.x?.[0] === "string");
+    const below = 26 + (dated ? 16 : 0) + (layout.xaxis?.title ? 28 : 0);
+    const top = layout.annotations ? 30 : 12;
+    const height = Math.max(chart.div.clientHeight - top - below - (legend ? 30 : 0), 60);
     const full = {
       hovermode: "x unified", dragmode: narrow ? false : "zoom", showlegend: legend,
       ...layout,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink.text },
-      margin: { l: 8, r: 16, t: layout.annotations ? 30 : 12, b: 8 },
-      legend: { orientation: "h", x: 0, xanchor: "left", y: -0.2, yanchor: "top", yref: "paper", font: { size: 13 }, itemclick: "toggle", bgcolor: "rgba(0,0,0,0)" },
+      margin: { l: 8, r: 16, t: top, b: 8 },
+      legend: { orientation: "h", x: 0, xanchor: "left", y: -below / height, yanchor: "top", font: { size: 13 }, bgcolor: "rgba(0,0,0,0)" },
       hoverlabel: { bgcolor: ink.paper, bordercolor: ink.strong, font: { color: ink.text, size: 13 }, namelength: 40 },
       xaxis: { showgrid: false, showline: true, ...axis(layout.xaxis, ink, narrow), nticks: narrow ? 4 : undefined },
       yaxis: { ...axis(layout.yaxis, ink, narrow) },
