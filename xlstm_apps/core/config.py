@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +28,15 @@ FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 DIRECTIONS = ("causal", "bidirectional", "alternating")
 ACTIVATIONS = ("gelu", "silu", "relu", "relu^2", "sigmoid", "selu")
+
+
+def check_options(given: Iterable[str], known: Sequence[str], section: str = "") -> None:
+    """Refuse names that are no options, with a ValueError that says which were meant."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(known)}"
+            raise ValueError(f"unknown option {section + name!r}; {hint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,12 +162,7 @@ class xLSTMConfig:
         Raises:
             ValueError: A key that is no option, or a value that `xLSTMConfig` refuses.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        for key in values:
-            if key not in names:
-                near = difflib.get_close_matches(key, names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; the options are {', '.join(names)}"
-                raise ValueError(f"xLSTMConfig has no option {key!r}{hint}")
+        check_options(values, [field.name for field in dataclasses.fields(cls)])
         return cls(**values)
 
     def _round_up(self, factor: float) -> int:

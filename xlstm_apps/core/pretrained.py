@@ -15,6 +15,8 @@ from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
+from xlstm_apps.core.config import check_options
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
@@ -54,7 +56,7 @@ class PretrainedMixin(PyTorchModelHubMixin):
             model = cls(**_arguments(cls, config))
             load_model(model.to(map_location), weights, strict=True, device=map_location)  # pyright: ignore
         except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            reason = str(error).splitlines()[0].rstrip(":")
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
             raise ValueError(f"{source}: cannot build a {cls.__name__}: {reason}") from error
         return model.eval()  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -89,15 +91,11 @@ def _arguments(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     parameters = [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
     hints = get_type_hints(cls.__init__)
     arguments: dict[str, Any] = {}
+    check_options(config, parameters)
     for name, value in config.items():
-        if name not in parameters:
-            raise ValueError(f"unknown option {name!r}; the options are {', '.join(parameters)}")
         kind = hints.get(name)
         if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            options = {field.name for field in dataclasses.fields(kind)}
-            for key in value:
-                if key not in options:
-                    raise ValueError(f"unknown option {name}.{key}; the options are {', '.join(sorted(options))}")
+            check_options(value, [field.name for field in dataclasses.fields(kind)], section=f"{name}.")
             value = kind(**value)
         arguments[name] = value
     return arguments

@@ -38,14 +38,20 @@ def _load(config: Mapping[str, Any], weights: Weights, embedding_name: str, tie:
     backbone = _backbone_config(config, weights)
     embedding = weights.take(embedding_name)
     check(config, "vocab_size", len(embedding), weights)
+    head = weights.take_head("lm_head.weight", embedding, tie)
+    # transformers 5 accepts tie_word_embeddings but leaves the two apart: what the weights say is what it computes.
+    tie = tie and torch.equal(head, embedding)
     cap = config.get("output_logit_soft_cap", 30.0) or 0.0
     module = xLSTMLanguageModel(backbone, len(embedding), tie_weights=tie, logit_soft_cap=cap, **options)
-    tensors = {"embedding.weight": embedding, "head.weight": weights.take_head("lm_head.weight", embedding, tie)}
+    tensors = {"embedding.weight": embedding, "head.weight": head}
     for index in range(backbone.num_blocks):
         block = _block(weights, f"backbone.blocks.{index}.")
         tensors |= prefixed(f"backbone.blocks.{index}.", block)
     if backbone.final_norm:
-        tensors |= prefixed("backbone.final_norm.", weights.take_linear("backbone.out_norm."))
+        norm = weights.take_linear("backbone.out_norm.")
+        if backbone.norm_bias:
+            norm.setdefault("bias", torch.zeros_like(norm["weight"]))  # transformers never gives this norm one
+        tensors |= prefixed("backbone.final_norm.", norm)
     weights.fill(module, tensors)
     return module
 

@@ -43,6 +43,8 @@ def load_language_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor]
     dropout = float(config.get("dropout") or 0.0) if config.get("add_embedding_dropout") else 0.0
     module = xLSTMLanguageModel(backbone, len(embedding), tie_weights=tie, embedding_dropout=dropout)
     head = weights.take_head("lm_head.weight", embedding, tie)
+    if tie and not torch.equal(head, embedding):
+        raise ValueError("xlstm-lm: tie_weights=True, but lm_head.weight and token_embedding.weight differ")
     body = backbone_tensors(backbone, weights, stack)
     weights.fill(module, {"embedding.weight": embedding, "head.weight": head, **prefixed("backbone.", body)})
     return module
