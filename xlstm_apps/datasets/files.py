@@ -121,12 +121,13 @@ def decode(data: bytes, file: Path, encoding: str | None) -> tuple[str, str]:
 
 
 def _unmarked_utf16(data: bytes) -> str | None:
-    """UTF-16 without a mark: every other byte of Western text is zero."""
-    head = data[:10_000]
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if odd > 0.4 * len(head[1::2]) and even == 0:
-        return "utf-16-le"
-    return "utf-16-be" if even > 0.4 * len(head[::2]) and odd == 0 else None
+    """UTF-16 without a mark: every other byte of Western text is zero, and the rest is printable."""
+    head = data[: 10_000 // 2 * 2]
+    for name, zeros, letters in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        printable = sum(32 <= b < 127 or b in b"\t\n\r" for b in letters)
+        if zeros.count(0) > 0.9 * len(zeros) and printable > 0.9 * len(letters):
+            return name
+    return None
 
 
 def _unzip(file: Path) -> tuple[bytes, str]:

@@ -9,7 +9,7 @@ import polars as pl
 from .config import SeriesData
 from .delimited import Origin
 from .frequency import Frequency
-from .inference import infer, month_ends
+from .inference import changing_offsets, infer, month_ends
 from .zones import to_local, to_utc
 
 _LARGEST = 2_000_000  # grid rows beyond which a mostly empty grid is taken for a mistake
@@ -43,7 +43,7 @@ class Grid:
 
 def build(
     rows: Rows, zone: str | None, integer: str | None, names: list[str] | None, data: SeriesData, origin: Origin,
-    report: dict[str, Any], offsets_written: list[str],
+    report: dict[str, Any],
 ) -> Grid:  # fmt: skip
     """Sort, merge and place rows.
 
@@ -52,7 +52,6 @@ def build(
         integer: what integer stamps are (`years`, `row counts`), None for dates and times.
         names: of the series, for messages.
         report: receives what was found.
-        offsets_written: UTC offsets beside the stamps, for advice.
 
     Raises:
         ValueError: duplicates, irregular stamps, stamps off the grid, or a stamp so far away that the grid explodes.
@@ -96,7 +95,7 @@ def build(
     off = steps < 0
     report["off_grid"] = {"rows": 0, "policy": data.off_grid}
     if off.any():
-        rows, starts, lengths, steps = _drop_off_grid(rows, freq, ends, data, origin, report, offsets_written)
+        rows, starts, lengths, steps = _drop_off_grid(rows, freq, ends, data, origin, report)
     sizes = steps[starts + lengths - 1] + 1
     total = int(sizes.sum())
     if total > _LARGEST and total > 20 * len(rows.us):
@@ -143,11 +142,8 @@ def _merge(
             if zone is not None or not _autumn(rows.us[begin[counts > 1]], counts)
             else f"it looks like local time at the end of daylight saving: name the zone, {origin.option('time_zone', 'Europe/Berlin')}"
         )
-        id_hint = (
-            f", or name the column that tells series apart with {origin.option('id_column', 'NAME')}"
-            if not names
-            else ""
-        )
+        many = names is None and extra >= 0.2 * len(new)
+        id_hint = f", or name the series' column with {origin.option('id_column', 'NAME')}" if many else ""
         stamp = str(rows.us[at]).replace("T", " ").removesuffix(".000000")
         raise ValueError(
             f"{where}: the stamp {stamp}{of} is there {n} times (first: {earlier}){rest}; {advice}{id_hint}"
@@ -211,7 +207,6 @@ def _drop_off_grid(
     data: SeriesData,
     origin: Origin,
     report: dict[str, Any],
-    written: list[str],
 ) -> tuple[Rows, np.ndarray, np.ndarray, np.ndarray]:
     """The rows on the grid that most rows of their series share; the rest is an error, or dropped where asked."""
     anchor = _anchor(rows, freq)
@@ -220,10 +215,8 @@ def _drop_off_grid(
     if data.off_grid == "error":
         row = int(off[0])
         stamp = str(rows.us[row]).replace("T", " ").removesuffix(".000000")
-        advice = (
-            f"their UTC offsets change ({', '.join(written[:3])}): name the zone, {origin.option('time_zone', 'Europe/Berlin')}"
-            if len(written) > 1 and freq.by_wall_clock
-            else f"leave them out with {origin.option('off_grid', 'drop')}, or average them in with "
+        advice = changing_offsets(origin) or (
+            f"leave them out with {origin.option('off_grid', 'drop')}, or average them in with "
             f"{origin.option('freq', str(freq))} {origin.option('resample', 'mean')}"
         )
         raise ValueError(

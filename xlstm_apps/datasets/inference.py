@@ -1,6 +1,7 @@
 """Which frequency explains a set of stamps; none is forced on stamps that have none."""
 
 import numpy as np
+import polars as pl
 
 from .delimited import Origin
 from .frequency import Frequency
@@ -53,15 +54,33 @@ def infer(us: np.ndarray, codes: np.ndarray, origin: Origin, integer: bool = Fal
         return Frequency(kind, mode)
     if mode % divisor == 0 and divisor * 6 >= mode and filled(divisor) >= 0.25:
         return Frequency(kind, divisor)
-    if whole >= 0.95 and common >= 0.8:
+    if common >= 0.5 and _on_grid(us, codes, mode) >= 0.9:
         return Frequency(kind, mode)  # a few stamps lie off the grid: told apart there
     top = np.argsort(-counts, kind="stable")[:4]
     listed = ", ".join(f"{Frequency(kind, int(steps[i]))} {counts[i] / counts.sum():.0%}" for i in top)
-    raise ValueError(
-        f"{origin.name}: the steps between stamps are irregular ({listed}{', ...' if len(steps) > 4 else ''}), so no frequency "
-        f"explains them; bring the rows to one, for example {origin.option('freq', str(Frequency(kind, _nice(diffs))))} "
+    advice = changing_offsets(origin) or (
+        f"bring the rows to one, for example {origin.option('freq', str(Frequency(kind, _nice(diffs))))} "
         f"{origin.option('resample', 'mean')}"
     )
+    more = ", ..." if len(steps) > 4 else ""
+    raise ValueError(
+        f"{origin.name}: the steps between stamps are irregular ({listed}{more}), so no frequency explains them; {advice}"
+    )
+
+
+def _on_grid(us: np.ndarray, codes: np.ndarray, step: int) -> float:
+    """Share of stamps on the grid that most stamps of their series lie on."""
+    phases = pl.DataFrame({"code": codes, "phase": us.astype(np.int64) % step}).group_by("code", "phase").len()
+    return float(phases.group_by("code").agg(pl.col("len").max())["len"].sum() / len(us))
+
+
+def changing_offsets(origin: Origin) -> str:
+    """Advice where the UTC offsets beside the stamps change, as with daylight saving; empty elsewhere."""
+    offsets = origin.facts.get("offsets", [])
+    if len(offsets) < 2:
+        return ""
+    zone = origin.option("time_zone", "Europe/Berlin")
+    return f"the UTC offsets of the stamps change ({', '.join(offsets[:3])}): name their zone, as in {zone}"
 
 
 def month_ends(us: np.ndarray) -> bool:

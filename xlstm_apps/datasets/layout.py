@@ -170,7 +170,8 @@ def _find_ids(
 def _names_series(column: pl.Series, how: NumberFormat) -> bool:
     if column.dtype in (pl.Categorical, pl.Enum):
         return True
-    return column.dtype == pl.String and understand(column, how).kind in ("text", "flag") and column.n_unique() > 1
+    # "NA" and "null" may name a series too (Namibia): the kind is then "empty", with more than one value.
+    return column.dtype == pl.String and understand(column, how).kind != "number" and column.n_unique() > 1
 
 
 def _codes(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[np.ndarray, list[str] | None]:

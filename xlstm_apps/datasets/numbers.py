@@ -74,7 +74,9 @@ def understand(column: pl.Series, how: NumberFormat) -> Column:
     values = _parse(cells, how)
     parsed = values.is_not_null() & ~missing
     present = len(cells) - int(missing.sum())
-    if int(parsed.sum()) * 2 < present:
+    # Numbers with the other decimal mark count too: they are mistakes to be named, not text to be left out.
+    numeric = int((parsed | (cells.str.contains(r"^[+-]?\d+[.,]\d+$") & ~missing)).sum())
+    if numeric * 2 < present:
         low = cells.filter(~missing).unique().str.to_lowercase()
         return Column(column.name, "flag" if low.is_in(_FLAGS).all() else "text")
     bad = (~parsed & ~missing).arg_true().to_numpy()
@@ -95,9 +97,10 @@ def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | Non
         ValueError: some numbers have a decimal comma, others a decimal point.
     """
     point = comma = grouped_point = grouped_comma = False
-    for column in frame.iter_columns():
-        if column.dtype != pl.String or (decimal is None and not column.str.contains(",", literal=True).any()):
-            continue
+    texts = [c for c in frame.iter_columns() if c.dtype == pl.String]
+    if decimal is None and not any(c.str.contains(",", literal=True).any() for c in texts):
+        texts = []
+    for column in texts:
         cells = column.str.strip_chars()
         cells = cells.filter(cells.str.contains(r"^[+-]?[\d.,]*[.,][\d.,]*([eE][+-]?\d+)?$"))
         if len(cells) == 0:

@@ -142,6 +142,7 @@ def _finish(
     frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Origin, roles: Roles, stamps: Stamps,
     values: np.ndarray, names: list[str], source: np.ndarray,
 ) -> SeriesTable:  # fmt: skip
+    origin.facts["offsets"] = stamps.offsets
     us, zone = localise(stamps, roles.codes, data.time_zone, origin)
     suspicious = {n: suspicious_sentinel(values[:, i]) for i, n in enumerate(names)}
     report: dict[str, Any] = {
@@ -162,7 +163,7 @@ def _finish(
     }
     integer = stamps.written if stamps.kind == "integer" else None
     rows = Rows(roles.codes, us, values, source)
-    grid = build(rows, zone, integer, roles.item_ids, data, origin, report, stamps.offsets)
+    grid = build(rows, zone, integer, roles.item_ids, data, origin, report)
     kind = stamps.kind
     if kind == "date" and not grid.freq.by_wall_clock:
         kind = "datetime"  # dates alone, on a grid of hours
