@@ -61,8 +61,8 @@ def fake_run(
     evaluation.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(CONFIG.format(path=json.dumps(path), horizon=horizon), encoding="utf-8")
     _json(folder / "run.json", _facts(status))
-    _json(folder / "data_summary.json", _summary(names, horizon))
-    _csv(folder / "metrics.csv", ["epoch", "step", "train_loss", "val_loss", "lr"], _losses(rng))
+    _json(folder / "data_summary.json", _summary(names))
+    _csv(folder / "metrics.csv", ["epoch", "step", "train_loss", "val_loss", "learning_rate"], _losses(rng))
 
     models = {"xlstm": 1 - skill, "seasonal_naive": 1.0, "nlinear": 0.9}
     header = ["model", "mae", "rmse", "mase", "wql", "coverage"]
@@ -102,35 +102,52 @@ def fake_run(
 
 def _facts(status: str) -> dict[str, Any]:
     return {
-        "task": "forecast", "status": status, "seed": 0, "seconds": {"load": 0.6, "fit": 48.2, "evaluate": 9.7},
-        "versions": {"xlstm_apps": "0.1.0", "torch": "2.13.0", "python": "3.11.9"}, "device": "cpu (2 threads)",
-        "parameters": 184_325, "best_epoch": 7, "command": "xlstm-apps forecast train --data.path sample:nyc-weather --seed 0",
-    }  # fmt: skip
+        "task": "forecast",
+        "status": status,
+        "seed": 0,
+        "seconds": {"load": 0.6, "fit": 48.2, "evaluate": 9.7},
+        "versions": {"python": "3.11.9", "xlstm-apps": "0.1.0", "torch": "2.13.0"},
+        "device": "cpu",
+        "parameters": 184_325,
+        "best_epoch": 8,
+        "command": "xlstm-apps forecast train --data.path sample:nyc-weather --seed 0",
+    }
 
 
-def _summary(names: Sequence[str], horizon: int) -> dict[str, Any]:
-    channels = sorted({name.split("/")[-1] for name in names})[:20]
+def _summary(names: Sequence[str]) -> dict[str, Any]:
+    """The report of a `SeriesTable`, with splits and windows."""
+    items = sorted({name.partition("/")[0] for name in names})
+    channels = sorted({name.partition("/")[2] or "value" for name in names})
+    shares = {channel: (0.107, 0.003, 0.0)[min(i, 2)] for i, channel in enumerate(channels)}
     return {
-        "rows": ROWS * 3, "series": 3, "channels": channels, "layout": "long", "frequency": "1h", "time_zone": None,
-        "span": [START.isoformat(), (START + timedelta(hours=ROWS - 1)).isoformat()], "duplicates": 0,
-        "gaps": {"count": 12, "rows": 75, "longest": 7}, "missing": {c: round(0.031 / (i + 1) ** 2, 4) * (i < 3) for i, c in enumerate(channels)},
-        "splits": [{"series": s, "rows": ROWS, "train_end": 6111, "val_end": 6984} for s in ("EWR", "JFK", "LGA")],
-        "windows": {"train": 17_700, "val": 2_481, "test": 1_741 * 3},
-    }  # fmt: skip
+        "source": "sample:nyc-weather",
+        "layout": "long",
+        "rows": (ROWS - 25) * len(items),
+        "time_column": "time_hour",
+        "id_column": "origin",
+        "time_zone": None,
+        "left_out": {"dewp": "not in target_columns"},
+        "duplicates": {"rows": 0, "policy": "error"},
+        "off_grid": {"rows": 0, "policy": "error"},
+        "freq": "1h",
+        "freq_inferred": True,
+        "gaps": {"rows": 75, "runs": 45, "longest": 5, "first": None},
+        "series": len(items),
+        "channels": channels,
+        "start": str(START),
+        "end": str(START + timedelta(hours=ROWS - 1)),
+        "lengths": {"min": ROWS, "median": ROWS, "max": ROWS},
+        "columns": {c: {"missing_share": s, "min": -9.94, "mean": 41.44, "max": 1042.1} for c, s in shares.items()},
+        "notes": ["rows were not in order of time; they were sorted"],
+        "splits": [{"series": item, "rows": ROWS, "train_end": 6111, "val_end": 6984} for item in items],
+        "windows": {"train": 17_700, "val": 2_481, "test": 1_741},
+    }
 
 
 def _losses(rng: np.random.Generator) -> Iterable[list[Any]]:
-    """As Lightning's CSV logger writes them: training and validation in rows of their own."""
-    for epoch in range(12):
-        for part in range(3):
-            yield [
-                epoch,
-                epoch * 90 + part * 30,
-                0.21 + 0.5 * math.exp(-(epoch + part / 3) / 2) + rng.normal(0, 0.004),
-                "",
-                0.001,
-            ]
-        yield [epoch, epoch * 90 + 89, "", 0.27 + 0.35 * math.exp(-epoch / 2) + 0.002 * (epoch - 7) ** 2, ""]
+    for epoch in range(1, 13):
+        train = 0.21 + 0.5 * math.exp(-epoch / 2) + rng.normal(0, 0.004)
+        yield [epoch, epoch * 90, train, 0.27 + 0.35 * math.exp(-epoch / 2) + 0.002 * (epoch - 8) ** 2, 0.001]
 
 
 def _wave(hours: np.ndarray, level: float) -> np.ndarray:

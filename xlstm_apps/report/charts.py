@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .blocks import Figure
+from .numbers import percent
 
 Values = Sequence[float | None]
 
@@ -79,9 +80,15 @@ def fan(x: Sequence[Any], quantiles: dict[str, Values], *, name: str) -> list[di
         quantiles: values by the quantile's name, in rising order.
     """
     names = list(quantiles)
+    few = {"mode": "lines+markers"} if len(x) < 4 else {}
     traces: list[dict[str, Any]] = []
     pairs = list(zip(names[: len(names) // 2], reversed(names), strict=False))
     for depth, (low, high) in enumerate(pairs):
+        band = _BANDS[min(depth, len(_BANDS) - 1)]
+        if len(x) == 1:  # a band needs two points; one gets a bar
+            ends = rounded([quantiles[low][0], quantiles[high][0]])
+            traces.append(line([*x, *x], ends, interval_name(low, high), band, width=16 - 4 * depth, hoverinfo="skip"))
+            continue
         shared = {
             "mode": "lines",
             "line": {"width": 0, "color": MODEL},
@@ -92,17 +99,17 @@ def fan(x: Sequence[Any], quantiles: dict[str, Values], *, name: str) -> list[di
             {"type": "scatter", "x": list(x), "y": rounded(quantiles[low]), "showlegend": False, **shared},
             {
                 "type": "scatter", "x": list(x), "y": rounded(quantiles[high]), "fill": "tonexty",
-                "fillcolor": _BANDS[min(depth, len(_BANDS) - 1)], "name": interval_name(low, high), **shared,
+                "fillcolor": band, "name": interval_name(low, high), **shared,
             },
         ]  # fmt: skip
     if len(names) % 2:
         middle = names[len(names) // 2]
         text = f"{name}, median" if float(middle) == 0.5 else f"{name}, {middle} quantile"
-        hover: dict[str, Any] = {"hovertemplate": "%{y:.4~g}"}
+        hover: dict[str, Any] = {"legendrank": 2, "hovertemplate": "%{y:,.5~r}", **few}
         if pairs:
             low, high = pairs[0]
             hover["customdata"] = list(map(list, zip(rounded(quantiles[low]), rounded(quantiles[high]), strict=True)))
-            hover["hovertemplate"] = "%{y:.4~g}  (%{customdata[0]:.4~g} to %{customdata[1]:.4~g})"
+            hover["hovertemplate"] = "%{y:,.5~r}  (%{customdata[0]:,.5~r} to %{customdata[1]:,.5~r})"
         traces.append(line(x, quantiles[middle], text, MODEL, width=2.2, **hover))
     return traces
 
@@ -110,7 +117,7 @@ def fan(x: Sequence[Any], quantiles: dict[str, Values], *, name: str) -> list[di
 def interval_name(low: str, high: str) -> str:
     """`80 % interval` for the pair 0.1, 0.9; the two quantiles where they are not symmetric."""
     if abs(float(low) + float(high) - 1) < 1e-9:
-        return f"{100 * (float(high) - float(low)):g} % interval"
+        return f"{percent(float(high) - float(low), 1).replace('.0', '')} interval"
     return f"{low} to {high} quantile"
 
 
@@ -132,6 +139,17 @@ def calibration(nominal: Sequence[float], empirical: Values) -> Figure:
             "yaxis": {"title": {"text": "share of truth below it"}, "range": [0, 1], "tickformat": ".0%", "dtick": 0.2},
         },
     }  # fmt: skip
+
+
+def compact(figure: Figure) -> Figure:
+    """The figure with the `x` that its traces share written once: a trace then has the index into the list `x`."""
+    shared: list[list[Any]] = []
+    traces = []
+    for trace in figure["data"]:
+        if trace["x"] not in shared:
+            shared.append(trace["x"])
+        traces.append({**trace, "x": shared.index(trace["x"])})
+    return {**figure, "data": traces, "x": shared}
 
 
 def thin(values: list[float | None], limit: int) -> list[int]:

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-from .blocks import Block, Cell, Column, Facts, Part, Section, Table, Timeline
+from .blocks import Block, Cell, Column, Facts, Notice, Part, Section, Table, Timeline
 from .charts import shorten
-from .numbers import ABSENT, count, frequency, percent, significant, span
+from .numbers import ABSENT, count, percent, significant, span
 from .run import Run, number
 
 MAX_TIMELINES = 6
-MAX_COLUMNS = 40
+MAX_COLUMNS = 50
+MAX_NOTES = 8
 PARTS = {
     "train": ("training", "var(--ink-3)"),
     "val": ("validation", "var(--series-5)"),
     "test": ("test", "var(--model)"),
 }
 
-_SHOWN = {
-    "rows", "series", "channels", "span", "start", "end", "frequency", "freq", "splits", "split", "windows", "missing",
-    "source", "path",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Summary:
-    """data_summary.json and the data section of the configuration, read with every field optional."""
+    """data_summary.json (the report of a `SeriesTable`, with splits and windows), every field optional."""
 
     facts: dict[str, Any]
     run: Run
@@ -36,111 +33,137 @@ class Summary:
     def read(cls, run: Run) -> Summary:
         return cls(run.json("data_summary.json"), run)
 
+    def number(self, *path: str) -> float | None:
+        """A number by its keys, such as `gaps`, `rows`."""
+        value: Any = self.facts
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return number(value)
+
+    def record(self, key: str) -> dict[str, Any]:
+        value = self.facts.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def items(self, key: str) -> list[Any]:
+        value = self.facts.get(key)
+        return value if isinstance(value, list) else []
+
     @property
     def frequency(self) -> str | None:
-        found = self.facts.get("frequency") or self.facts.get("freq") or self.run.option("data.freq")
+        found = self.facts.get("freq") or self.run.option("data.freq")
         return found if isinstance(found, str) else None
+
+    @property
+    def source(self) -> str:
+        return str(self.run.option("data.path") or self.facts.get("source") or "")
 
     @property
     def name(self) -> str:
         """What people call the table: the sample's name or the file's, without folder and endings."""
-        source = str(self.run.option("data.path") or self.facts.get("path") or self.facts.get("source") or "")
-        if source.startswith("sample:"):
-            return source.removeprefix("sample:")
-        return PurePath(source).name.split(".")[0] or "a table"
+        if self.source.startswith("sample:"):
+            return self.source.removeprefix("sample:")
+        return PurePath(self.source).name.split(".")[0] or "a table"
 
     @property
     def series(self) -> int | None:
-        """How many series are forecast: every channel of every item counts."""
-        found = number(self.facts.get("series"))
-        channels = self.facts.get("channels")
-        if found is None:
-            return None
-        return int(found) * (len(channels) if isinstance(channels, list) and channels else 1)
+        """How many series are forecast: every value column of every item counts."""
+        found = self.number("series")
+        return None if found is None else int(found) * max(len(self.items("channels")), 1)
 
     @property
-    def span(self) -> tuple[str, str] | None:
-        found = self.facts.get("span")
-        if isinstance(found, dict):
-            found = [found.get("start"), found.get("end")]
-        if not isinstance(found, list | tuple):
-            found = [self.facts.get("start"), self.facts.get("end")]
-        return (stamp(found[0]), stamp(found[1])) if len(found) == 2 and all(found) else None
+    def ends(self) -> tuple[str, str]:
+        return stamp(self.facts.get("start") or ""), stamp(self.facts.get("end") or "")
 
     @property
     def windows(self) -> dict[str, int]:
-        found = self.facts.get("windows")
-        return {k: int(v) for k, v in found.items() if number(v) is not None} if isinstance(found, dict) else {}
+        return {k: int(v) for k, v in self.record("windows").items() if number(v) is not None}
 
 
 def stamp(text: Any) -> str:
-    """A time stamp without what says nothing: midnight, zero seconds and fractions."""
-    text = str(text).replace("T", " ").removesuffix(".000000")
-    if text.endswith(" 00:00:00"):
-        return text.removesuffix(" 00:00:00")
-    date, space, clock = text.partition(" ")
-    return f"{date} {clock.removesuffix(':00')}" if space and clock.count(":") == 2 else text
+    """A time stamp without what says nothing: midnight, zero seconds, a zero offset."""
+    date, _, clock = str(text).replace("T", " ").partition(" ")
+    clock = clock.removesuffix("+00:00").removesuffix("Z").removesuffix(".000000")
+    if clock.count(":") == 2 and len(clock) == 8:
+        clock = clock.removesuffix(":00")
+    return f"{date} {clock}" if clock and clock != "00:00" else date
 
 
 def data(run: Run) -> Section | None:
-    """Rows, series, span, frequency, duplicates, gaps, missing share by column, splits."""
+    """Rows, series, span, frequency, duplicates, gaps, columns with their missing share, splits."""
     summary = Summary.read(run)
     if not summary.facts:
         return None
-    blocks: list[Block] = [Facts(items=_facts(summary)), *_timelines(summary)]
-    missing = summary.facts.get("missing")
-    if isinstance(missing, dict) and missing:
-        blocks.append(_missing_table(missing))
-    return Section(id="data", title="Data", lead=_lead(summary), blocks=blocks)
+    blocks: list[Block] = []
+    notes = [str(note) for note in summary.items("notes")]
+    if notes:
+        text = "; ".join(shorten(note, 300) for note in notes[:MAX_NOTES])
+        more = f"; {len(notes) - MAX_NOTES} more in data_summary.json" if len(notes) > MAX_NOTES else ""
+        blocks.append(Notice(title="Found while reading:", text=f"{text}{more}.", tone="plain"))
+    blocks += [Facts(items=list(_facts(summary))), *_timelines(summary)]
+    columns = summary.record("columns")
+    if columns:
+        blocks.append(_columns(columns))
+    missing = max((number(c.get("missing_share")) or 0.0 for c in columns.values() if isinstance(c, dict)), default=0.0)
+    lead = "Missing values are masked, not filled in: they count neither in training nor in the errors above."
+    return Section(id="data", title="Data", lead=lead if missing > 0 else "", blocks=blocks)
 
 
-def _facts(summary: Summary) -> list[tuple[str, str]]:
+def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
     facts = summary.facts
-    items = [("Source", str(summary.run.option("data.path") or facts.get("path") or facts.get("source") or ABSENT))]
-    if (rows := number(facts.get("rows"))) is not None:
-        items.append(("Rows", f"{rows:,.0f}"))
-    if (series := number(facts.get("series"))) is not None:
-        items.append(("Series in the file", f"{series:,.0f}"))
-    channels = facts.get("channels")
-    if isinstance(channels, list) and channels:
-        names = ", ".join(map(str, channels[:12])) + (f" and {len(channels) - 12} more" if len(channels) > 12 else "")
-        items.append(("Columns forecast", f"{len(channels)}: {shorten(names, 400)}"))
-    if summary.span:
-        items.append(("Span", " to ".join(summary.span)))
-    if summary.frequency:
-        step = span(1, summary.frequency)
-        items.append(
-            (
-                "Frequency",
-                f"{step} ({summary.frequency})" if step and frequency(summary.frequency) else summary.frequency,
-            )
+    yield "Source", shorten(summary.source, 400) or ABSENT
+    if (rows := summary.number("rows")) is not None:
+        layout = f", {facts['layout']} layout" if facts.get("layout") else ""
+        yield "Rows", f"{rows:,.0f}{layout}"
+    if (series := summary.number("series")) is not None:
+        least, most = summary.number("lengths", "min"), summary.number("lengths", "max")
+        steps = (
+            ""
+            if least is None or most is None
+            else f" of {least:,.0f}"
+            if least == most
+            else f" of {least:,.0f} to {most:,.0f}"
         )
-    windows = summary.windows
-    if windows:
-        items.append(("Windows", ", ".join(f"{PARTS.get(k, (k, ''))[0]} {v:,}" for k, v in windows.items())))
-    items += [(_words(key), _value(value)) for key, value in facts.items() if key not in _SHOWN and _value(value)]
-    return items
+        yield "Series", f"{series:,.0f}{steps} steps" if steps else f"{series:,.0f}"
+    channels = [str(name) for name in summary.items("channels")]
+    if channels:
+        more = f" and {len(channels) - 12:,} more" if len(channels) > 12 else ""
+        yield "Columns forecast", f"{len(channels):,}: {shorten(', '.join(channels[:12]), 400)}{more}"
+    if all(summary.ends):
+        zone = f" ({facts['time_zone']})" if facts.get("time_zone") else ""
+        yield "Span", " to ".join(summary.ends) + zone
+    if summary.frequency:
+        inferred = ", inferred" if facts.get("freq_inferred") else ""
+        yield "Step", f"{span(1, summary.frequency) or summary.frequency}{inferred}"
+    if (gaps := summary.number("gaps", "rows")) is not None:
+        runs, longest = summary.number("gaps", "runs") or 0, summary.number("gaps", "longest") or 0
+        missing = f"{count(gaps, 'missing stamp')} in {count(runs, 'gap')}, the longest {count(longest, 'step')}"
+        yield "Gaps", missing if gaps else "none"
+    for key, words in (("duplicates", "Repeated stamps"), ("off_grid", "Stamps off the grid")):
+        if (rows := summary.number(key, "rows")) is not None:
+            policy = summary.record(key).get("policy")
+            yield (
+                words,
+                f"{count(rows, 'row')} ({policy})" if rows and policy else count(rows, "row") if rows else "none",
+            )
+    left_out = summary.record("left_out")
+    if left_out:
+        more = f" and {len(left_out) - 12:,} more" if len(left_out) > 12 else ""
+        yield (
+            "Columns left out",
+            ", ".join(f"{shorten(k, 60)} ({shorten(str(v), 80)})" for k, v in [*left_out.items()][:12]) + more,
+        )
+    if summary.windows:
+        yield "Windows", ", ".join(f"{PARTS.get(k, (k, ''))[0]} {v:,}" for k, v in summary.windows.items())
 
 
 def _timelines(summary: Summary) -> list[Block]:
     """A bar per series for a few, one for all where they are split alike."""
-    splits = summary.facts.get("splits") or summary.facts.get("split")
-    if isinstance(splits, dict):
-        splits = [splits]
-    if not isinstance(splits, list):
-        return []
-    bars: list[Timeline] = []
-    for entry in splits:
-        if not isinstance(entry, dict):
-            continue
-        bar = _timeline(entry, summary)
-        if bar is not None:
-            bars.append(bar)
+    made = [_timeline(entry, summary) for entry in summary.items("splits") if isinstance(entry, dict)]
+    bars = [bar for bar in made if bar is not None]
     if len(bars) > 1 and all(bar.parts == bars[0].parts for bar in bars):
         return [replace(bars[0], title=f"Split by time, all {count(len(bars), 'series', 'series')} alike")]
     if len(bars) > MAX_TIMELINES:
-        longest = bars[0]
-        return [replace(longest, title=f"{longest.title}, the first of {count(len(bars), 'series', 'series')}")]
+        return [replace(bars[0], title=f"{bars[0].title}, the first of {count(len(bars), 'series', 'series')}")]
     return list(bars)
 
 
@@ -153,64 +176,34 @@ def _timeline(entry: dict[str, Any], summary: Summary) -> Timeline | None:
         name, role = PARTS[key]
         if end > begin:
             parts.append(Part(label=name, share=(end - begin) / rows, detail=count(end - begin, "row"), role=role))
-    whole = summary.span or ("", "")
-    name = entry.get("series") or entry.get("unique_id") or entry.get("item_id")
-    start, finish = (
-        stamp(entry["start"]) if entry.get("start") else whole[0],
-        stamp(entry["end"]) if entry.get("end") else whole[1],
-    )
+    name = entry.get("series")
+    start, end = (stamp(entry.get(key) or whole) for key, whole in zip(("start", "end"), summary.ends, strict=True))
     return Timeline(
-        title=f"Split of {shorten(str(name), 60)}" if name else "Split by time", parts=parts, start=start, end=finish
+        title=f"Split of {shorten(str(name), 60)}" if name else "Split by time", parts=parts, start=start, end=end
     )
 
 
-def _missing_table(missing: dict[str, Any]) -> Table:
-    shares = sorted(((str(k), number(v)) for k, v in missing.items()), key=lambda item: -(item[1] or 0.0))
-    shown = [item for item in shares[:MAX_COLUMNS] if (item[1] or 0.0) > 0] or shares[:1]
+def _columns(columns: dict[str, Any]) -> Table:
+    """Range and missing share of the columns, those with most missing first where there are too many."""
+    known = [(str(name), facts) for name, facts in columns.items() if isinstance(facts, dict)]
+    shown = known
+    if len(known) > MAX_COLUMNS:
+        shown = sorted(known, key=lambda item: -(number(item[1].get("missing_share")) or 0.0))[:MAX_COLUMNS]
+    shares = [number(facts.get("missing_share")) for _, facts in shown]
+    headings = [Column(title="Column", numeric=False), Column(title="missing")]
     rows = [
-        [Cell(text=name), Cell(text=percent(share, 1), sort=share, bar=min(max(share or 0.0, 0.0), 1.0))]
-        for name, share in shown
+        [Cell(text=name, sort=name), Cell(text=percent(share, 1), sort=share, bar=share)]
+        for (name, _), share in zip(shown, shares, strict=True)
     ]
-    full = sum((share or 0.0) == 0 for _, share in shares)
-    note = f"{count(full, 'column')} without missing values." if full else ""
-    if len(shares) - full > len(shown):
-        note = f"The {len(shown)} with most missing of {len(shares):,} columns; data_summary.json has all. {note}"
-    return Table(
-        caption="Missing values",
-        columns=[Column(title="Column", numeric=False), Column(title="share missing")],
-        rows=rows,
-        note=note,
+    for key, title in (("min", "lowest"), ("mean", "mean"), ("max", "highest")):
+        values = [number(facts.get(key)) for _, facts in shown]
+        if any(value is not None for value in values):
+            headings.append(Column(title=title))
+            for row, value, text in zip(rows, values, map(significant, values), strict=True):
+                row.append(Cell(text=text, sort=value))
+    note = (
+        f"The {len(shown)} with most missing of {len(known):,}; data_summary.json has all."
+        if len(known) > len(shown)
+        else ""
     )
-
-
-def _lead(summary: Summary) -> str:
-    missing = summary.facts.get("missing")
-    worst = max((number(v) or 0.0 for v in missing.values()), default=0.0) if isinstance(missing, dict) else 0.0
-    if worst > 0:
-        return "Missing values are masked, never filled in: they count neither in training nor in the errors above."
-    return ""
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ").capitalize()
-
-
-def _value(value: Any, depth: int = 0) -> str:
-    """Any JSON value in a line; empty for what says nothing."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return significant(value)
-    if isinstance(value, dict) and depth < 2:
-        parts = [
-            f"{shorten(str(k), 60).replace('_', ' ')} {_value(v, depth + 1)}"
-            for k, v in list(value.items())[:12]
-            if _value(v, depth + 1)
-        ]
-        return ", ".join(parts) + (f" and {len(value) - 12:,} more" if len(value) > 12 else "")
-    if isinstance(value, list | tuple) and depth < 2:
-        parts = [_value(v, depth + 1) for v in value[:12]]
-        return ", ".join(filter(None, parts)) + (f" and {len(value) - 12:,} more" if len(value) > 12 else "")
-    return shorten(str(value), 300) if value not in (None, "", [], {}) else ""
+    return Table(caption="Columns", columns=headings, rows=rows, note=note, sortable=len(rows) > 3)

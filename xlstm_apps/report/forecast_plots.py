@@ -18,10 +18,12 @@ from .sparkline import sparkline
 
 MAX_PANELS = 60
 MAX_ROWS = 40_000
-"""Rows of all panels together: a page of some megabytes at most."""
+"""Rows of all panels together: about two megabytes of the page."""
 MAX_HISTORY = 600
 MAX_HORIZON = 800
 MAX_THUMBNAILS = 12
+
+_OBSERVED = {"hovertemplate": "%{y:,.5~r}", "legendrank": 1}
 
 
 def forecasts(run: Run) -> Section | None:
@@ -122,16 +124,16 @@ def _test_panel(run: Run, part: pl.DataFrame, quantiles: list[str]) -> Panel | N
                 "var(--series-2)",
                 dash="dash",
                 width=1.5,
-                hovertemplate="%{y:.4~g}",
+                hovertemplate="%{y:,.5~r}",
             )
         )
     observed = [*(past[i] for i in kept), *truth]
-    traces.append(charts.line(ds, observed, "observed", charts.INK, width=1.6, hovertemplate="%{y:.4~g}"))
+    traces.append(charts.line(ds, observed, "observed", charts.INK, width=1.6, **_OBSERVED))
     middle = values[quantiles[len(quantiles) // 2]]
     return Panel(
         keys=(name or ABSENT, stamp(cutoff)),
         figure=_figure(traces, future[0], "cutoff", name),
-        thumbnail=sparkline(past[-2 * len(ahead) :], truth, middle, values[quantiles[0]], values[quantiles[-1]]),
+        thumbnail=sparkline(past[-_before(ahead) :], truth, middle, values[quantiles[0]], values[quantiles[-1]]),
     )
 
 
@@ -144,17 +146,16 @@ def _future_panel(
     values = {q: numbers(part, q) for q in quantiles}
     traces = charts.fan(future, values, name=_our_name(run))
     if ds:
-        traces.append(charts.line(stamps[: len(ds)], y, "observed", charts.INK, width=1.6, hovertemplate="%{y:.4~g}"))
+        traces.append(charts.line(stamps[: len(ds)], y, "observed", charts.INK, width=1.6, **_OBSERVED))
     middle = values[quantiles[len(quantiles) // 2]]
-    spark = sparkline(y[-2 * len(part) :], [], middle, values[quantiles[0]], values[quantiles[-1]])
-    return Panel(keys=(name,), figure=_figure(traces, future[0] if ds else None, "end of data", name), thumbnail=spark)
+    spark = sparkline(y[-_before(part) :], [], middle, values[quantiles[0]], values[quantiles[-1]])
+    return Panel(
+        keys=(name or ABSENT,), figure=_figure(traces, future[0] if ds else None, "end of data", name), thumbnail=spark
+    )
 
 
 def _figure(traces: list[dict[str, Any]], cutoff: Any, words: str, name: str | None) -> Figure:
     layout: dict[str, Any] = {"yaxis": {"title": {"text": charts.label(name or "", 40)}}}
-    if len(traces[-1]["x"]) == 1:
-        for trace in traces:
-            trace["mode"] = "lines+markers"
     if cutoff is not None:
         shape, note = charts.vertical(cutoff, words)
         layout |= {"shapes": [shape], "annotations": [note]}
@@ -172,6 +173,11 @@ def _axis(stamps: Sequence[str | None]) -> list[Any]:
         return [int(s) for s in stamps if s is not None] if len(stamps) and None not in stamps else list(stamps)
     except ValueError:
         return list(stamps)
+
+
+def _before(ahead: pl.DataFrame) -> int:
+    """Steps of history in a thumbnail."""
+    return max(2 * len(ahead), 24)
 
 
 def _joins(past: list[str], future: list[str | None]) -> bool:

@@ -9,7 +9,7 @@ from .blocks import Cell, Chart, Column, Row, Section, Table, Tone
 from .forecast_data import Summary
 from .numbers import ABSENT, MINUS, column, count, percent, signed, significant, span
 from .run import Run, numbers
-from .scores import MEANINGS, Scores, models_of, title
+from .scores import MEANINGS, Scores, listed, models_of, title
 
 MAX_STEPS = 2_000
 
@@ -77,10 +77,8 @@ def horizon(run: Run) -> Section | None:
         few = {"mode": "lines+markers"} if len(kept) < 25 else {}
         color, dash = looks[name]
         x = [numbers(part, "step")[i] for i in kept]
-        width = 2.6 if name == ours else 1.8
-        traces.append(
-            charts.line(x, [errors[i] for i in kept], charts.label(title(name)), color, dash=dash, width=width, **few)
-        )
+        few |= {"width": 2.6, "legendrank": 1} if name == ours else {"width": 1.8}
+        traces.append(charts.line(x, [errors[i] for i in kept], charts.label(title(name)), color, dash=dash, **few))
     freq = Summary.read(run).frequency
     unit = span(1, freq)
     figure = {
@@ -150,7 +148,7 @@ def _comparison_lead(scores: Scores) -> str:
     by_model: dict[str, list[str]] = {}
     for name, metric in beaten:
         by_model.setdefault(name, []).append(title(metric))
-    parts = [f"behind {title(name)} in {' and '.join(metrics)}" for name, metrics in by_model.items()]
+    parts = [f"behind {title(name)} in {listed(metrics)}" for name, metrics in by_model.items()]
     return f"{title(scores.ours)} is {'; '.join(parts)}."
 
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from . import charts
 from .blocks import Block, Cell, Chart, Column, Section, Table, Tone
-from .numbers import column, count, percent, signed
+from .numbers import ABSENT, column, count, percent, signed
 from .run import Run, numbers
 from .scores import MEANINGS, Scores, models_of, skill, title
 
@@ -123,7 +123,7 @@ def _table(
 ) -> Table:
     shown = order[:MAX_SERIES_ROWS]
     columns = [Column(title="Series", numeric=False)]
-    cells = [[Cell(text=name, sort=name)] for name in (table["unique_id"][i] for i in shown)]
+    cells = [[Cell(text=name or ABSENT, sort=name)] for name in (table["unique_id"][i] for i in shown)]
     for metric in metrics:
         values = [numbers(table, metric)[i] for i in shown]
         _add(columns, cells, Column(title=title(metric), hint=MEANINGS.get(metric, "")), values)

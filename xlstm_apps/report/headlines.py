@@ -6,7 +6,7 @@ from .blocks import Headline, Notice, Tile, Tone
 from .forecast_data import Summary
 from .numbers import count, duration, percent, significant, span
 from .run import Run, number
-from .scores import Scores, title
+from .scores import Scores, listed, title
 
 
 def forecast(run: Run) -> Headline:
@@ -41,8 +41,8 @@ def status(run: Run) -> list[Notice]:
         text = "It has no readable run.json, so whether it finished is not known. What is there is shown."
     elif state == "running":
         text = (
-            "It was still running, or was stopped, when this was written. What exists so far is shown; the same command "
-            "with --resume goes on."
+            "It was still running, or was stopped, when this was written. What exists so far is shown; the same "
+            "command with --resume goes on."
         )
     else:
         text = f"Its status is “{state}”. What is there is shown."
@@ -88,7 +88,7 @@ def _judgement(scores: Scores, tone: Tone) -> list[Notice]:
         by_model: dict[str, list[str]] = {}
         for name, metric in beaten:
             by_model.setdefault(name, []).append(_against(scores, name, metric))
-        text = "; ".join(f"behind {title(name)} in {', '.join(words)}" for name, words in by_model.items())
+        text = "; ".join(f"behind {title(name)} in {listed(words)}" for name, words in by_model.items())
         loses = any(metric == "mae" for _, metric in beaten)
         advice = (
             "Use that baseline rather than this model." if loses else "Look at the comparison before relying on it."

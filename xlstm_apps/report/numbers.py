@@ -10,6 +10,7 @@ ABSENT = "\N{EN DASH}"
 """Shown for a value that is missing or not a number."""
 
 MINUS = "\N{MINUS SIGN}"
+_SPACE = "\N{NO-BREAK SPACE}"
 
 
 def significant(value: float | None, digits: int = 3) -> str:
@@ -38,11 +39,11 @@ def percent(share: float | None, decimals: int = 0) -> str:
     if share is None or math.isnan(share):
         return ABSENT
     if math.isinf(share):
-        return "∞ %" if share > 0 else f"{MINUS}∞ %"
+        return f"{'' if share > 0 else MINUS}∞{_SPACE}%"
     text = f"{100 * share:,.{decimals}f}".replace("-", MINUS)
     if float(f"{100 * share:.{decimals}f}") == 0:
         text = text.replace(MINUS, "")
-    return f"{text} %"
+    return f"{text}{_SPACE}%"
 
 
 def signed(share: float | None) -> str:

@@ -18,6 +18,7 @@ from xlstm_apps import __version__
 
 from . import forecast_data, forecast_plots, forecast_scores, forecast_series, headlines, shared
 from .blocks import Chart, Headline, Panels, Row, Section
+from .charts import compact
 from .run import Run
 
 MakeSection = Callable[[Run], Section | None]
@@ -88,7 +89,7 @@ def render(run: Run) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["data"] = _embedded
+    environment.filters |= {"data": _embedded, "compact": compact}
     return environment.get_template("page.html.j2").render(
         headline=task.headline(run),
         sections=sections,

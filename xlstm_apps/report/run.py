@@ -130,4 +130,6 @@ def _read_csv(path: Path) -> pl.DataFrame:
     if frame.is_empty():
         raise pl.exceptions.NoDataError(str(path))
     numeric = [name for name in frame.columns if name not in TEXT_COLUMNS]
+    if "unique_id" in frame.columns:
+        frame = frame.with_columns(pl.col("unique_id").fill_null(""))  # an empty name is a name
     return frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(TEXT_COLUMNS & {*frame.columns}))

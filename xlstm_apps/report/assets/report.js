@@ -29,7 +29,8 @@
     const style = getComputedStyle(root);
     const color = (name) => style.getPropertyValue(name).trim();
     const ink = { text: color("--ink"), muted: color("--ink-3"), line: color("--line"), strong: color("--line-strong"), paper: color("--paper") };
-    const { data, layout } = resolve(chart.figure, style);
+    const { data: traces, layout } = resolve({ data: chart.figure.data, layout: chart.figure.layout }, style);
+    const data = traces.map((trace) => ({ ...trace, x: chart.figure.x[trace.x] }));
     const narrow = chart.div.clientWidth < 520;
     const legend = layout.showlegend !== false && data.filter((t) => t.showlegend !== false).length > 1;
     // Below the plot: tick labels (two lines for dates), the title of the axis, then the legend.
