@@ -98,7 +98,7 @@ def mlstm(
         backend: `auto`, `reference`, `torch` or `triton`; the environment variable XLSTM_APPS_BACKEND overrides it.
 
     Returns:
-        h [B, T, H, V] in the type of v; with `return_state`, also the `MLSTMState` (a row per document of `cu_seqlens`).
+        h [B, T, H, V] in the type of v; with `return_state`, also the `MLSTMState` (one row per packed document).
 
     Raises:
         ValueError: Shapes, types or devices do not fit together, or the backend cannot take the call.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels.state import MLSTMState, state_dtype
 
-GATE_FLOOR = -1e4
+GATE_FLOOR = -1e3
 """Forget gates below this are read as this: exp of it is 0 in every dtype, and sums of it stay finite."""
 
 

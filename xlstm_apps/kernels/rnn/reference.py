@@ -18,7 +18,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels.state import RNNState, state_dtype
 
-GATE_FLOOR = -1e4
+GATE_FLOOR = -1e3
 """Forget gates below this are read as this: exp of it is 0 in every dtype."""
 LOG_EMPTY = -1e30
 """`l` of an empty memory: as good as -inf, without the NaN of inf - inf."""
