@@ -10,6 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "model": ["ForecastModel"],
         "module": ["ForecastModule", "pinball"],
         "seasons": ["Season", "choose_season", "naive_errors"],
-        "baselines": ["naive", "seasonal_naive"],
+        "baselines": ["seasonal_naive"],
     },
 )

@@ -1,4 +1,4 @@
-"""Forecasts that need no training: what any model has to beat.
+"""Forecasts that need no training: what any model has to beat. With season 1 the seasonal naive is the naive one.
 
 Shapes: B windows, L context, H horizon, C channels, Q quantile levels; everything in the units of the context.
 """
@@ -37,8 +37,3 @@ def seasonal_naive(
     spread = deviation[:, None] * (ahead // season + 1).sqrt()[:, None]  # [B, H, C]
     z = torch.special.ndtri(torch.tensor(levels, dtype=context.dtype, device=context.device))
     return point[:, ahead % season, :, None] + spread[..., None] * z
-
-
-def naive(context: Tensor, mask: Tensor, horizon: int, deviation: Tensor, levels: list[float]) -> Tensor:
-    """Repeat the last observed value: the random walk. Arguments and result as `seasonal_naive`."""
-    return seasonal_naive(context, mask, 1, horizon, deviation, levels)

@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from xlstm_apps.core.config import xLSTMConfig
+
+BACKBONE = xLSTMConfig(embedding_dim=64, num_blocks=1, num_heads=4, slstm_at="all", conv1d_kernel_size=0)
+"""The backbone a forecaster has unless told otherwise: one sLSTM block, small enough for two CPU cores."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastConfig:
@@ -36,7 +41,7 @@ class ForecastConfig:
     data's frequency (24 and 168 for hours) that forecasts the training part best."""
 
     test_stride: int | None = None
-    """Steps between the forecasts that are scored. None: 1, more only above 300,000 forecasts; the run says which."""
+    """Steps between the forecasts that are scored. None: 1, more only above 100,000 forecasts; the run says which."""
 
     def __post_init__(self) -> None:
         for name in ("prediction_length", "context_length", "patch_length", "patch_stride", "season", "test_stride"):

@@ -5,11 +5,11 @@ length, N patches, E embedding, Q quantile levels.
 """
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from xlstm_apps.core import xLSTMBackbone, xLSTMConfig
+from xlstm_apps.core.pretrained import PretrainedMixin
 from xlstm_apps.forecasting.config import ForecastConfig
 
 # Windows that hardly move are divided by no less than a tenth of the training deviation: else their noise would become
@@ -19,7 +19,7 @@ STD_FLOOR = 0.1
 
 class ForecastModel(
     nn.Module,
-    PyTorchModelHubMixin,
+    PretrainedMixin,
     library_name="xlstm-apps",
     tags=["time-series-forecasting", "xlstm"],
     license="apache-2.0",

@@ -21,14 +21,14 @@ class FitConfig:
     """How to train: budget, optimiser, device, logging."""
 
     max_epochs: int = 20
-    """Most passes through the training data (or through `steps_per_epoch` batches of it)."""
+    """Most epochs, each of `steps_per_epoch` batches."""
 
     max_steps: int | None = None
     """Most optimiser steps in all; the learning rate falls to its end by then. None: `max_epochs` decides."""
 
     steps_per_epoch: int | None = None
-    """Batches between two validations. A number below a whole pass walks through the data over several epochs, so that
-    long tables finish in minutes on two cores. None: the task decides (forecasting: a whole pass, at most 100)."""
+    """Batches between two validations. The walk through the data goes on where the last epoch stopped, so that long
+    tables finish in minutes on two cores. None: the task decides (forecasting: a whole pass, but 20 to 50 batches)."""
 
     batch_size: int | None = None
     """Examples per step. None: the task decides from the size of one example and says what it took."""

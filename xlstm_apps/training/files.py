@@ -32,13 +32,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder; rename it to `path` (absent, or an empty folder) when the block succeeds."""
+    """Give a temporary folder that takes the place of `path`, and of what was there, when the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
         yield aside
         aside.chmod(0o777 & ~_umask())
+        shutil.rmtree(path, ignore_errors=True)
         os.replace(aside, path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -24,7 +24,7 @@ class BatchLoader:
         batch_size: Examples per batch.
         seed: Seed of the order.
         shuffle: False keeps the order of the data set, as for validation.
-        steps_per_epoch: Batches per epoch; None or a larger number: one whole pass.
+        steps_per_epoch: Batches per epoch; None: one whole pass.
         num_workers: Worker processes.
     """
 
@@ -42,7 +42,7 @@ class BatchLoader:
         self.num_workers = num_workers
         self.batches_per_pass = -(-len(dataset) // batch_size)
         assert self.batches_per_pass > 0, "the recipe checks that there are examples"
-        self.steps_per_epoch = min(steps_per_epoch or self.batches_per_pass, self.batches_per_pass)
+        self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
         self.position = 0  # number of the next batch, over all epochs
 
     def __len__(self) -> int:

@@ -1,0 +1,292 @@
+"""The steps of `forecast train`, each of which can be repeated without harm: that is how a killed run is resumed."""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
+from xlstm_apps.estimators.forecast_frames import device_for, predict_frames
+from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
+from xlstm_apps.estimators.forecast_scores import Evaluation, Evaluator
+from xlstm_apps.forecasting import ForecastConfig, ForecastModel
+from xlstm_apps.report import write_report
+from xlstm_apps.training import FitConfig, RunFolder, files
+from xlstm_apps.training.folder import find_run, new_path
+from xlstm_apps.training.run import check
+
+TITLES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE", "wql": "weighted quantile loss", "coverage": "coverage"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training that passed every check."""
+
+    plan: ForecastPlan
+    evaluator: Evaluator
+    sections: dict[str, Any]
+    fingerprint: str
+    stem: str
+    seed: int
+    started: float
+    load_seconds: float
+    console: Console
+    """The error stream, for what happens on the way; results go to the standard output."""
+
+
+def prepare(data: SeriesData, head: ForecastConfig, backbone: xLSTMConfig, fit: FitConfig, seed: int) -> Job:
+    """Read the table and find out everything that could be wrong, before a folder is created.
+
+    Raises:
+        ValueError: One line that says what to change.
+    """
+    started, console = time.monotonic(), Console(stderr=True)
+    check(fit)
+    if not data.path.startswith("sample:"):
+        data = replace(data, path=str(Path(data.path).absolute()))
+    table = load_table(data)
+    loaded = time.monotonic()
+    plan = plan_forecast(
+        table,
+        head=head,
+        backbone=backbone,
+        fit=fit,
+        val_fraction=data.val_fraction,
+        test_fraction=data.test_fraction,
+    )
+    evaluator = evaluator_for(plan)
+    plan.model(seed)  # a backbone that cannot be built says so here
+    return Job(
+        plan=plan,
+        evaluator=evaluator,
+        sections={"data": data, "head": head, "backbone": backbone, "fit": fit, "seed": seed},
+        fingerprint=fingerprint(table),
+        stem=stem(data.path),
+        seed=seed,
+        started=started,
+        load_seconds=loaded - started,
+        console=console,
+    )
+
+
+def open_run(job: Job, run_dir: str | None, resume: bool) -> RunFolder | None:
+    """The folder to work in: a new one, or the one to resume; None where that run is finished."""
+    console, plan = job.console, job.plan
+    folder = find_run(run_dir, "forecast", job.stem) if resume else None
+    if folder is not None:
+        folder.check_same(job.sections, data_fingerprint=job.fingerprint)
+        if folder.finished:
+            console.print(f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}")
+            return None
+        console.print(f"resuming {folder.path}", soft_wrap=True)
+    else:
+        path = new_path(run_dir, "forecast", job.stem)
+        folder = RunFolder.create(path, "forecast", job.sections, seed=job.seed, data_fingerprint=job.fingerprint)
+        if resume:
+            console.print(f"no run in {folder.path} yet: starting from the beginning")
+    console.print(report_text(plan.table.report), highlight=False, soft_wrap=True)
+    for line in choices(job):
+        console.print(line, highlight=False, soft_wrap=True)
+    files.write_json(folder.path / "data_summary.json", summary(job))
+    return folder
+
+
+def fit_model(job: Job, folder: RunFolder, resume: bool) -> ForecastModel:
+    """Train, keep the epoch that was best on the validation part, and save it as `model/`."""
+    plan = job.plan
+    model = plan.model(job.seed)
+    result = plan.train_model(
+        model, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
+    )
+    with files.replacing_folder(folder.model) as aside:
+        save_model(model, plan.table, job.sections["data"], aside)
+    folder.note(
+        parameters=sum(p.numel() for p in model.parameters()),
+        best_epoch=result.best_epoch,
+        best_val_loss=result.best_value,
+        epochs=result.epochs,
+        steps=result.steps,
+        stopped=result.stopped,
+        device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
+        resolved={"head": asdict(plan.head), "fit": asdict(plan.fit), "season": plan.season.steps},
+        trained_until=trained_until(plan),
+        seconds={"load": round(job.load_seconds, 2), "fit": round(result.seconds, 2)},
+    )
+    return model
+
+
+def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel:
+    """NLinear on the same windows with the same loss, steps and choice of the epoch; saved beside the run's model."""
+    path = folder.path / "baselines" / "nlinear"
+    if path.is_dir():
+        return ForecastModel.from_pretrained(path)
+    started = time.monotonic()
+    model = job.plan.model(job.seed, members=["linear"])
+    job.plan.train_model(model, job.seed, console=job.console, label="training nlinear")
+    with files.replacing_folder(path) as aside:
+        model.save_pretrained(aside)
+    add_seconds(folder, baseline=time.monotonic() - started)
+    return model
+
+
+def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastModel) -> None:
+    """Score everything on the test part and print the comparison."""
+    started = time.monotonic()
+    device = device_for(job.plan.fit.accelerator)
+    models = {"xlstm": model.to(device), "nlinear": baseline.to(device)}
+    evaluation = job.evaluator.run(models, job.console)
+    write_evaluation(folder.path / "evaluation", evaluation)
+    write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model))
+    add_seconds(folder, evaluate=time.monotonic() - started)
+    Console().print(comparison_table(evaluation, job.plan.head))
+
+
+def predict_beyond(job: Job, folder: RunFolder, model: ForecastModel) -> None:
+    """Forecast what comes after the last row."""
+    device = device_for(job.plan.fit.accelerator)
+    write_frame(folder.path / "predictions.csv", pl.concat(predict_frames(model, job.plan.table, device=device)))
+
+
+def finish(job: Job, folder: RunFolder) -> None:
+    """Mark the run finished, write the report and say where everything is."""
+    started = time.monotonic()
+    folder.note(status="finished")
+    report = write_report(folder.path)
+    write_card(folder)
+    add_seconds(folder, report=time.monotonic() - started)
+    horizon = job.plan.head.prediction_length
+    console = Console()
+    console.print(f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)", highlight=False, soft_wrap=True)
+    for name, what in (
+        (report.name, "plots, comparison, data summary: open it in a browser"),
+        ("predictions.csv", f"the next {horizon} steps after the last row"),
+        ("model/", f"to forecast other data: xlstm-apps forecast predict {folder.path} --data_path FILE"),
+    ):
+        console.print(f"  {name:<16} {what}", highlight=False, soft_wrap=True)
+
+
+def evaluator_for(plan: ForecastPlan) -> Evaluator:
+    """The test part of a plan."""
+    return Evaluator(
+        plan.table,
+        plan.scaler,
+        plan.split,
+        season=plan.season.steps,
+        context_length=plan.head.context_length,
+        prediction_length=plan.head.prediction_length,
+        levels=plan.head.levels,
+        stride=plan.head.test_stride,
+    )
+
+
+def choices(job: Job) -> list[str]:
+    """What was chosen on the user's behalf."""
+    head, fit, plan = job.plan.head, job.plan.fit, job.plan
+    options = f" (of {', '.join(map(str, plan.season.candidates))})" if len(plan.season.candidates) > 1 else ""
+    every = f", every {job.evaluator.stride}th cutoff" if job.evaluator.stride > 1 else ""
+    lines = [
+        f"model     {head.context_length} steps of context to {head.prediction_length} ahead, patches of "
+        f"{head.patch_length}, season {plan.season.steps}{options}",
+        f"training  {len(plan.train):,} windows, batches of {fit.batch_size}, {fit.steps_per_epoch} to an epoch, "
+        f"at most {fit.max_epochs} epochs; {len(job.evaluator.windows):,} test windows{every}",
+    ]
+    return lines + [f"note      {note}" for note in plan.notes]
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """Content of data_summary.json."""
+    plan, table = job.plan, job.plan.table
+    names = table.item_ids or [None] * len(table)
+    splits = [
+        {"series": name, "rows": int(rows), "train_end": a, "val_end": b}
+        for name, rows, (a, b) in list(zip(names, table.lengths, plan.split, strict=True))[:1000]
+    ]
+    windows = {"train": len(plan.train), "val": len(plan.valid or ()), "test": len(job.evaluator.windows)}
+    return {**table.report, "splits": splits, "windows": windows, "test_stride": job.evaluator.stride}
+
+
+def save_model(model: ForecastModel, table: SeriesTable, data: SeriesData, path: Path) -> None:
+    """`config.json`, `model.safetensors`, and `data.json`: how the training's table was read, for tables like it."""
+    model.save_pretrained(path)
+    files.write_json(path / "data.json", {"freq": table.freq, "channels": table.channels, "data": asdict(data)})
+
+
+def write_evaluation(path: Path, evaluation: Evaluation) -> None:
+    """The scores as CSV files in a folder."""
+    files.write_rows(path / "comparison.csv", evaluation.comparison())
+    files.write_rows(path / "horizon.csv", evaluation.by_step())
+    files.write_rows(path / "series.csv", evaluation.by_series())
+    files.write_rows(path / "calibration.csv", next(iter(evaluation.scores.values())).calibration_rows())
+
+
+def comparison_table(evaluation: Evaluation, head: ForecastConfig) -> Table:
+    """The comparison for the terminal, best values in bold."""
+    rows = evaluation.comparison()
+    levels = head.levels
+    reference = next(row["mae"] for row in rows if row["model"] == "seasonal_naive")
+    table = Table(
+        title=f"Errors on the held-out last part: {evaluation.windows:,} windows, {head.prediction_length} steps ahead",
+        caption=f"seasonal naive repeats the last {evaluation.season} steps; MASE: error over its error in training",
+        header_style="bold",
+    )
+    table.add_column("model")
+    metrics = [m for m in TITLES if m != "coverage" or len(levels) > 1]
+    for metric in metrics:
+        nominal = f" (nominal {levels[-1] - levels[0]:.0%})" if metric == "coverage" else ""
+        table.add_column(TITLES[metric] + nominal, justify="right")
+    table.add_column("MAE vs seasonal naive", justify="right")
+    best = {m: min((row[m] for row in rows if row[m] == row[m]), default=None) for m in metrics if m != "coverage"}
+    for row in rows:
+        cells = []
+        for metric in metrics:
+            text = f"{row[metric]:.1%}" if metric == "coverage" else f"{row[metric]:.4g}"
+            cells.append(f"[bold]{text}[/]" if best.get(metric) == row[metric] else text)
+        gain = f"{row['mae'] / reference - 1:+.1%}" if reference > 0 else ""
+        table.add_row(row["model"], *cells, gain if row["model"] != "seasonal_naive" else "")
+    return table
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """A frame as CSV or Parquet, by the name."""
+    with files.replacing(path) as aside:
+        frame.write_parquet(aside) if path.suffix == ".parquet" else frame.write_csv(aside)
+
+
+def write_card(folder: RunFolder) -> None:
+    """The model card, README.md of `model/`."""
+    from xlstm_apps.report import model_card
+
+    files.write_text(folder.model / "README.md", model_card(folder.path))
+
+
+def add_seconds(folder: RunFolder, **seconds: float) -> None:
+    """Note how long a stage took."""
+    before = folder.facts.get("seconds", {})
+    folder.note(seconds={**before, **{name: round(value, 2) for name, value in seconds.items()}})
+
+
+def trained_until(plan: ForecastPlan) -> str:
+    """The latest stamp that training or the choice of the epoch has seen."""
+    table = plan.table
+    last = [table.timestamps[table.offsets[i] + max(end - 1, 0)] for i, (_, end) in enumerate(plan.split)]
+    return str(max(last))
+
+
+def fingerprint(table: SeriesTable) -> str:
+    """Tells whether the data is still the same."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (table.values, table.timestamps, table.offsets):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def stem(path: str) -> str:
+    """Name of the data for the run folder: `ETTm1` of `x/ETTm1.csv.gz`, `nyc-weather` of `sample:nyc-weather`."""
+    return Path(path.removeprefix("sample:")).name.split(".")[0] or "table"
