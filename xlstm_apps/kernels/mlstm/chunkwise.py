@@ -1,4 +1,4 @@
-r"""Chunkwise mLSTM, forward and its exact backward, in plain torch: linear in T, a few batched products per block of chunks.
+r"""Chunkwise mLSTM, forward and its exact backward, in plain torch: linear in T, a few batched products per block.
 
 With the weights of `gates.py`, S = (Q K^T) o D the weighted scores of a chunk (lower triangle), V' = [V, 1] and
 C' = [C, n] the memory at its start, in units of its own stabiliser:
@@ -13,7 +13,7 @@ du = -(dh . h) / den sign(u) [|u| > exp(-m)] as the gradient of that last column
     dQ = dS K + a o (dU' C'^T)     dK = dS^T Q + w o (V' dC'_next^T)     dV = S^T dU + (w o K) dC_next
     di = k . dk              d log f_t = sum_{s>=t in chunk} (q_s . dq_s - k_s . dk_s) + <dC'_next, C'_next>
 
-The last line starts afresh in every chunk from the product of memory and its gradient, so rounding does not pile up over T.
+The last line starts afresh in every chunk from the product of memory and its gradient, so rounding does not pile up.
 Chunks are taken in blocks that fit the cache; all chunks, heads and rows of a block share one batched product.
 """
 

@@ -1,7 +1,7 @@
 r"""One-dimensional work of the chunkwise mLSTM: everything about the gates, before and after the matrix products.
 
-Within a chunk let `b_t` be the running sum of the logarithms of the forget gates and `c_j = i_j - b_j`. The stabiliser is a
-scan over the gates alone, `m_t = b_t + mu_t` with `mu_t = max(m_in, max_{j<=t} c_j)`, and
+Within a chunk let `b_t` be the running sum of the logarithms of the forget gates and `c_j = i_j - b_j`. The stabiliser
+is a scan over the gates alone, `m_t = b_t + mu_t` with `mu_t = max(m_in, max_{j<=t} c_j)`, and
 
     weight of key j for query t           exp(c_j - mu_t)         (j <= t)
     weight of the memory for query t      exp(m_in - mu_t)
@@ -105,8 +105,9 @@ def scan(igate: Tensor, fgate: Tensor, m0: Tensor | None, size: int, exponential
 def weights(gates: Gates, scale: float, dtype: torch.dtype) -> Weights:
     """Weights of all chunks.
 
-    Where the exponents allow it (looked at on the CPU only, where looking is free) every weight is a product of one factor
-    per query and one per key. Otherwise the factors carry only a remainder below 1/128, for precision, and `pair` the rest.
+    Where the exponents allow it (looked at on the CPU only, where looking is free) every weight is a product of one
+    factor per query and one per key. Otherwise the factors carry only a remainder below 1/128, for precision, and
+    `pair` the rest.
     """
     c, mu, m_in, last = gates.c, gates.mu, gates.m_in[:-1, ..., None], gates.mu[..., -1:]
     if c.device.type == "cpu" and bool((last - mu[..., :1]).max() <= FACTOR_RANGE):
@@ -124,8 +125,8 @@ def weights(gates: Gates, scale: float, dtype: torch.dtype) -> Weights:
 def through_stabiliser(dm: Tensor, dm_last: Tensor, gates: Gates) -> tuple[Tensor, Tensor, Tensor]:
     """Chains gradients of the stabiliser back through its maximum.
 
-    From the last step whose input gate won, `m` is that gate plus the forget gates since, so a gradient runs back to that
-    gate and to all forget gates in between.
+    From the last step whose input gate won, `m` is that gate plus the forget gates since, so a gradient runs back to
+    that gate and to all forget gates in between.
 
     Args:
         dm: Gradient of every m_t, [NC, B, H, L] (zero in the padding).
@@ -133,8 +134,8 @@ def through_stabiliser(dm: Tensor, dm_last: Tensor, gates: Gates) -> tuple[Tenso
         gates: What `scan` returned.
 
     Returns:
-        Contributions to the gradients of the input gates and of the logarithms of the forget gates, [NC, B, H, L], and the
-        gradient of the initial m, [B, H].
+        Contributions to the gradients of the input gates and of the logarithms of the forget gates, [NC, B, H, L], and
+        the gradient of the initial m, [B, H].
     """
     count, batch, heads, size = dm.shape
     previous = torch.cat([gates.m_in[:-1, ..., None], gates.mu[..., :-1]], -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xlstm_apps.kernels.mlstm import chunkwise
+from xlstm_apps.kernels.mlstm import chunkwise, packed
 from xlstm_apps.kernels.mlstm.reference import mlstm_step, unsupported
 from xlstm_apps.kernels.state import MLSTMState, state_dtype
 
@@ -66,7 +66,11 @@ def mlstm_torch_forward(
     """h, the final c, n, m and, with `save`, what the backward pass needs: the memory of every chunk and q . n."""
     options = chunkwise.Options(exponential, normalize, eps, scale, chunk_size)
     with torch.autocast(q.device.type, enabled=False):
-        h, last, saved = chunkwise.forward(q, k, v, igate, fgate, _state(c, n, m), options, save)
+        if cu_seqlens is None:
+            h, last, saved = chunkwise.forward(q, k, v, igate, fgate, _state(c, n, m), options, save)
+        else:
+            h, last = packed.forward(q, k, v, igate, fgate, _state(c, n, m), cu_seqlens, options)
+            saved = None
     if saved is None:
         saved = chunkwise.Saved(last.c.new_empty(0), last.c.new_empty(0))
     return h, *last, *saved
@@ -119,19 +123,11 @@ def mlstm_torch_backward(
     """Gradients of q, k, v, igate, fgate and of the initial c, n, m."""
     options = chunkwise.Options(exponential, normalize, eps, scale, chunk_size)
     with torch.autocast(q.device.type, enabled=False):
-        *grads, dstate = chunkwise.backward(
-            dh,
-            (dc, dn, dm),
-            q,
-            k,
-            v,
-            igate,
-            fgate,
-            _state(c, n, m),
-            h,
-            chunkwise.Saved(memory, reading),
-            options,
-        )
+        inputs, dlast = (q, k, v, igate, fgate, _state(c, n, m)), (dc, dn, dm)
+        if cu_seqlens is None:
+            *grads, dstate = chunkwise.backward(dh, dlast, *inputs, h, chunkwise.Saved(memory, reading), options)
+        else:
+            *grads, dstate = packed.backward(dh, dlast, *inputs, cu_seqlens, options)
     return *grads, *dstate
 
 
@@ -159,12 +155,8 @@ def _setup_context(ctx, inputs, output):
 def _backward(ctx, dh, dc, dn, dm, *_):
     tensors = ctx.saved_tensors
     *grads, dc0, dn0, dm0 = mlstm_torch_backward(dh, dc, dn, dm, *tensors, *ctx.options)
-    dstate = (
-        (None, None, None)
-        if tensors[5] is None
-        else (dc0.to(tensors[5].dtype), dn0.to(tensors[6].dtype), dm0.to(tensors[7].dtype))
-    )
-    return *grads, *dstate, None, None, None, None, None, None, None
+    dstate = [None if x is None else dx.to(x.dtype) for x, dx in zip(tensors[5:8], (dc0, dn0, dm0), strict=True)]
+    return *grads, *dstate, *[None] * 7
 
 
 mlstm_torch_forward.register_autograd(_backward, setup_context=_setup_context)
