@@ -1,0 +1,73 @@
+"""Random mLSTM calls, and their comparison with the float64 recurrence. Plain functions, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import torch
+
+from xlstm_apps.kernels.mlstm import reference
+from xlstm_apps.kernels.state import MLSTMState
+
+NAMES = ("h", "c", "n", "m", "dq", "dk", "dv", "di", "df", "dc0", "dn0", "dm0")
+
+
+def make(B, T, H, K, V, *, dtype=torch.float32, gates="random", state=True, cu=None, device="cpu", seed=0, **options):
+    """Inputs, weights of a plain linear loss on outputs and final state, options."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def coin(value):
+        return torch.where(torch.rand(B, T, H, generator=generator) < 0.5, value, -value).double()
+
+    q, k, v, i, f = normal(B, T, H, K), normal(B, T, H, K), normal(B, T, H, V), normal(B, T, H), normal(B, T, H)
+    if gates == "random":
+        i, f = 2 * i, 3 + 2 * f
+    elif gates == "extreme":
+        i, f = coin(30.0) + i, coin(30.0) + f
+    elif gates == "forget":
+        f = torch.full_like(f, -30.0)
+    elif gates == "keep":
+        f = torch.full_like(f, 30.0)
+    elif gates == "constant":
+        i, f = torch.zeros_like(i), torch.ones_like(f)
+    else:
+        raise ValueError(gates)
+    N = B if cu is None else len(cu) - 1
+    state_shapes = ((N, H, K, V), (N, H, K), (N, H))
+    inputs = [x.to(dtype) for x in (q, k, v)] + [x.float() for x in (i, f)]
+    if state:
+        inputs += [normal(*s).float() for s in state_shapes]
+    weights = [normal(B, T, H, V).to(dtype)] + [normal(*s).float() for s in state_shapes]
+    options = {"input_gate": "exp", "normalize": True, "eps": 1e-6, "scale": K**-0.5, "chunk_size": None} | options
+    options["cu_seqlens"] = None if cu is None else torch.tensor(cu, dtype=torch.int32, device=device)
+    return [x.to(device) for x in inputs], [x.to(device) for x in weights], options
+
+
+def run(module, inputs, weights, options, *, final=True):
+    """Outputs, final state and all gradients, in the order of NAMES."""
+    inputs = [x.detach().requires_grad_() for x in inputs]
+    memory = MLSTMState(*inputs[5:]) if len(inputs) > 5 else None
+    h, last = module.mlstm(*inputs[:5], memory, **options)
+    outputs = [h, *last]
+    loss = sum((x * w.to(x.dtype)).sum() for x, w in zip(outputs if final else outputs[:1], weights, strict=False))
+    gradients = torch.autograd.grad(loss, inputs, allow_unused=True)
+    return outputs + [torch.zeros_like(x) if g is None else g for g, x in zip(gradients, inputs, strict=True)]
+
+
+def errors(module, *shape, final=True, floor=1e-3, **case):
+    """Norm of the difference over norm of the truth (at least `floor` per element), per output and gradient."""
+    inputs, weights, options = make(*shape, **case)
+    found = run(module, inputs, weights, options, final=final)
+    truth = run(reference, [x.double() for x in inputs], [x.double() for x in weights], options, final=final)
+    result = {}
+    for name, a, b in zip(NAMES, found, truth, strict=False):
+        assert a.shape == b.shape, name
+        result[name] = ((a.double() - b).norm() / b.norm().clamp(min=floor * b.numel() ** 0.5)).item()
+    return result
+
+
+def check(module, tolerance, *shape, **case):
+    """Assert that every error is within the tolerance; NaN is not."""
+    result = errors(module, *shape, **case)
+    assert all(e <= tolerance for e in result.values()), {n: f"{e:.1e}" for n, e in result.items()}

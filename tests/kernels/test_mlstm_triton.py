@@ -1,0 +1,242 @@
+"""Triton kernels of the mLSTM against the float64 recurrence: on a GPU, and a small part through the interpreter.
+
+Tests marked `gpu` need a CUDA device. The others run the kernels in Triton's interpreter, in a process of their own:
+TRITON_INTERPRET must be set before triton is imported, and this process may have imported it already.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import mlstm_cases as cases
+from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
+from xlstm_apps.kernels.mlstm import reference
+
+ROOT = Path(__file__).resolve().parents[2]
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
+INTERPRETED_CASES = """
+{}, (1, 40, 1, 16, 16)
+{"state": False, "final": False}, (1, 20, 2, 16, 32)
+{"input_gate": "sigmoid"}, (1, 40, 1, 16, 16)
+{"normalize": False}, (1, 40, 1, 16, 16)
+{"input_gate": "sigmoid", "normalize": False}, (1, 20, 1, 16, 16)
+{"cu": [0, 20, 21, 50]}, (1, 50, 1, 16, 16)
+{"gates": "extreme"}, (1, 40, 1, 16, 16)
+{"gates": "forget"}, (1, 20, 1, 16, 16)
+{"gates": "keep"}, (1, 20, 1, 16, 16)
+{}, (2, 35, 1, 24, 20)
+{}, (1, 1, 1, 16, 16)
+"""
+INTERPRETED_SCRIPT = """
+import torch
+torch.set_num_threads(1)
+import mlstm_cases as cases
+from xlstm_apps.kernels.mlstm import reference, triton
+for line in CASES.strip().splitlines():
+    case, shape = eval(line)
+    try:
+        cases.check(triton, 1e-5, *shape, **{"chunk_size": 16, **case})
+    except AssertionError as error:
+        raise AssertionError(line) from error
+inputs, _, options = cases.make(2, 1, 2, 12, 20)
+step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")}
+arguments = [x[:, 0] for x in inputs[:5]]
+state = reference.MLSTMState(*inputs[5:])
+for x, y in zip(triton.mlstm_step(*arguments, state, **step)[1], reference.mlstm_step(*arguments, state, **step)[1]):
+    torch.testing.assert_close(x, y)
+print("all good")
+"""
+
+
+def test_kernels_in_the_interpreter() -> None:
+    pytest.importorskip("triton")
+    script = f"CASES = '''{INTERPRETED_CASES}'''\n{INTERPRETED_SCRIPT}"
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'kernels'}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "all good"
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    from xlstm_apps.kernels.mlstm import triton
+
+    return triton
+
+
+def gpu_case(*shape, **case):
+    return pytest.param(shape, case, id="-".join(map(str, [*shape, *(f"{k}={v}" for k, v in case.items())])))
+
+
+half = {"dtype": torch.bfloat16}
+MATRIX = [
+    *[gpu_case(2, T, 2, 64, 64, **d) for T in (1, 3, 63, 64, 65, 200, 1000) for d in ({}, half)],
+    *[gpu_case(1, 200, 2, K, V, **d) for K, V in ((16, 32), (24, 60), (32, 16), (60, 96)) for d in ({}, half)],
+    *[gpu_case(1, 200, 2, K, V, **d) for K, V in ((96, 24), (128, 128), (128, 64), (64, 128)) for d in ({}, half)],
+    *[gpu_case(1, 300, 1, K, V, **d) for K, V in ((256, 512), (256, 96), (512, 512)) for d in ({}, half)],
+    *[
+        gpu_case(2, 200, 2, D, D, gates=gates, **d)
+        for gates in ("extreme", "forget", "keep", "constant")
+        for D in (64, 128)
+        for d in ({}, half)
+    ],
+    *[
+        gpu_case(2, 150, 2, K, 64, input_gate=gate, normalize=normalize, **d)
+        for gate, normalize in (("sigmoid", True), ("sigmoid", False), ("exp", False))
+        for K in (64, 256)
+        for d in ({}, half)
+    ],
+    *[gpu_case(1, 300, 2, D, D, cu=[0, 64, 65, 200, 300], **d) for D in (32, 128, 256) for d in ({}, half)],
+    *[gpu_case(2, 200, 2, D, D, state=False, final=False, **d) for D in (32, 64, 128, 256) for d in ({}, half)],
+    gpu_case(1024, 65, 4, 32, 32),
+    gpu_case(1024, 65, 4, 16, 16, **half),
+    gpu_case(2, 200, 2, 64, 64, dtype=torch.float16),
+    gpu_case(2, 200, 2, 256, 512, dtype=torch.float16),
+]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("shape", "case"), MATRIX)
+def test_values_and_gradients(kernels, shape, case) -> None:
+    cases.check(kernels, TOLERANCE[case.get("dtype", torch.float32)], *shape, device="cuda", **case)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("D", [64, 128])
+def test_tf32(kernels, D, monkeypatch) -> None:
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    inputs, weights, options = cases.make(2, 200, 2, D, D, device="cuda")
+    found = cases.run(kernels, inputs, weights, options)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
+    truth = cases.run(reference, [x.double() for x in inputs], [x.double() for x in weights], options)
+    for name, a, b in zip(cases.NAMES, found, truth, strict=True):
+        assert (a.double() - b).norm() <= 1e-3 * b.norm(), name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("D", [64, 256])
+def test_closed_gates_leave_exact_gradients(kernels, D) -> None:
+    # The forget gates' gradients are of the order 1e-13 here; a difference of sums would leave 1e-7 of rounding.
+    error = cases.errors(kernels, 2, 200, 2, D, D, gates="forget", device="cuda", floor=0.0)
+    assert error["df"] <= 2e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("D", [32, 64, 128, 256])
+def test_same_bits_on_repeat(kernels, D) -> None:
+    inputs, weights, options = cases.make(2, 300, 2, D, D, dtype=torch.bfloat16, device="cuda")
+    first = cases.run(kernels, inputs, weights, options)
+    for _ in range(3):
+        for name, a, b in zip(cases.NAMES, first, cases.run(kernels, inputs, weights, options), strict=True):
+            assert torch.equal(a, b), name
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("D", [64, 128])
+def test_strided_inputs_and_segments(kernels, D) -> None:
+    torch.manual_seed(0)
+    B, T, H = 2, 150, 3
+    joint = torch.randn(B, T, H, 3 * D, device="cuda")
+    q, k, v = joint.split(D, -1)
+    i, f = torch.randn(B, H, T, 2, device="cuda").transpose(1, 2).unbind(-1)
+    whole, last = mlstm(q, k, v, i, f, return_state=True, backend="triton")
+    plain, _ = mlstm(*(x.contiguous() for x in (q, k, v, i, f)), return_state=True, backend="triton")
+    assert torch.equal(whole, plain)
+    parts, state = [], None
+    for start, end in ((0, 1), (1, 70), (70, 149)):
+        h, state = mlstm(*(x[:, start:end] for x in (q, k, v, i, f)), state, return_state=True, backend="triton")
+        parts.append(h)
+    h, state = mlstm_step(*(x[:, -1] for x in (q, k, v, i, f)), state, backend="triton")
+    torch.testing.assert_close(torch.cat([*parts, h[:, None]], 1), whole, rtol=1e-4, atol=1e-4)
+    for a, b in zip(state, last, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("gate", ["exp", "sigmoid"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_steps(kernels, gate, normalize) -> None:
+    inputs, _, options = cases.make(3, 5, 2, 60, 96, device="cuda", input_gate=gate, normalize=normalize)
+    step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")}
+    state = truth = MLSTMState(*inputs[5:])
+    truth = MLSTMState(*(x.double() for x in truth))
+    for t in range(5):
+        h, state = kernels.mlstm_step(*(x[:, t] for x in inputs[:5]), state, **step)
+        h_true, truth = reference.mlstm_step(*(x[:, t].double() for x in inputs[:5]), truth, **step)
+        for a, b in zip((h, *state), (h_true, *truth), strict=True):
+            assert (a.double() - b).norm() <= 1e-5 * b.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("D", [64, 256])
+def test_registration(kernels, D) -> None:
+    inputs, _, _ = cases.make(1, 80, 2, D, D, device="cuda")
+    inputs = [x.requires_grad_() for x in inputs]
+    torch.library.opcheck(kernels._forward, (*inputs, None, False, True, 1e-6, D**-0.5, 0))
+
+
+@pytest.mark.gpu
+def test_compiles_without_breaks_or_recompilation(kernels) -> None:
+    torch._dynamo.reset()
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    run = torch.compile(lambda *x: mlstm(*x, backend="triton").sum(), fullgraph=True, dynamic=True, backend=counter)
+    for B, T in ((2, 100), (3, 200), (4, 333)):
+        inputs = [x.requires_grad_() for x in cases.make(B, T, 2, 32, 32, state=False, device="cuda")[0]]
+        gradients = torch.autograd.grad(run(*inputs), inputs)
+        truth = torch.autograd.grad(mlstm(*inputs, backend="triton").sum(), inputs)
+        for a, b in zip(gradients, truth, strict=True):
+            torch.testing.assert_close(a, b)
+    assert counter.frame_count == 1
+
+
+@pytest.mark.gpu
+def test_checkpointing_and_autocast(kernels) -> None:
+    inputs = [x.requires_grad_() for x in cases.make(2, 100, 2, 64, 64, state=False, device="cuda")[0]]
+
+    def block(*x):
+        return mlstm(*x, backend="triton")
+
+    with torch.autocast("cuda", torch.bfloat16):
+        plain = torch.autograd.grad(block(*inputs).float().sum(), inputs)
+        again = torch.utils.checkpoint.checkpoint(block, *inputs, use_reentrant=False)
+        again = torch.autograd.grad(again.float().sum(), inputs)
+    for a, b in zip(plain, again, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.gpu
+def test_no_kernel_is_recompiled_for_batch_or_length(kernels) -> None:
+    from xlstm_apps.kernels.mlstm import triton_chunkwise_fwd as fwd
+
+    def versions():
+        return sum(len(cache[0]) for cache in fwd.output_kernel.device_caches.values())
+
+    def call(B, T):
+        inputs, _, options = cases.make(B, T, 3, 256, 96, state=False, device="cuda", dtype=torch.bfloat16)
+        kernels.mlstm(*inputs, None, **options)
+
+    call(2, 300)
+    before = versions()
+    for B, T in ((1, 301), (5, 512), (3, 1000)):
+        call(B, T)
+    assert versions() == before
+
+
+@pytest.mark.gpu
+def test_a_million_steps(kernels) -> None:
+    torch.manual_seed(0)
+    T = 1 << 20
+    q, k, v = torch.randn(3, 1, T, 1, 64, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    i, f = torch.randn(1, T, 1, device="cuda"), torch.randn(1, T, 1, device="cuda") + 6
+    h, last = mlstm(q, k, v, i, f, return_state=True)
+    gradients = torch.autograd.grad(h.float().square().mean(), (q, k, v))
+    for x in (h, *last, *gradients):
+        assert torch.isfinite(x).all()
+    tail, _ = mlstm(*(x[:, -4096:].double() for x in (q, k, v, i, f)), return_state=True, backend="torch")
+    assert (h[:, -64:].double() - tail[:, -64:]).norm() <= 2e-2 * tail[:, -64:].norm()

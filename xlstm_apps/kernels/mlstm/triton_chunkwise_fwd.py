@@ -1,0 +1,162 @@
+"""Forward of the chunkwise mLSTM: a scan of the matrix memory over chunks, then all outputs in parallel."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence
+
+
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
+def memory_kernel(
+    k_ptr, v_ptr, weight_ptr, decay_ptr, c_initial, n_initial, c_ptr, n_ptr, c_final, n_final,
+    cu_seqlens, chunk_offsets,
+    stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh, T, chunks, H, scale,
+    K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BT: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
+    HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """One tile of the memory `C` [BK, BV] and of `n` [BK] through one sequence; written out at the start of each chunk."""
+    v_tiles: tl.constexpr = (V + BV - 1) // BV
+    k_tiles: tl.constexpr = (K + BK - 1) // BK
+    pid = tl.program_id(0)
+    v_tile = pid % v_tiles
+    k_tile = (pid // v_tiles) % k_tiles
+    head = (pid // (v_tiles * k_tiles)) % H
+    sequence = pid // (v_tiles * k_tiles * H)
+    first, _, batch, start, length = locate_sequence(sequence, T, chunks, cu_seqlens, chunk_offsets, PACKED)
+
+    rows = k_tile * BK + tl.arange(0, BK)
+    columns = v_tile * BV + tl.arange(0, BV)
+    row_mask = rows < K
+    column_mask = columns < V
+    tile = rows[:, None] * V + columns[None, :]
+    tile_mask = row_mask[:, None] & column_mask[None, :]
+    state = sequence.to(tl.int64) * H + head
+    if HAS_STATE:
+        c = tl.load(c_initial + state * K * V + tile, mask=tile_mask, other=0.0).to(tl.float32)
+        n = tl.load(n_initial + state * K + rows, mask=row_mask, other=0.0).to(tl.float32)
+    else:
+        c = tl.zeros([BK, BV], tl.float32)
+        n = tl.zeros([BK], tl.float32)
+
+    k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt + rows[:, None]
+    v_base = v_ptr + batch * stride_vb + head.to(tl.int64) * stride_vh + start * stride_vt + columns[None, :]
+    weights = weight_ptr + (batch * H + head) * T + start
+    for t in range(0, length, BT):
+        if t % L == 0:
+            slot = (first + t // L).to(tl.int64) * H + head
+            tl.store(c_ptr + slot * K * V + tile, c.to(c_ptr.dtype.element_ty), mask=tile_mask)
+            if v_tile == 0:
+                tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
+            decay = tl.load(decay_ptr + slot)
+            c *= decay
+            n *= decay
+        local = t + tl.arange(0, BT)
+        mask = local < length
+        tokens = local.to(tl.int64)
+        weight = tl.load(weights + local, mask=mask, other=0.0) * scale
+        k = tl.load(k_base + tokens[None, :] * stride_kt, mask=row_mask[:, None] & mask[None, :], other=0.0)
+        v = tl.load(v_base + tokens[:, None] * stride_vt, mask=mask[:, None] & column_mask[None, :], other=0.0)
+        k = k.to(tl.float32) * weight[None, :]
+        n += tl.sum(k, 1)
+        k = k.to(c_ptr.dtype.element_ty)
+        c = tl.dot(k, v.to(c_ptr.dtype.element_ty), c, input_precision=PRECISION)
+    tl.store(c_final + state * K * V + tile, c, mask=tile_mask)
+    if v_tile == 0:
+        tl.store(n_final + state * K + rows, n, mask=row_mask)
+
+
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps"])
+def output_kernel(
+    q_ptr, k_ptr, v_ptr, kexp_ptr, qexp_ptr, m_ptr, c_ptr, n_ptr, h_ptr, qn_ptr,
+    cu_seqlens, chunk_offsets, chunk_docs,
+    stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
+    stride_hb, stride_ht, stride_hh, T, chunks, H, scale, eps,
+    K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, L: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    BK: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr,
+    SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Outputs of BM queries, BV columns: the memory at the start of the chunk, then the keys of the chunk up to them."""
+    v_tiles: tl.constexpr = (V + BV - 1) // BV
+    m_tiles: tl.constexpr = L // BM
+    pid = tl.program_id(0)
+    v_tile = pid % v_tiles
+    m_tile = (pid // v_tiles) % m_tiles
+    head = (pid // (v_tiles * m_tiles)) % H
+    chunk_id = pid // (v_tiles * m_tiles * H)
+    _, chunk, batch, start, length = locate(chunk_id, T, chunks, cu_seqlens, chunk_offsets, chunk_docs, PACKED)
+
+    local = chunk * L + m_tile * BM + tl.arange(0, BM)
+    mask = local < length
+    columns = v_tile * BV + tl.arange(0, BV)
+    column_mask = columns < V
+    gates = (batch * H + head) * T + start
+    qexp = tl.load(qexp_ptr + gates + local, mask=mask, other=float("inf"))
+    q_rows = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + (start + local) * stride_qt
+    acc = tl.zeros([BM, BV], tl.float32)
+    qn = tl.zeros([BM], tl.float32)
+    if HAS_STATE or chunk > 0:
+        slot = chunk_id.to(tl.int64) * H + head
+        for block in range(0, K, BK):
+            rows = block + tl.arange(0, BK)
+            row_mask = rows < K
+            q = tl.load(q_rows[:, None] + rows[None, :], mask=mask[:, None] & row_mask[None, :], other=0.0)
+            c = tl.load(
+                c_ptr + slot * K * V + rows[:, None] * V + columns[None, :],
+                mask=row_mask[:, None] & column_mask[None, :],
+                other=0.0,
+            )
+            n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0)
+            qn += tl.sum(q.to(tl.float32) * n[None, :], 1)
+            acc = tl.dot(q.to(c.dtype), c, acc, input_precision=PRECISION)
+        inter = tl.exp2((-qexp).to(tl.float32))
+        acc *= inter[:, None]
+        qn *= inter
+
+    k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt
+    v_base = v_ptr + batch * stride_vb + head.to(tl.int64) * stride_vh + start * stride_vt + columns[None, :]
+    dims = tl.arange(0, BS)
+    if BS == KP:
+        q_all = tl.load(q_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
+    end = tl.minimum(chunk * L + m_tile * BM + BM, length)
+    for t in range(chunk * L, end, BN):
+        keys = t + tl.arange(0, BN)
+        key_mask = keys < length
+        key_rows = k_base + keys.to(tl.int64)[None, :] * stride_kt
+        if BS == KP:
+            k = tl.load(key_rows + dims[:, None], mask=(dims < K)[:, None] & key_mask[None, :], other=0.0)
+            s = tl.dot(q_all, k, input_precision=PRECISION)
+        else:
+            s = tl.zeros([BM, BN], tl.float32)
+            for block in range(0, K, BS):
+                inside = (block + dims) < K
+                q = tl.load(q_rows[:, None] + (block + dims)[None, :], mask=mask[:, None] & inside[None, :], other=0.0)
+                k = tl.load(key_rows + (block + dims)[:, None], mask=inside[:, None] & key_mask[None, :], other=0.0)
+                s = tl.dot(q, k, s, input_precision=PRECISION)
+        v = tl.load(
+            v_base + keys.to(tl.int64)[:, None] * stride_vt, mask=key_mask[:, None] & column_mask[None, :], other=0.0
+        )
+        kexp = tl.load(kexp_ptr + gates + keys, mask=key_mask, other=float("-inf"))
+        weight = (kexp[None, :] - qexp[:, None]).to(tl.float32)
+        weight = tl.where(local[:, None] >= keys[None, :], weight, float("-inf"))
+        p = s * (tl.exp2(weight) * scale)
+        qn += tl.sum(p, 1)
+        acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
+
+    if NORMALIZE:
+        if SIGMOID:
+            floor = tl.full([BM], 1.0, tl.float32)
+        else:
+            m = tl.load(m_ptr + gates + local, mask=mask, other=0.0).to(tl.float32)
+            floor = tl.exp2(tl.minimum(-m, 115.0))
+        acc *= (1.0 / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
+        if v_tile == 0:
+            tl.store(qn_ptr + gates + local, qn, mask=mask)
+    elif not SIGMOID:
+        acc *= tl.exp2(tl.load(m_ptr + gates + local, mask=mask, other=0.0).to(tl.float32))[:, None]
+    h_rows = h_ptr + batch * stride_hb + head.to(tl.int64) * stride_hh + (start + local) * stride_ht
+    tl.store(
+        h_rows[:, None] + columns[None, :], acc.to(h_ptr.dtype.element_ty), mask=mask[:, None] & column_mask[None, :]
+    )
