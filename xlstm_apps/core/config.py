@@ -14,6 +14,7 @@ FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
         "ffn_proj_factor": 1.3,
         "ffn_activation": "gelu",
         "conv1d_kernel_size": 4,
+        "qkv_bias": None,
         "qkv_block_size": 4,
         "mlstm_proj_factor": 2.0,
     },
@@ -68,7 +69,7 @@ class xLSTMConfig:
     ffn_bias: bool | None = None
     """Biases in the feed-forward. None: as `bias`."""
     qkv_bias: bool | None = None
-    """Biases in the query, key and value projections. None: as `bias`."""
+    """Family "xlstm": biases in the query, key and value projections. None: as `bias`."""
     norm_bias: bool = False
     """Biases in the normalisations."""
     norm_eps: float | None = None

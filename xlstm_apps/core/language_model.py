@@ -124,6 +124,8 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
             ValueError: An empty prompt, ids outside the vocabulary, or sampling options that contradict each other.
         """
         check_sampling(temperature, top_k, top_p)
+        if max_new_tokens < 0:
+            raise ValueError(f"max_new_tokens={max_new_tokens} must not be negative")
         sampling = partial(sample, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         prompts = self._split_prompts(ids, lengths)
         eos_id = self.eos_id if eos_id is None else eos_id

@@ -105,6 +105,8 @@ class CausalConv1d(nn.Module):
         past, (B, T, E) = self.weight.shape[0] - 1, x.shape
         if window is None:
             window = x.new_zeros(B, past, E)
+        if window.shape[1:] != (past, E):
+            raise ValueError(f"the state belongs to another backbone: window {[*window.shape]}, not [{B}, {past}, {E}]")
         padded = torch.cat([window.to(x.dtype), x], dim=1)
         y = self.bias + x * self.weight[past]
         for age in range(1, past + 1):

@@ -115,8 +115,6 @@ class mLSTMLargeLayer(nn.Module):
         self.config = config
         E, qk, v = config.embedding_dim, config.qk_dim, config.v_dim
         self.split = (qk, qk, v, v)
-        if config.qkv_bias not in (None, config.bias):
-            raise ValueError("family 'xlstm-large' has one bias option for all projections: leave qkv_bias out")
         self.qkvo_proj = nn.Linear(E, sum(self.split), bias=config.bias)
         self.gates = nn.Linear(E, 2 * config.num_heads)
         self.head_norm = MultiHeadNorm(v, config.option("norm_eps"), config.norm_bias)

@@ -54,8 +54,8 @@ class sLSTMLayer(nn.Module):
 
     def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
-        gates, window = self._gate_inputs(x, None if state is None else state.conv, packing)
         cell = None if state is None else state.cell_of(RNNState)
+        gates, window = self._gate_inputs(x, None if state is None else state.conv, packing)
         run = partial(rnn, return_state=True, backend=self.config.backend)
         if packing is not None:
             # The documents are independent: side by side they also take fewer steps than one after the other.

@@ -27,9 +27,9 @@ class BlockState(NamedTuple):
     def cell_of(self, kind: type[Cell]) -> Cell:
         """The state of the recurrence, which must be of this kind."""
         if not isinstance(self.cell, kind):
-            raise ValueError(
-                f"the state is of another backbone: {type(self.cell).__name__} where {kind.__name__} belongs"
-            )
+            found, wanted = type(self.cell).__name__, kind.__name__
+            found, wanted = type(self.cell).__name__, kind.__name__
+            raise ValueError(f"the state belongs to another backbone: {found} where {wanted} is expected")
         return self.cell
 
 

@@ -109,5 +109,9 @@ def _fused(weights: Weights, layer: str, together: str, *apart: tuple[str, ...])
     """A projection stored in one piece, or in several, each under one of its names, that are stacked here."""
     if f"{layer}{together}.weight" in weights:
         return weights.take_linear(f"{layer}{together}.")
-    pieces = [weights.take_linear(*(f"{layer}{name}." for name in names)) for names in apart]
-    return {part: torch.cat([piece[part] for piece in pieces]) for part in pieces[0]}
+    tensors: dict[str, Tensor] = {}
+    for part in ("weight", "bias"):
+        keys = [[f"{layer}{name}.{part}" for name in names] for names in apart]
+        if part == "weight" or any(name in weights for names in keys for name in names):
+            tensors[part] = torch.cat([weights.take(*names) for names in keys])
+    return tensors
