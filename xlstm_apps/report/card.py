@@ -16,12 +16,18 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 LOADING = """\
+From Python, with this folder as `model`:
+
+```python
+import polars as pl
 from xlstm_apps.recipes import forecast
 
-frame = forecast.predict("{run_dir}")                                # beyond the end of its own data
-frame = forecast.predict("{run_dir}", data_path="newer_table.csv")   # from the end of another table of the same form
-print(frame)
-"""
+forecast.predict("model", data_path="newer_table.csv", output="next.csv")
+print(pl.read_csv("next.csv"))
+```
+
+In a shell: `xlstm-apps forecast predict model --data_path newer_table.csv --output next.csv`. The table has the columns
+of the one it was trained on; the forecast begins after its last row."""
 
 
 def model_card(run_dir: str | Path, *, license: str | None = None, intended_use: str | None = None) -> str:
@@ -43,7 +49,7 @@ def model_card(run_dir: str | Path, *, license: str | None = None, intended_use:
         "## Accuracy",
         _accuracy(run, scores, summary),
         "## Use",
-        f"```python\n{LOADING.format(run_dir=_plain(run.name))}```",
+        LOADING,
         "## Trained on",
         _trained_on(run, summary),
         "## Licence and intended use",

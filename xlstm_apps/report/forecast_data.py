@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -20,6 +21,8 @@ PARTS = {
     "val": ("validation", "var(--series-5)"),
     "test": ("test", "var(--model)"),
 }
+
+_STAMP = re.compile(r"(\d{4,}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?")
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,14 @@ class Summary:
 
 def stamp(text: Any) -> str:
     """A time stamp without what says nothing: midnight, zero seconds, a zero offset."""
-    date, _, clock = str(text).replace("T", " ").partition(" ")
-    clock = clock.removesuffix("+00:00").removesuffix("Z").removesuffix(".000000")
-    if clock.count(":") == 2 and len(clock) == 8:
-        clock = clock.removesuffix(":00")
-    return f"{date} {clock}" if clock and clock != "00:00" else date
+    found = _STAMP.fullmatch(str(text).strip())
+    if found is None:
+        return shorten(str(text), 40)
+    date, minutes, seconds, offset = (part or "" for part in found.groups())
+    seconds = "" if not seconds.strip(":.0") else seconds.rstrip("0") if "." in seconds else seconds
+    offset = "" if not offset.strip("Z+-:0") else f" {offset}"
+    clock = "" if minutes == "00:00" and not seconds else f" {minutes}{seconds}"
+    return f"{date}{clock}{offset}" if minutes else date
 
 
 def data(run: Run) -> Section | None:
@@ -153,7 +159,9 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
             ", ".join(f"{shorten(k, 60)} ({shorten(str(v), 80)})" for k, v in [*left_out.items()][:12]) + more,
         )
     if summary.windows:
-        yield "Windows", ", ".join(f"{PARTS.get(k, (k, ''))[0]} {v:,}" for k, v in summary.windows.items())
+        stride = summary.number("test_stride") or 1
+        every = f", every {stride:.0f}th cutoff of the test part" if stride > 1 else ""
+        yield "Windows", ", ".join(f"{PARTS.get(k, (k, ''))[0]} {v:,}" for k, v in summary.windows.items()) + every
 
 
 def _timelines(summary: Summary) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ MAX_HISTORY = 600
 MAX_HORIZON = 800
 MAX_THUMBNAILS = 12
 
+_TAIL = re.compile(r"(?<=:\d\d)(:00(\.0+)?)?\s*(Z|[+-]\d\d:?\d\d)?$")
+"""Seconds of nought and the offset, which a plot does not show: its time is that of the clock on the wall."""
 _OBSERVED = {"hovertemplate": "%{y:,.5~r}", "legendrank": 1}
 
 
@@ -168,11 +171,10 @@ def _groups(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[Any, ...], pl.Dat
 
 
 def _axis(stamps: Sequence[str | None]) -> list[Any]:
-    """Time stamps as written, or numbers where rows are counted instead."""
-    try:
-        return [int(s) for s in stamps if s is not None] if len(stamps) and None not in stamps else list(stamps)
-    except ValueError:
-        return list(stamps)
+    """Positions on the axis: wall-clock stamps without seconds that are zero, or numbers where rows are counted."""
+    if all(s is not None and s.lstrip("-").isdigit() for s in stamps):
+        return [int(s) for s in stamps if s is not None]
+    return [None if s is None else _TAIL.sub("", s.replace("T", " ")) for s in stamps]
 
 
 def _before(ahead: pl.DataFrame) -> int:

@@ -8,8 +8,8 @@ from . import charts
 from .blocks import Cell, Chart, Column, Row, Section, Table, Tone
 from .forecast_data import Summary
 from .numbers import ABSENT, MINUS, column, count, percent, signed, significant, span
-from .run import Run, numbers
-from .scores import MEANINGS, Scores, listed, models_of, title
+from .run import Run, number, numbers
+from .scores import MEANINGS, REFERENCE, Scores, listed, models_of, title
 
 MAX_STEPS = 2_000
 
@@ -45,6 +45,10 @@ def comparison(run: Run) -> Section | None:
     note = "Best value of each column in bold. " + (
         f"Skill is the share of the MAE of {title(reference)} that a model saves. " if reference else ""
     )
+    season = number(run.option("season"))
+    if season is not None and reference == REFERENCE:
+        cycle = span(season, Summary.read(run).frequency)
+        note += f"Seasonal naive repeats the last {count(season, 'step')}{f' ({cycle})' if cycle else ''}. "
     note += (
         "MAE and RMSE are in the data's own units, averaged over all series, so that series on a large scale weigh "
         "most; MASE is free of scale."

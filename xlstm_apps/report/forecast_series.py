@@ -74,7 +74,7 @@ def _chart(names: list[str], gains: list[float | None], order: list[int], refere
             "data": [{
                 "type": "bar", "orientation": "h", "y": list(range(len(shown))), "x": lengths, "customdata": full,
                 "marker": {"color": ["var(--model)" if (gains[i] or 0) >= 0 else "var(--series-2)" for i in shown]},
-                "text": [signed(gains[i]) for i in shown], "textposition": "auto", "cliponaxis": False,
+                "text": [signed(gains[i]) for i in shown], "textposition": "outside", "cliponaxis": False,
                 "hovertemplate": "%{customdata}: %{text}<extra></extra>",
             }],
             "layout": {

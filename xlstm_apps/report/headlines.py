@@ -27,8 +27,8 @@ def forecast(run: Run) -> Headline:
 
 def generic(run: Run) -> Headline:
     """Headline of a run whose task has none of its own."""
-    task = run.facts.get("task")
-    verdict = "Finished" if run.finished else "Not finished"
+    task, state = run.facts.get("task"), run.facts.get("status")
+    verdict = {"finished": "Finished", "running": "Not finished"}.get(str(state), "Status unknown")
     return Headline(subject=f"{task} run" if task else "Run", verdict=f"{verdict}: {run.name}", notices=status(run))
 
 
@@ -38,14 +38,14 @@ def status(run: Run) -> list[Notice]:
         return []
     state = run.facts.get("status")
     if not run.facts:
-        text = "It has no readable run.json, so whether it finished is not known. What is there is shown."
-    elif state == "running":
+        text = "The folder has no run.json that can be read. What is there is shown."
+        return [Notice(title="It is not known whether this run finished.", text=text, tone="warning")]
+    text = f"Its status is “{state}”. What exists so far is shown."
+    if state == "running":
         text = (
             "It was still running, or was stopped, when this was written. What exists so far is shown; the same "
             "command with --resume goes on."
         )
-    else:
-        text = f"Its status is “{state}”. What is there is shown."
     return [Notice(title="This run is not finished.", text=text, tone="warning")]
 
 
@@ -89,10 +89,15 @@ def _judgement(scores: Scores, tone: Tone) -> list[Notice]:
         for name, metric in beaten:
             by_model.setdefault(name, []).append(_against(scores, name, metric))
         text = "; ".join(f"behind {title(name)} in {listed(words)}" for name, words in by_model.items())
-        loses = any(metric == "mae" for _, metric in beaten)
-        advice = (
-            "Use that baseline rather than this model." if loses else "Look at the comparison before relying on it."
-        )
+        loses = [name for name, metric in beaten if metric == "mae"]
+        # Behind in the median is not behind in the quantiles: who needs intervals should know.
+        outright = [name for name in loses if (scores.skill("wql", reference=name) or 0) <= 0]
+        if outright:
+            advice = f"Use {listed([title(name) for name in outright])} rather than this model."
+        elif loses:
+            advice = f"Its quantiles are better (WQL) than those of {listed([title(name) for name in loses])}."
+        else:
+            advice = "Look at the comparison before relying on it."
         heading = "The model loses to a baseline." if loses else "The model is not better in everything."
         return [Notice(title=heading, text=f"It is {text}. {advice}", tone="bad" if loses else "warning")]
     if tone == "bad":

@@ -25,10 +25,11 @@ def significant(value: float | None, digits: int = 3) -> str:
 def column(values: Sequence[float | None], digits: int = 3) -> list[str]:
     """Values of one table column with one number of decimals, so that they line up.
 
-    The smallest finite magnitude decides, unless the largest then needs more than three digits beyond those asked for.
+    The smallest magnitude decides, unless the largest then needs more than two digits beyond those asked for. Values
+    more than a thousandfold apart have their own decimals each.
     """
     finite = [abs(v) for v in values if v is not None and math.isfinite(v) and v != 0]
-    if not finite:
+    if not finite or max(finite) > 1000 * min(finite):
         return [significant(v, digits) for v in values]
     decimals = min(_decimals(min(finite), digits), _decimals(max(finite), digits + 2))
     return [_fixed(v, decimals) if v is not None and math.isfinite(v) else significant(v) for v in values]
@@ -86,12 +87,12 @@ def frequency(freq: str | None) -> tuple[int, str] | None:
     return (int(found[1] or 1), _UNITS[found[2]]) if found else None
 
 
-def span(steps: int, freq: str | None) -> str | None:
+def span(steps: float, freq: str | None) -> str | None:
     """How long `steps` steps of a frequency last (`48` of `1h` is `2 days`); None when the frequency is unknown."""
     known = frequency(freq)
     if known is None:
         return None
-    number, unit = steps * known[0], known[1]
+    number, unit = round(steps) * known[0], known[1]
     while unit in _LARGER and number >= _LARGER[unit][0] and number % _LARGER[unit][0] == 0:
         number, unit = number // _LARGER[unit][0], _LARGER[unit][1]
     return count(number, unit)

@@ -64,12 +64,14 @@ class Run:
     def name(self) -> str:
         return self.path.resolve().name
 
-    def option(self, name: str, default: Any = None) -> Any:
-        """A value of config.yaml by its dotted name, such as `head.prediction_length`."""
-        value: Any = self._once("config.yaml", _read_yaml)
-        for part in name.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return default if value is None else value
+    def option(self, name: str) -> Any:
+        """A setting by its dotted name, such as `head.context_length`: as resolved by the run, else as configured."""
+        for value in (self.facts.get("resolved"), self._once("config.yaml", _read_yaml)):
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if value is not None:
+                return value
+        return None
 
     def _once(self, name: str, read: Any) -> Any:
         key = f"{name}:{read.__name__}" if name == "config.yaml" else name
@@ -87,15 +89,15 @@ class Run:
 
 
 def number(value: Any) -> float | None:
-    """A finite or infinite number, or None for anything else (missing, text, NaN)."""
+    """A finite number out of a JSON or YAML file, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return None if math.isnan(value) else float(value)
+    return float(value) if math.isfinite(value) else None
 
 
 def numbers(frame: pl.DataFrame, column: str) -> list[float | None]:
-    """A numeric column as a list, None where there is no number."""
-    return [number(value) for value in frame[column].to_list()]
+    """A numeric column as a list, None where there is no number; infinity is one."""
+    return [None if value is None or math.isnan(value) else value for value in frame[column].to_list()]
 
 
 def quantile_columns(frame: pl.DataFrame) -> list[str]:

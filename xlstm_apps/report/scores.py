@@ -9,7 +9,7 @@ import polars as pl
 
 from .blocks import Tone
 from .numbers import percent, significant
-from .run import Run, number, numbers, quantile_columns
+from .run import Run, numbers, quantile_columns
 
 REFERENCE = "seasonal_naive"
 """The baseline skill is measured against, where the table has it."""
@@ -89,7 +89,7 @@ class Scores:
     def value(self, model: str | None, metric: str) -> float | None:
         if model is None or metric not in self.frame.columns:
             return None
-        return number(dict(zip(self.models, self.values(metric), strict=True)).get(model))
+        return dict(zip(self.models, self.values(metric), strict=True)).get(model)
 
     def skill(self, metric: str, model: str | None = None, reference: str | None = None) -> float | None:
         """Share of the reference's error that the model saves; negative when the model is worse."""

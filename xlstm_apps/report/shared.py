@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import yaml
 
 from . import charts
 from .blocks import Block, Chart, Code, Facts, Part, Section, Timeline
@@ -51,7 +52,7 @@ def training(run: Run) -> Section | None:
         x = [numbers(curve, clock)[i] for i in kept]
         traces.append(charts.line(x, [values[i] for i in kept], words, color, dash=dash, **look))
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": clock}, "tickformat": ",d"},
+        "xaxis": {"title": {"text": clock}, "tickformat": ",d", **_ticks(traces)},
         "yaxis": {"title": {"text": "loss"}},
     }
     best = number(run.facts.get("best_epoch"))
@@ -62,6 +63,12 @@ def training(run: Run) -> Section | None:
         lead = _training_lead(frame, best)
     chart = Chart(figure={"data": traces, "layout": layout}, alt=f"Loss by {clock}. {lead}", height=320)
     return Section(id="training", title="Training", lead=lead, blocks=[chart])
+
+
+def _ticks(traces: list[dict[str, Any]]) -> dict[str, Any]:
+    """Whole numbers only on an axis of a few epochs."""
+    ends = [x for trace in traces for x in (trace["x"][0], trace["x"][-1])]
+    return {"dtick": 1} if max(ends) - min(ends) < 12 else {}
 
 
 def _training_lead(frame: pl.DataFrame, best: float) -> str:
@@ -83,10 +90,15 @@ def configuration(run: Run) -> Section | None:
     text = run.text("config.yaml")
     if text is None:
         return None
+    blocks: list[Block] = [Code(title="config.yaml", text=text.rstrip("\n"), folded=True)]
+    resolved = run.facts.get("resolved")
+    if isinstance(resolved, dict) and resolved:
+        words = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True).rstrip("\n")
+        blocks.append(Code(title="Resolved: what was left open, as chosen from the data", text=words, folded=True))
     return Section(
         id="configuration",
         title="Configuration",
-        blocks=[Code(title="config.yaml", text=text.rstrip("\n"), folded=True)],
+        blocks=blocks,
     )
 
 
@@ -134,4 +146,6 @@ def facts(run: Run) -> Section | None:
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
+    if isinstance(value, float):
+        return significant(value, 4)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)

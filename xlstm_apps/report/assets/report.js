@@ -3,6 +3,7 @@
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const charts = [];
+  let paper = false; // printing: white, and as wide as a sheet of A4 or Letter between its margins
 
   // Colours are named in the figures and looked up here, so one figure serves light, dark and print.
   const resolve = (value, style) => {
@@ -31,7 +32,8 @@
     const ink = { text: color("--ink"), muted: color("--ink-3"), line: color("--line"), strong: color("--line-strong"), paper: color("--paper") };
     const { data: traces, layout } = resolve({ data: chart.figure.data, layout: chart.figure.layout }, style);
     const data = traces.map((trace) => ({ ...trace, x: chart.figure.x[trace.x] }));
-    const narrow = chart.div.clientWidth < 520;
+    const width = paper ? (chart.div.closest(".row") ? 320 : 680) : chart.div.clientWidth;
+    const narrow = width < 520;
     const legend = layout.showlegend !== false && data.filter((t) => t.showlegend !== false).length > 1;
     // Below the plot: tick labels (two lines for dates), the title of the axis, then the legend.
     const dated = data.some((t) => typeof t.x?.[0] === "string");
@@ -41,7 +43,7 @@
     const full = {
       hovermode: "x unified", dragmode: narrow ? false : "zoom", showlegend: legend,
       ...layout,
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: !paper, width: paper ? width : undefined,
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink.text },
       margin: { l: 8, r: 16, t: top, b: 8 },
       legend: { orientation: "h", x: 0, xanchor: "left", y: -below / height, yanchor: "top", font: { size: 13 }, bgcolor: "rgba(0,0,0,0)" },
@@ -169,11 +171,20 @@
   toggle.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; relabel(); redraw(); });
   dark.addEventListener("change", () => { relabel(); redraw(); });
 
-  // Paper is white and narrower than the window.
   let before;
-  addEventListener("beforeprint", () => { before = root.dataset.theme; root.dataset.theme = "light"; redraw(); });
-  addEventListener("afterprint", () => { if (before) root.dataset.theme = before; else delete root.dataset.theme; redraw(); });
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+  addEventListener("beforeprint", () => {
+    before = root.dataset.theme;
+    root.dataset.theme = "light";
+    paper = true;
+    document.querySelectorAll("details").forEach((folded) => { folded.open = true; });
+    redraw();
+  });
+  addEventListener("afterprint", () => {
+    if (before) root.dataset.theme = before;
+    else delete root.dataset.theme;
+    paper = false;
+    redraw();
+  });
 
   const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
   const seen = new IntersectionObserver((entries) => {
