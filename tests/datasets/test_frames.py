@@ -77,9 +77,17 @@ def long(**more):
     return pd.DataFrame({"unique_id": list("AAABBB"), "ds": [*DAYS[:3], *DAYS[:3]], "y": range(6), **more})
 
 
-@pytest.mark.parametrize("change", [lambda f: f, lambda f: f.astype({"unique_id": "category"}), lambda f: f.set_index(["unique_id", "ds"]),
-                                    lambda f: f.set_index("unique_id"), lambda f: f.rename(columns={"unique_id": "item_id", "ds": "timestamp", "y": "target"}),
-                                    lambda f: pl.from_dict({c: f[c].to_list() for c in f})])  # fmt: skip
+CHANGES = [
+    lambda f: f,
+    lambda f: f.astype({"unique_id": "category"}),
+    lambda f: f.set_index(["unique_id", "ds"]),
+    lambda f: f.set_index("unique_id"),
+    lambda f: f.rename(columns={"unique_id": "item_id", "ds": "timestamp", "y": "target"}),
+    lambda f: pl.from_dict({c: f[c].to_list() for c in f}),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_long_frames(change):
     table = table_from_frame(change(long()))
     assert table.item_ids == ["A", "B"] and table.values[:, 0].tolist() == list(range(6)) and table.layout == "long"

@@ -88,8 +88,9 @@ def test_month_of_31_days(load):
 
 @pytest.mark.parametrize(
     "text, as_text",
-    [("1h", "1h"), ("60min", "1h"), ("H", "1h"), ("15T", "15m"), ("15m", "15m"), ("D", "1d"), ("7d", "1w"), ("M", "1mo"), ("MS", "1mo"),
-     ("QE", "1q"), ("Y", "1y"), ("B", "1b"), ("30s", "30s"), ("3mo", "1q"), ("100ms", "100ms"), ("i", "1i"), ("90m", "90m"), ("W-SUN", "1w")],
+    [("1h", "1h"), ("60min", "1h"), ("H", "1h"), ("15T", "15m"), ("15m", "15m"), ("D", "1d"), ("7d", "1w"),
+     ("M", "1mo"), ("MS", "1mo"), ("QE", "1q"), ("Y", "1y"), ("B", "1b"), ("30s", "30s"), ("3mo", "1q"), ("100ms", "100ms"),
+     ("i", "1i"), ("90m", "90m"), ("W-SUN", "1w")],
 )  # fmt: skip
 def test_parse(text, as_text):
     assert str(Frequency.parse(text)) == as_text
@@ -119,8 +120,7 @@ def test_unsorted_rows_are_sorted_and_told(load):
 
 def test_duplicates(load, refuses):
     text = csv(
-        ["2024-01-01", "2024-01-02", "2024-01-02", "2024-01-03", "2024-01-03", "2024-01-04"]
-        + dates("2024-01-05", "2024-01-20", "1d")
+        ["2024-01-01", "2024-01-02", "2024-01-02", "2024-01-03", "2024-01-03", *dates("2024-01-04", "2024-01-20", "1d")]
     )
     refuses(
         text,

@@ -56,7 +56,7 @@ def test_integers():
     assert read_stamps(pl.Series("year", [1999, 2000]), ORIGIN, None).us[1] == np.datetime64("2000-01-01")
     assert read_stamps(pl.Series("step", [1999, 2000]), ORIGIN, None).written == "row counts"
     assert read_stamps(pl.Series("t", [0.0, 1.0]), ORIGIN, None).us.astype(int).tolist() == [0, 1]
-    with pytest.raises(ValueError, match="line 3, column 't': '1.5' is no date"):
+    with pytest.raises(ValueError, match=r"line 3, column 't': '1\.5' is no date"):
         read_stamps(pl.Series("t", [0.0, 1.5]), ORIGIN, None)
     with pytest.raises(ValueError, match="nanoseconds"):
         read_stamps(pl.Series("t", [1357095845250000000]), ORIGIN, None)
@@ -88,7 +88,7 @@ def test_time_format(cell, time_format, expected):
 
 def test_time_format_that_does_not_fit():
     with pytest.raises(
-        ValueError, match="line 3, column 'time': '2013-02-01' is not written as --data.time_format %d/%m/%Y"
+        ValueError, match=r"line 3, column 'time': '2013-02-01' is not written as --data\.time_format %d/%m/%Y"
     ):
         read("01/02/2013", "2013-02-01", time_format="%d/%m/%Y")
 

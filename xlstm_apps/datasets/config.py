@@ -39,7 +39,8 @@ class SeriesData:
     counted from 0."""
 
     time_format: str | None = None
-    """How stamps are written, as in strptime (`%d/%m/%Y %H:%M`), or `unix_s`, `unix_ms`, `unix_us`. None: recognised."""
+    """How stamps are written, as in strptime (`%d/%m/%Y %H:%M`), or `unix_s`, `unix_ms`, `unix_us`. None: as recognised
+    from the cells."""
 
     time_zone: str | None = None
     """IANA zone such as `Europe/Berlin`: stamps without offset are read in it, the others shown in it. None: as they
@@ -92,6 +93,6 @@ class SeriesData:
                 raise ValueError(f"--data.{name} is a share between 0 and 1, not {getattr(self, name)}")
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
-                f"--data.val_fraction {self.val_fraction} and --data.test_fraction {self.test_fraction} leave no rows to "
-                "train on; their sum must stay below 1"
+                f"--data.val_fraction {self.val_fraction} and --data.test_fraction {self.test_fraction} leave no rows "
+                "to train on; their sum must stay below 1"
             )

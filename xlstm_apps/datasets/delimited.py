@@ -7,7 +7,7 @@ import difflib
 import io
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,25 @@ class Origin:
     name: str
     lines: np.ndarray | None = None
     """Line in the file of every row; None for frames and Parquet, where rows are numbered from 0."""
+    unit: str = "line"
     from_file: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
     """What was found on the way (separator, encoding, ...), for the report."""
 
     def where(self, row: int) -> str:
-        return f"{self.name} row {row}" if self.lines is None else f"{self.name} line {self.lines[row]}"
+        return f"{self.name} row {row}" if self.lines is None else f"{self.name} {self.unit} {self.lines[row]}"
+
+    def cell(self, row: int, column: str | None) -> str:
+        return f"{self.where(row)}, column {column!r}"
+
+    def column(self, name: str) -> str:
+        return f"{self.name}, column {name!r}"
+
+    def only(self, rows: np.ndarray) -> "Origin":
+        """The origin of some of the rows."""
+        if self.lines is None:
+            return replace(self, lines=rows, unit="row")
+        return replace(self, lines=self.lines[rows])
 
     def option(self, name: str, value: Any) -> str:
         """How the user sets an option: on the command line for a file, as an argument for a frame."""
@@ -99,7 +112,7 @@ def read_text(text: str, name: str, separator: str | None, header: bool | None) 
 
 
 def _scan(data: bytes, separator: str, name: str) -> _Records:
-    """Find records without splitting them: a newline counts outside quotes only (an even number of quotes before it)."""
+    """Find records without splitting them: a newline counts outside quotes, after an even number of them."""
     raw = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
     newline = np.flatnonzero(raw == _NEWLINE)
     mark = np.flatnonzero(raw == ord(separator))
@@ -116,9 +129,13 @@ def _scan(data: bytes, separator: str, name: str) -> _Records:
     cells = np.searchsorted(mark, breaks) - np.searchsorted(mark, begin) + 1
     line = np.searchsorted(newline, begin) + 1
     # Blank lines, lines of separators alone, and comments hold no cells.
-    inked = np.cumsum((raw > 32) & (raw != ord(separator)) & (raw != _QUOTE), dtype=np.int64)
-    blank = inked[breaks] == np.where(begin > 0, inked[begin - 1], 0)
-    keep = ~blank & (raw[begin] != ord("#"))
+    empty = np.frombuffer(b' \t\n\r"\x1a' + separator.encode(), dtype=np.uint8)
+    keep = raw[begin] != ord("#")
+    suspects = np.flatnonzero(np.isin(raw[begin], empty))
+    if len(suspects):
+        inked = np.cumsum(~np.isin(raw, empty), dtype=np.int64)
+        before = np.where(begin[suspects] > 0, inked[begin[suspects] - 1], 0)
+        keep[suspects[inked[breaks[suspects]] == before]] = False
     return _Records(begin[keep], breaks[keep], line[keep], cells[keep])
 
 
@@ -176,7 +193,7 @@ def _check_cells(records: _Records, start: int, width: int, data: bytes, separat
 
 
 def _detect_separator(data: bytes) -> str:
-    """The character that splits the first lines into the same number of cells, most of all; the header decides a tie."""
+    """The character that splits the first lines most alike, and of those the one that makes the most cells."""
     head = data[:65536]
     if len(data) > len(head):
         head = head[: head.rfind(b"\n") + 1] or head

@@ -139,8 +139,8 @@ def _unzip(file: Path) -> tuple[bytes, str]:
             tables = [n for n in names if n.lower().endswith(_SUFFIXES)]
             if len(tables) != 1:
                 raise ValueError(
-                    f"{file}: the archive holds {len(tables)} tables ({', '.join((tables or names)[:5])}); unpack it and "
-                    "give one of them as --data.path"
+                    f"{file}: the archive holds {len(tables)} tables ({', '.join((tables or names)[:5])}); unpack it "
+                    "and give one of them as --data.path"
                 )
             data = archive.read(tables[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:

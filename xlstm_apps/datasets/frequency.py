@@ -26,8 +26,8 @@ _MONTHS = {"mo": 1, "q": 3, "y": 12}
 # pandas' spellings, which many users know by heart. "M" is a month there, "m" a minute here.
 _PANDAS = {
     "min": "m", "t": "m", "sec": "s", "l": "ms", "u": "us",
-    "MS": "mo", "ME": "mo", "M": "mo", "QS": "q", "QE": "q", "Q": "q", "YS": "y", "YE": "y", "Y": "y", "A": "y", "AS": "y",
-    "B": "b", "D": "d", "H": "h", "W": "w", "T": "m", "S": "s", "W-SUN": "w", "W-MON": "w", "i": "i",
+    "MS": "mo", "ME": "mo", "M": "mo", "QS": "q", "QE": "q", "Q": "q", "YS": "y", "YE": "y", "Y": "y", "A": "y",
+    "AS": "y", "B": "b", "D": "d", "H": "h", "W": "w", "T": "m", "S": "s", "W-SUN": "w", "W-MON": "w", "i": "i",
 }  # fmt: skip
 
 Kind = Literal["fixed", "month", "business", "index"]

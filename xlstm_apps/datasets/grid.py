@@ -64,8 +64,8 @@ def build(
     counted = integer == "row counts" or integer == "row numbers"
     if asked is not None and counted and asked.kind != "index":
         raise ValueError(
-            f"{origin.name}: the stamps are {integer}; {origin.option('freq', data.freq)} needs dates: say where they begin with "
-            f"{origin.option('start', '2020-01-01')}, or leave freq out"
+            f"{origin.name}: the stamps are {integer}; {origin.option('freq', data.freq)} needs dates: say where they "
+            f"begin with {origin.option('start', '2020-01-01')}, or leave freq out"
         )
     unit = Frequency.parse("1d") if asked is None else asked
     if zone is not None and unit.by_wall_clock and asked is not None:
@@ -140,11 +140,12 @@ def _merge(
         advice = (
             f"choose {origin.option('duplicates', 'mean')} (or first, last)"
             if zone is not None or not _autumn(rows.us[begin[counts > 1]], counts)
-            else f"it looks like local time at the end of daylight saving: name the zone, {origin.option('time_zone', 'Europe/Berlin')}"
+            else "it looks like local time at the end of daylight saving: name the zone, "
+            f"{origin.option('time_zone', 'Europe/Berlin')}"
         )
         many = names is None and extra >= 0.2 * len(new)
         id_hint = f", or name the series' column with {origin.option('id_column', 'NAME')}" if many else ""
-        stamp = str(rows.us[at]).replace("T", " ").removesuffix(".000000")
+        stamp = shown(rows.us[at])
         raise ValueError(
             f"{where}: the stamp {stamp}{of} is there {n} times (first: {earlier}){rest}; {advice}{id_hint}"
         )
@@ -154,6 +155,10 @@ def _merge(
     if data.duplicates == "last":
         return rows.take(begin + counts - 1)
     return replace(rows.take(begin), values=_aggregate(rows.values, np.cumsum(new) - 1, "mean"))
+
+
+def shown(stamp: np.datetime64) -> str:
+    return str(stamp).replace("T", " ").removesuffix(".000000")
 
 
 def _autumn(us: np.ndarray, counts: np.ndarray) -> bool:
@@ -214,13 +219,14 @@ def _drop_off_grid(
     off = np.flatnonzero(~on)
     if data.off_grid == "error":
         row = int(off[0])
-        stamp = str(rows.us[row]).replace("T", " ").removesuffix(".000000")
+        stamp = shown(rows.us[row])
         advice = changing_offsets(origin) or (
             f"leave them out with {origin.option('off_grid', 'drop')}, or average them in with "
             f"{origin.option('freq', str(freq))} {origin.option('resample', 'mean')}"
         )
         raise ValueError(
-            f"{origin.where(int(rows.source[row]))}: {stamp} lies off the {freq} grid ({len(off)} of {len(on)} stamps do); {advice}"
+            f"{origin.where(int(rows.source[row]))}: {stamp} lies off the {freq} grid ({len(off)} of {len(on)} "
+            f"stamps do); {advice}"
         )
     report["off_grid"]["rows"] = len(off)
     rows = rows.take(np.flatnonzero(on))
@@ -253,9 +259,9 @@ def _too_sparse(rows: Rows, freq: Frequency, origin: Origin, total: int) -> Valu
     at = int(jump.argmax())
     days = jump[at] / 86_400_000_000
     return ValueError(
-        f"{origin.where(int(rows.source[at + 1]))}: the stamp {str(rows.us[at + 1])[:19].replace('T', ' ')} lies {days:,.0f} days "
-        f"after the one before it; at {freq} the gaps would fill {total:,} rows for {len(rows.us):,} there are; mend the stamp, or "
-        f"set a longer {origin.option('freq', '1d')}"
+        f"{origin.where(int(rows.source[at + 1]))}: the stamp {shown(rows.us[at + 1])} lies {days:,.0f} days after "
+        f"the one before it; at {freq} the gaps would fill {total:,} rows for {len(rows.us):,} there are; mend the "
+        f"stamp, or set a longer {origin.option('freq', '1d')}"
     )
 
 
@@ -272,7 +278,7 @@ def _count_gaps(
         "first": None,
     }
     if len(gaps):
-        after = str(rows.us[gaps[0]])[:19].replace("T", " ")
+        after = shown(rows.us[gaps[0]])
         report["gaps"]["first"] = {"after": after, "rows": int(jump[gaps[0]])}
         if names:
             report["gaps"]["first"]["series"] = names[rows.codes[gaps[0]]]

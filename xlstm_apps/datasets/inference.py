@@ -29,8 +29,8 @@ def infer(us: np.ndarray, codes: np.ndarray, origin: Origin, integer: bool = Fal
         if integer:
             return Frequency("index", 1)
         raise ValueError(
-            f"{origin.name}: no series has two rows, so its frequency is not known; set {origin.option('freq', '1d')} (15m, 1h, "
-            "1w, 1mo, ...)"
+            f"{origin.name}: no series has two rows, so its frequency is not known; set {origin.option('freq', '1d')} "
+            "(15m, 1h, 1w, 1mo, ...)"
         )
     steps, counts = np.unique(diffs, return_counts=True)
     mode = int(steps[counts.argmax()])
@@ -64,7 +64,7 @@ def infer(us: np.ndarray, codes: np.ndarray, origin: Origin, integer: bool = Fal
     )
     more = ", ..." if len(steps) > 4 else ""
     raise ValueError(
-        f"{origin.name}: the steps between stamps are irregular ({listed}{more}), so no frequency explains them; {advice}"
+        f"{origin.name}: the steps between stamps are irregular ({listed}{more}), no frequency explains them; {advice}"
     )
 
 

@@ -11,8 +11,8 @@ from .numbers import Column, NumberFormat, missing_cells, understand
 from .timestamps import CLOCK_ONLY, Stamps, looks_like_stamps, read_stamps
 
 _TIME_NAMES = [
-    "ds", "timestamp", "datetime", "date_time", "date time", "time_hour", "time", "date", "day", "month", "week", "quarter",
-    "year", "period", "datum", "zeitstempel", "zeit", "step", "t", "index",
+    "ds", "timestamp", "datetime", "date_time", "date time", "time_hour", "time", "date", "day", "month", "week",
+    "quarter", "year", "period", "datum", "zeitstempel", "zeit", "step", "t", "index",
 ]  # fmt: skip
 _ID_NAMES = ["unique_id", "item_id", "series_id"]
 _TARGET_NAMES = ["y", "target"]
@@ -39,7 +39,7 @@ def assign(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Ori
     """Find the role of every column, from the options where they say it and from names and content elsewhere.
 
     Raises:
-        ValueError: a named column does not exist, no column holds stamps, no column holds numbers, or a value is no number.
+        ValueError: a named column does not exist, no column holds stamps, none holds numbers, or a value is no number.
     """
     time, stamps = _time(frame, data, origin)
     ids = _split(frame, data.id_column, origin, "id_column")
@@ -74,8 +74,8 @@ def _time(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> tuple[list[s
     names = _split(frame, data.time_column, origin, "time_column") or _find_time(frame, origin)
     if not names:
         raise ValueError(
-            f"{origin.name}: no column holds dates or times; name it with {origin.option('time_column', 'NAME')}, or say "
-            f"{origin.option('time_column', 'none')} where the rows are in order without stamps"
+            f"{origin.name}: no column holds dates or times; name it with {origin.option('time_column', 'NAME')}, or "
+            f"say {origin.option('time_column', 'none')} where the rows are in order without stamps"
             + (", or --data.layout rows where each line is one series" if origin.from_file else "")
             + f"; {suggest('', frame.columns)}"
         )
@@ -106,10 +106,11 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
         if dtype.is_temporal() and dtype in (pl.Date, pl.Datetime):
             found.append((dtype != pl.Date, rank(column.name), column.name))
         elif dtype == pl.String:
-            digits = column.drop_nulls().head(200).str.contains(r"^\s*\d+\s*$").all()
-            if looks_like_stamps(column) and (not digits or rank(column.name) < len(_TIME_NAMES)):
+            named = rank(column.name) < len(_TIME_NAMES)
+            digits = all(c.strip().isdigit() for c in column.head(20).to_list() if c)
+            if looks_like_stamps(column) and (not digits or named):
                 found.append((bool(column.head(200).str.contains(r"\d:\d\d").any()), rank(column.name), column.name))
-            elif digits and rank(column.name) < len(_TIME_NAMES) and not column.is_null().all():
+            elif digits and named and not column.is_null().all():
                 found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
         elif dtype.is_integer() and rank(column.name) < len(_TIME_NAMES):
             found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
@@ -161,8 +162,8 @@ def _find_ids(
             keyed = frame.select(column.name).with_columns(pl.Series("__us", stamps.us)).n_unique()
             if keyed == rows:
                 raise ValueError(
-                    f"{origin.name}: stamps repeat, and {column.name!r} tells the rows apart; if it names the series, add "
-                    f"{origin.option('id_column', column.name)}"
+                    f"{origin.name}: stamps repeat, and {column.name!r} tells the rows apart; if it names the series, "
+                    f"add {origin.option('id_column', column.name)}"
                 )
     return []
 
@@ -182,7 +183,7 @@ def _codes(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[np.ndar
         empty = column.is_null() | (column.str.strip_chars() == "" if column.dtype == pl.String else False)
         if empty.any():
             row = int(empty.arg_true()[0])
-            raise ValueError(f"{origin.where(row)}, column {name!r}: the name of the series is missing; fill it in")
+            raise ValueError(f"{origin.cell(row, name)}: the name of the series is missing; fill it in")
     names = frame.select(
         pl.concat_str([pl.col(n).cast(pl.String).str.strip_chars() for n in ids], separator="/")
     ).to_series()
@@ -197,7 +198,8 @@ def _values(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Or
     for name in wanted or []:
         if name not in frame.columns:
             raise ValueError(
-                f"{origin.name}: {origin.option('target_columns', name)}: no such column; {suggest(name, frame.columns)}"
+                f"{origin.name}: {origin.option('target_columns', [name])}: no such column; "
+                f"{suggest(name, frame.columns)}"
             )
         if name in taken:
             raise ValueError(
@@ -228,7 +230,8 @@ def _values(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Or
             "; ".join(f"{name!r}: {reason}" for name, reason in list(roles.left_out.items())[:8]) or "no other columns"
         )
         raise ValueError(
-            f"{origin.name}: no column of numbers beside the stamps ({why}); name one with {origin.option('target_columns', ['NAME'])}"
+            f"{origin.name}: no column of numbers beside the stamps ({why}); name one with "
+            f"{origin.option('target_columns', ['NAME'])}"
         )
 
 
@@ -249,7 +252,7 @@ def _must_be_number(column: Column, frame: pl.DataFrame, origin: Origin) -> Colu
     shown = frame[column.name].drop_nulls().cast(pl.String)
     row = int(frame[column.name].is_not_null().arg_true()[0])
     raise ValueError(
-        f"{origin.where(row)}, column {column.name!r}: {shown[0]!r} is not a number, so the column cannot be a target; "
+        f"{origin.cell(row, column.name)}: {shown[0]!r} is not a number, so the column cannot be a target; "
         "remove it from target_columns or write numbers"
     )
 
@@ -260,9 +263,8 @@ def bad_number(column: Column, origin: Origin) -> ValueError:
     more = f" ({len(column.bad)} such cells in the column)" if len(column.bad) > 1 else ""
     text = column.bad_text.strip()
     if any(ch.isdigit() for ch in text) and set(text) <= set("0123456789.,+-eE"):
-        advice = f"set {origin.option('decimal', ',' if '.' in text.rsplit(',', 1)[0] or ',' in text else '.')} or mend the cell"
+        mark = "," if text.rfind(",") > text.rfind(".") else "."
+        advice = f"set {origin.option('decimal', mark)} or mend the cell"
     else:
         advice = f"add it to {origin.option('missing_text', [text])} if it stands for a missing value, or mend the cell"
-    return ValueError(
-        f"{origin.where(int(column.bad[0]))}, column {column.name!r}: {text!r} is not a number{more}; {advice}"
-    )
+    return ValueError(f"{origin.cell(int(column.bad[0]), column.name)}: {text!r} is not a number{more}; {advice}")

@@ -67,6 +67,10 @@ def understand(column: pl.Series, how: NumberFormat) -> Column:
         return Column(column.name, "empty")
     if dtype != pl.String:
         return Column(column.name, "text")
+    if how == NumberFormat():
+        plain = column.cast(pl.Float64, strict=False)
+        if plain.null_count() == column.null_count():  # the common case: every cell a number or empty
+            return understand(plain, how)
     cells = column.str.strip_chars()
     missing = missing_cells(cells, how.missing_text)
     if missing.all():
@@ -127,7 +131,7 @@ def suspicious_sentinel(values: np.ndarray) -> tuple[float, int] | None:
     if len(seen) == 0:
         return None
     for extreme in (seen.min(), seen.max()):
-        if not any(np.isclose(extreme, s) for s in _SENTINELS):
+        if not any(abs(extreme - s) <= 1e-6 * abs(s) for s in _SENTINELS):  # float32 columns round -999.9
             continue
         others = seen[seen != extreme]
         if len(others) and abs(extreme - np.median(others)) > 10 * (others.max() - others.min() or 1.0):

@@ -50,8 +50,8 @@ def notes(report: dict[str, Any]) -> list[str]:
         out.append(f"constant columns: {', '.join(constant[:8])}")
     for column, found in report["suspicious"].items():
         out.append(
-            f"column {column!r} holds {found['value']:g} {found['count']:,} times, far from its other values; if that means "
-            f"missing: --data.missing_values '[{found['value']:g}]'"
+            f"column {column!r} holds {found['value']:g} {found['count']:,} times, far from its other values; if that "
+            f"means missing: --data.missing_values '[{found['value']:g}]'"
         )
     if report["encoding"] not in (None, "utf-8"):
         out.append(f"text encoding: {report['encoding']}")

@@ -33,7 +33,7 @@ def read_rows(
     ids = [str(i) for i in (frame[name].str.strip_chars() if name is not None else range(frame.height))]
     for i, n in enumerate(ids):
         if n in ("", "None"):
-            raise ValueError(f"{origin.where(i)}, column {name!r}: the name of the series is missing; fill it in")
+            raise ValueError(f"{origin.cell(i, name)}: the name of the series is missing; fill it in")
     if len(set(ids)) < len(ids):
         twice = next(i for i, n in enumerate(ids) if n in ids[:i])
         raise ValueError(f"{origin.where(twice)}: the series {ids[twice]!r} is there twice; rename one of them")

@@ -54,7 +54,7 @@ def table_from_frame(
 ) -> SeriesTable:
     """The same from a pandas or polars frame, wide or long; the frame is not changed.
 
-    `unique_id`, `ds`, `y` and `item_id`, `timestamp`, `target` are recognised; a DatetimeIndex or PeriodIndex is the time.
+    `unique_id`, `ds`, `y` and `item_id`, `timestamp`, `target` are recognised; a DatetimeIndex is the time.
 
     Args:
         options: further fields of `SeriesData`, such as `duplicates` or `missing_values`.
@@ -131,8 +131,8 @@ def _finite(values: np.ndarray, names: list[str], source: np.ndarray, origin: Or
         row, column = bad[0]
         more = f" ({len(bad)} such cells)" if len(bad) > 1 else ""
         raise ValueError(
-            f"{origin.where(int(source[row]))}, column {names[column]!r}: {values[row, column]} is infinite or too large for 32-bit "
-            f"numbers{more}; if it stands for a missing value, say so with "
+            f"{origin.cell(int(source[row]), names[column])}: {values[row, column]} is infinite or too "
+            f"large for 32-bit numbers{more}; if it stands for a missing value, say so with "
             f"{origin.option('missing_values', [float(values[row, column])])}, or mend the cell"
         )
     return values

@@ -13,8 +13,8 @@ def split_points(
 
     Args:
         min_length: the horizon. A non-empty validation or test part is at least this long where the series allows it,
-            that is, where training keeps at least `min_length + 1` rows. A short series thus gives up its validation part
-            before its test part, and stays out of both when it is shorter than two horizons.
+            that is, where training keeps at least `min_length + 1` rows. A short series thus gives up its validation
+            part before its test part, and stays out of both when it is shorter than two horizons.
 
     Raises:
         ValueError: a fraction is negative or their sum leaves nothing to train on.

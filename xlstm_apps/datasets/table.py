@@ -71,7 +71,7 @@ class SeriesTable:
         return np.diff(self.offsets)
 
     def unique_ids(self) -> list[list[str]]:
-        """Name of every series and channel: [S][C]. Wide: the column; long: the id, with `/column` where it has several."""
+        """Name of every series and channel: [S][C]. Wide: the column; long: the id, `/column` if there are several."""
         if self.item_ids is None:
             return [list(self.channels)]
         if len(self.channels) == 1:
@@ -119,7 +119,7 @@ class SeriesTable:
         return column.cast(pl.Date) if self.time_kind == "date" else column
 
     def until(self, ends: Sequence[int]) -> "SeriesTable":
-        """The table as it was known earlier: the first `ends[i]` rows of each series. Views where nothing is cut off."""
+        """The table as it was known earlier: the first `ends[i]` rows of each series."""
         ends = np.asarray(ends, dtype=np.int64)
         if len(ends) != len(self) or (ends < 1).any() or (ends > self.lengths).any():
             raise ValueError(

@@ -1,6 +1,7 @@
-"""Stamps from text, numbers and typed columns, to microseconds: of UTC where offsets are given, else of the wall clock."""
+"""Stamps from text, numbers and typed columns: microseconds of UTC where offsets are given, else of the wall clock."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,8 @@ _CLOCK = (
 _FAMILIES = {
     "year-month-day": r"^(?<y>\d{4})[-/.](?<m>\d{1,2})[-/.](?<d>\d{1,2})" + _CLOCK,
     "day and month": r"^(?<a>\d{1,2})(?<sep>[-/.])(?<b>\d{1,2})[-/.](?<y>\d{4})" + _CLOCK,
-    "yyyymmdd": r"^(?<y>(?:17|18|19|20|21)\d{2})(?<m>[01]\d)(?<d>[0-3]\d)(?:[T ]?(?<H>\d{2}):?(?<M>\d{2}):?(?<S>\d{2})?)?(?<o>Z)?$",
+    "yyyymmdd": r"^(?<y>(?:17|18|19|20|21)\d{2})(?<m>[01]\d)(?<d>[0-3]\d)"
+    r"(?:[T ]?(?<H>\d{2}):?(?<M>\d{2}):?(?<S>\d{2})?)?(?<o>Z)?$",
     "year-month": r"^(?<y>\d{4})[-/.]?[Mm]?(?<m>\d{1,2})$",
     "month-year": r"^(?<m>\d{1,2})[-/.](?<y>\d{4})$",
     "year and quarter": r"^(?<y>\d{4})[-\s]*[Qq](?<q>[1-4])$",
@@ -25,6 +27,7 @@ _FAMILIES = {
     "month year": r"^(?<mon>[A-Za-z]{3,9})\.?[\s-]+(?<y>\d{4})$",
     "year month": r"^(?<y>\d{4})[\s-]+(?<mon>[A-Za-z]{3,9})$",
 }
+_COMPILED = [re.compile(r.replace("(?<", "(?P<")) for r in _FAMILIES.values()]
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?$"
@@ -47,10 +50,13 @@ class Stamps:
 
 
 def looks_like_stamps(column: pl.Series) -> bool:
-    """Whether at least half of a text column's first cells match one way of writing a date: the rest may be mistakes."""
+    """Whether at least half of a text column's first cells are dates written in one way; the rest may be mistakes."""
+    head = [c.strip() for c in column.head(20).to_list() if c]
+    if not any(r.match(c) for c in head for r in _COMPILED):
+        return False  # a table may have hundreds of columns of numbers
     cells = column.drop_nulls().head(200).str.strip_chars()
     cells = cells.filter(~missing_cells(cells))
-    return len(cells) > 0 and any(cells.str.contains(r).mean() >= 0.5 for r in _FAMILIES.values())
+    return any(cells.str.contains(r).mean() >= 0.5 for r in _FAMILIES.values())
 
 
 def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
@@ -65,9 +71,7 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> S
         stamps = column.dt.replace_time_zone(None) if dtype.time_zone is None else column.dt.convert_time_zone("UTC")
         stamps = stamps.dt.replace_time_zone(None)
         if dtype.time_unit == "ns" and (stamps.dt.nanosecond() % 1000 != 0).any():
-            raise ValueError(
-                f"{origin.name}, column {column.name!r}: stamps finer than a microsecond are not supported"
-            )
+            raise ValueError(f"{origin.column(column.name)}: stamps finer than a microsecond are not supported")
         us = stamps.dt.cast_time_unit("us").to_numpy().astype("datetime64[us]")
         return Stamps(us, aware=dtype.time_zone is not None, zone=dtype.time_zone, written="datetime")
     if dtype == pl.Date:
@@ -81,11 +85,15 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> S
             raise _no_stamp(column, int(odd.arg_true()[0]), origin)
         return _integers(column.cast(pl.Int64), origin, time_format)
     if dtype != pl.String:
-        raise ValueError(
-            f"{origin.name}, column {column.name!r}: its type {dtype} holds no stamps; name another time column"
-        )
+        raise ValueError(f"{origin.column(column.name)}: its type {dtype} holds no stamps; name another time column")
     cells = column.str.strip_chars()
     _no_nulls(missing_cells(cells), column, origin)
+    first = cells.arg_unique()
+    if len(first) * 2 < len(cells):  # a long table repeats its stamps: each is read once
+        distinct = cells.gather(first)
+        stamps = read_stamps(distinct, origin.only(first.to_numpy()), time_format)
+        number = cells.replace_strict(distinct, np.arange(len(distinct)), return_dtype=pl.Int64).to_numpy()
+        return replace(stamps, us=stamps.us[number])
     if time_format is not None and time_format not in _UNIX:
         return _strptime(cells, origin, time_format)
     if cells.str.contains(r"^[+-]?\d+$").all():
@@ -100,14 +108,12 @@ def _no_nulls(missing: pl.Series, column: pl.Series, origin: Origin) -> None:
         row = int(missing.arg_true()[0])
         count = int(missing.sum())
         more = f" ({count} such rows)" if count > 1 else ""
-        raise ValueError(
-            f"{origin.where(row)}, column {column.name!r}: the stamp is missing{more}; fill it in or remove the row"
-        )
+        raise ValueError(f"{origin.cell(row, column.name)}: the stamp is missing{more}; fill it in or remove the row")
 
 
 def _no_stamp(column: pl.Series, row: int, origin: Origin) -> ValueError:
     return ValueError(
-        f"{origin.where(row)}, column {column.name!r}: {str(column[row])!r} is no date or time that is recognised; mend the "
+        f"{origin.cell(row, column.name)}: {str(column[row])!r} is no date or time that is recognised; mend the "
         f"cell, or say how stamps are written: {origin.option('time_format', '%d/%m/%Y %H:%M')}"
     )
 
@@ -121,9 +127,9 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
         return _strptime(numbers.cast(pl.String), origin, time_format)
     low, high = int(n.min()), int(n.max())
     named_year = any(w in numbers.name.lower() for w in ("year", "jahr", "date", "time")) or numbers.name == "ds"
-    if 1600 <= low and high <= 2300 and named_year:
+    if low >= 1600 and high <= 2300 and named_year:
         return Stamps((n - 1970).astype("datetime64[Y]").astype("datetime64[us]"), "integer", written="years")
-    if 17000101 <= low and high <= 21991231:
+    if low >= 17000101 and high <= 21991231:
         text = numbers.cast(pl.String)
         if _valid_dates(n // 10000, n // 100 % 100, n % 100).all():
             return _assemble(text, text, "yyyymmdd", origin)
@@ -132,8 +138,8 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
             return Stamps((n * _UNIX[unit]).astype("datetime64[us]"), aware=True, written=unit)
     if low < -(10**15) or high > 10**15:
         raise ValueError(
-            f"{origin.name}, column {numbers.name!r}: the integers {low} to {high} are too large for stamps; nanoseconds "
-            "since 1970 are not read, divide them by 1000"
+            f"{origin.column(numbers.name)}: the integers {low} to {high} are too large for stamps; nanoseconds since "
+            "1970 are not read, divide them by 1000"
         )
     return Stamps(n.astype("datetime64[us]"), "integer", written="row counts")
 
@@ -162,7 +168,7 @@ def _strptime(cells: pl.Series, origin: Origin, time_format: str) -> Stamps:
     if parsed.null_count():
         row = int(parsed.is_null().arg_true()[0])
         raise ValueError(
-            f"{origin.where(row)}, column {cells.name!r}: {str(cells[row])!r} is not written as "
+            f"{origin.cell(row, cells.name)}: {str(cells[row])!r} is not written as "
             f"{origin.option('time_format', time_format)} says; mend the cell or the format"
         )
     aware = isinstance(parsed.dtype, pl.Datetime) and parsed.dtype.time_zone is not None
@@ -201,9 +207,7 @@ def _assemble(cells: pl.Series, column: pl.Series, family: str, origin: Origin) 
         digits = parts["f"].fill_null("").str.pad_end(9, "0").cast(pl.Int64).to_numpy()
         if (digits % 1000).any():
             row = int(np.flatnonzero(digits % 1000)[0])
-            raise ValueError(
-                f"{origin.where(row)}, column {column.name!r}: stamps finer than a microsecond are not supported"
-            )
+            raise ValueError(f"{origin.cell(row, column.name)}: stamps finer than a microsecond are not supported")
         micro = digits // 1000
     ok = _valid_dates(year, month, day) & (minute < 60) & (second < 60)
     if "p" in parts.columns and parts["p"].null_count() < len(parts):
@@ -221,9 +225,7 @@ def _assemble(cells: pl.Series, column: pl.Series, family: str, origin: Origin) 
         return Stamps(us, "datetime" if has_clock else "date", written=written)
     if parts["o"].null_count():
         row = int(parts["o"].is_null().arg_true()[0])
-        raise ValueError(
-            f"{origin.where(row)}, column {column.name!r}: {column[row]!r} has no UTC offset, other stamps have one"
-        )
+        raise ValueError(f"{origin.cell(row, column.name)}: {column[row]!r} has no UTC offset, other stamps have one")
     offsets = parts["o"].str.to_uppercase().replace({"UTC": "Z", "GMT": "Z", "+00:00": "Z", "+0000": "Z", "+00": "Z"})
     distinct = offsets.unique(maintain_order=True).to_list()
     shift = offsets.replace_strict(distinct, [_seconds(o) for o in distinct], return_dtype=pl.Int64).to_numpy()
@@ -241,7 +243,7 @@ def _day_first(a: np.ndarray, b: np.ndarray, separators: pl.Series, column: pl.S
     if (a > 12).any() and (b > 12).any():
         rows = int(np.flatnonzero(a > 12)[0]), int(np.flatnonzero(b > 12)[0])
         raise ValueError(
-            f"{origin.name}, column {column.name!r}: {column[rows[0]]!r} has the day first, {column[rows[1]]!r} the month "
+            f"{origin.column(column.name)}: {column[rows[0]]!r} has the day first, {column[rows[1]]!r} the month "
             f"({origin.where(rows[1]).removeprefix(origin.name + ' ')}); write all stamps the same way"
         )
     if (a > 12).any() or (separators == ".").all():  # points are only ever written day first
@@ -249,6 +251,6 @@ def _day_first(a: np.ndarray, b: np.ndarray, separators: pl.Series, column: pl.S
     if (b > 12).any():
         return False
     raise ValueError(
-        f"{origin.name}, column {column.name!r}: in {str(column[0])!r} day and month cannot be told apart; say which comes "
-        f"first: {origin.option('time_format', '%d/%m/%Y')} or {origin.option('time_format', '%m/%d/%Y')} (add %H:%M for a clock)"
+        f"{origin.column(column.name)}: in {str(column[0])!r} day and month cannot be told apart; say which comes "
+        f"first: {origin.option('time_format', '%d/%m/%Y')} or {origin.option('time_format', '%m/%d/%Y')} (or with %H:%M)"
     )

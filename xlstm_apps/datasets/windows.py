@@ -48,7 +48,8 @@ class WindowDataset(Dataset[Batch]):
     ) -> None:
         if min(context_length, prediction_length, stride) < 1:
             raise ValueError(
-                f"context_length {context_length}, prediction_length {prediction_length} and stride {stride} must be 1 or more"
+                f"context_length {context_length}, prediction_length {prediction_length} and stride {stride} must be "
+                "1 or more"
             )
         if part not in ("train", "val", "test"):
             raise ValueError(f"part is 'train', 'val' or 'test', not {part!r}")
@@ -233,6 +234,7 @@ def _why_empty(table: SeriesTable, borders: np.ndarray, part: Part, horizon: int
     needed = horizon + 1 if part == "train" else horizon
     lever = "lower --data.val_fraction or --data.test_fraction" if part == "train" else f"raise --data.{part}_fraction"
     return (
-        f"every series is shorter than one window: the longest has {longest} rows, {rows} of them in the {part} part, which "
-        f"needs {needed} for prediction_length {horizon}; lower --head.prediction_length, {lever}, or bring more rows"
+        f"every series is shorter than one window: the longest has {longest} rows, {rows} of them in the {part} part, "
+        f"which needs {needed} for prediction_length {horizon}; lower --head.prediction_length, {lever}, or "
+        "bring more rows"
     )

@@ -27,8 +27,8 @@ def localise(stamps: Stamps, codes: np.ndarray, zone: str | None, origin: Origin
     """Stamps in UTC and the zone to show them in, or stamps as written and None where there is no zone.
 
     Args:
-        codes: the series of every row [N]. Where a series has a stamp of the repeated hour in autumn twice, the first row
-            is taken as the first hour, as local logs are written.
+        codes: the series of every row [N]. Where a series has a stamp of autumn's repeated hour twice, the first row is
+            taken as the first hour, as local logs are written.
 
     Raises:
         ValueError: the zone is unknown, or a stamp falls into the hour that is skipped in spring.
@@ -50,8 +50,8 @@ def localise(stamps: Stamps, codes: np.ndarray, zone: str | None, origin: Origin
     if early.null_count():
         row = int(early.is_null().arg_true()[0])
         raise ValueError(
-            f"{origin.where(row)}: {local[row]} does not exist in {zone}, where clocks skip that hour in spring; the stamps "
-            "may be in another zone (UTC?)"
+            f"{origin.where(row)}: {local[row]} does not exist in {zone}, where clocks skip that hour in spring; the "
+            "stamps may be in another zone (UTC?)"
         )
     late = local.dt.replace_time_zone(zone, ambiguous="latest", non_existent="null")
     twice = (early != late).to_numpy()
