@@ -256,7 +256,21 @@ def comparison_table(evaluation: Evaluation, head: ForecastConfig) -> Table:
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
     """A frame as CSV or Parquet, by the name."""
     with files.replacing(path) as aside:
-        frame.write_parquet(aside) if path.suffix == ".parquet" else frame.write_csv(aside)
+        if path.suffix == ".parquet":
+            frame.write_parquet(aside)
+        else:
+            csv_ready(frame).write_csv(aside)
+
+
+def csv_ready(frame: pl.DataFrame) -> pl.DataFrame:
+    """Stamps as people write them, and numbers without the digits that single precision does not have."""
+    whole = "%Y-%m-%d %H:%M:%S"
+    stamps = []
+    for name, kind in frame.schema.items():
+        if isinstance(kind, pl.Datetime):
+            fraction = "" if (frame[name].dt.microsecond() == 0).all() else "%.6f"
+            stamps.append(pl.col(name).dt.strftime(whole + fraction + ("%:z" if kind.time_zone else "")))
+    return frame.with_columns(pl.col(pl.Float64).cast(pl.Float32), *stamps)
 
 
 def write_card(folder: RunFolder) -> None:

@@ -15,7 +15,7 @@ from xlstm_apps.estimators.forecast_frames import device_for, predict_frames, wi
 from xlstm_apps.estimators.forecast_plan import season_of
 from xlstm_apps.estimators.forecast_scores import Evaluator
 from xlstm_apps.forecasting import ForecastModel
-from xlstm_apps.recipes._forecast import comparison_table, write_evaluation, write_frame
+from xlstm_apps.recipes._forecast import comparison_table, csv_ready, write_evaluation, write_frame
 from xlstm_apps.training import RunFolder
 
 
@@ -41,7 +41,7 @@ class Output:
             Console(stderr=True).print(f"wrote {len(frame):,} rows to {self.path}", highlight=False, soft_wrap=True)
             return
         for number, frame in enumerate(frames):
-            sys.stdout.write(frame.write_csv(include_header=number == 0))
+            sys.stdout.write(csv_ready(frame).write_csv(include_header=number == 0))
 
 
 class Trained:
