@@ -108,12 +108,12 @@ class CausalConv1d(nn.Module):
         if window.shape[1:] != (past, E):
             raise ValueError(f"the state belongs to another backbone: window {[*window.shape]}, not [{B}, {past}, {E}]")
         padded = torch.cat([window.to(x.dtype), x], dim=1)
-        y = self.bias + x * self.weight[past]
+        y = torch.addcmul(self.bias, x, self.weight[past])
         for age in range(1, past + 1):
             tap = padded[:, past - age : past - age + T]
             if packing is not None:
                 tap = tap * (packing.position >= age).unsqueeze(-1)
-            y = y + tap * self.weight[past - age]
+            y = torch.addcmul(y, tap, self.weight[past - age])
         # A copy, because a view would keep the whole sequence alive inside the state.
         return y, padded[:, T:].clone() if packing is None else packing.last(x, past)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
@@ -68,11 +68,11 @@ def _fetch(source: str | os.PathLike[str], name: str, download: Mapping[str, Any
             found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
             raise ValueError(f"{folder}: no {name} in this folder, which holds {found}; pickled weights are not loaded")
         return folder / name
-    if folder.is_absolute() or str(source).startswith(".") or str(source).count("/") != 1:
+    if not isinstance(source, str) or source.startswith((".", "/", "~")) or source.count("/") != 1:
         raise ValueError(f"{source}: no such folder")
     try:
-        return Path(hf_hub_download(str(source), name, **download))
-    except EntryNotFoundError as error:
+        return Path(hf_hub_download(source, name, **download))
+    except (EntryNotFoundError, HfHubHTTPError) as error:
         raise ValueError(f"{source}: no such folder, and no {name} in a Hub repository of that name") from error
 
 
