@@ -94,6 +94,11 @@ def test_lists_are_written_with_commas(written):
     assert call("toy", "train", "--data.path", "x", "--data.columns", written)["data"].columns == ["a", "b"]
 
 
+@pytest.mark.parametrize(("written", "meant"), [("null", None), ("north", ["north"]), ("[]", [])])
+def test_a_list_option_may_be_null_or_one_word(written, meant):
+    assert call("toy", "train", "--data.path", "x", "--data.columns", written)["data"].columns == meant
+
+
 @pytest.mark.parametrize("flag", [["--resume"], ["--resume", "true"], ["--resume=true"], ["--resume", "--seed", "1"]])
 def test_resume_needs_no_value(flag):
     assert call("toy", "train", "--data.path", "x", *flag)["resume"] is True

@@ -117,7 +117,8 @@ def build_parser(name: str, function: Callable[..., Any]) -> Any:
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
-    parser = ArgumentParser(prog=name, description=description, exit_on_error=False)
+    usage = f"{name} [--config recipe.yaml] [--section.key value ...]"
+    parser = ArgumentParser(prog=name, usage=usage, description=description, exit_on_error=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below; flags win")
     parser.add_function_arguments(function, as_group=False, as_positional=False, fail_untyped=True)
     return parser
@@ -164,7 +165,12 @@ def normalise(argv: list[str], function: Callable[..., Any], options: dict[str, 
             equals, value = "=", tokens.pop(0)
         if key == "config":
             value = find_recipe(value)
-        elif equals and value[:1] not in "[n" and any(typing.get_origin(kind) in (list, tuple) for kind in kinds):
+        elif (
+            equals
+            and value != "null"
+            and value[:1] != "["
+            and any(typing.get_origin(kind) in (list, tuple) for kind in kinds)
+        ):
             value = value if value in literal_values(kinds) else f"[{value}]"
         result.append(f"{option}{equals}{value}")
     return result
