@@ -90,15 +90,16 @@ class xLSTMBackbone(nn.Module):
         elif state is not None:
             self._check_state(state, x.shape[0])
 
+        backwards = None if packing is None else packing.reversed()
         states: list[BlockState] = []
         for index, block in enumerate(self.blocks):
             if self.config.direction == "causal":
                 x, block_state = block(x, None if state is None else state.blocks[index], packing)
                 states.append(block_state)
             elif self.config.direction == "bidirectional":
-                x = block(x, None, packing)[0] + _backwards(block, x, packing)
+                x = block(x, None, packing)[0] + _backwards(block, x, backwards)
             else:
-                x = _backwards(block, x, packing) if index % 2 == 0 else block(x, None, packing)[0]
+                x = _backwards(block, x, backwards) if index % 2 == 0 else block(x, None, packing)[0]
         y = self.final_norm(x)
         return (y, xLSTMState(tuple(states))) if return_state else y
 
@@ -136,4 +137,4 @@ class xLSTMBackbone(nn.Module):
 
 
 def _backwards(block: nn.Module, x: Tensor, packing: Packing | None) -> Tensor:
-    return block(x.flip(1), None, None if packing is None else packing.reversed())[0].flip(1)
+    return block(x.flip(1), None, packing)[0].flip(1)

@@ -69,7 +69,7 @@ class xLSTMState(NamedTuple):
 
     def select(self, rows: Sequence[int] | Tensor) -> xLSTMState:
         """The rows of the batch named by index (repeats allowed) or by a boolean mask."""
-        index = torch.as_tensor(rows)
+        index = rows if isinstance(rows, Tensor) else torch.tensor(list(rows), dtype=torch.long)
         return self.map(lambda t: t[index.to(t.device)])
 
     @staticmethod
