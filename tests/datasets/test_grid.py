@@ -89,8 +89,8 @@ def test_month_of_31_days(load):
 @pytest.mark.parametrize(
     "text, as_text",
     [("1h", "1h"), ("60min", "1h"), ("H", "1h"), ("15T", "15m"), ("15m", "15m"), ("D", "1d"), ("7d", "1w"),
-     ("M", "1mo"), ("MS", "1mo"), ("QE", "1q"), ("Y", "1y"), ("B", "1b"), ("30s", "30s"), ("3mo", "1q"), ("100ms", "100ms"),
-     ("i", "1i"), ("90m", "90m"), ("W-SUN", "1w")],
+     ("M", "1mo"), ("MS", "1mo"), ("QE", "1q"), ("Y", "1y"), ("B", "1b"), ("30s", "30s"), ("3mo", "1q"),
+     ("100ms", "100ms"), ("i", "1i"), ("90m", "90m"), ("W-SUN", "1w")],
 )  # fmt: skip
 def test_parse(text, as_text):
     assert str(Frequency.parse(text)) == as_text

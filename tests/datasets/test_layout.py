@@ -134,3 +134,10 @@ def test_until_is_the_table_as_it_was(load):
     assert str(cut.future_timestamps(0, 1)[0])[:10] == "2024-01-03"
     with pytest.raises(ValueError, match="one end per series"):
         table.until([4, 1])
+
+
+def test_a_series_with_coarser_stamps_is_told(load):
+    fine = "".join(f"A,2024-01-01 {h:02}:00,1\n" for h in range(24))
+    table = load("unique_id,ds,y\n" + fine + "".join(f"B,2024-01-{d:02} 00:00,2\n" for d in range(1, 5)))
+    assert table.freq == "1h" and table.report["coarser_series"] == 1
+    assert any(n.startswith("1 series have stamps further apart than 1h") for n in table.report["notes"])

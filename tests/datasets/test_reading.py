@@ -230,3 +230,39 @@ def test_many_lines_are_not_read_line_by_line(load):
     text = "time,a\n" + "".join(f"{i},{i * 0.5}\n" for i in range(200_000))
     table = load(text)
     assert len(table.values) == 200_000 and table.values[-1, 0] == 199_999 * 0.5
+
+
+ODD = {
+    "columns by spaces": ("date  value\n2024-01-01  1.5\n2024-01-02 -2\n", {}, "1d", ["value"]),
+    "header in a comment": ("# made by hand\n# date,value\n2024-01-01,1.5\n2024-01-02,-2\n", {}, "1d", ["value"]),
+    "year and month": ("year,month,y\n2020,1,1.5\n2020,2,-2\n", {}, "1mo", ["y"]),
+    "date and hour": ("date,hour,y\n2024-01-01,0,1.5\n2024-01-01,1,-2\n", {}, "1h", ["y"]),
+    "a year beside stamps": ("year,ds,y\n2024,2024-01-01,1.5\n2024,2024-01-02,-2\n", {}, "1d", ["year", "y"]),
+    "seconds with a fraction": ("timestamp,y\n1704067200.5,1.5\n1704067201.0,-2\n", {}, "500ms", ["y"]),
+    "negative steps": ("t,y\n-2,1.5\n-1,-2\n", {}, "1i", ["y"]),
+    "two-digit years": ("date,y\n1/2/13,1.5\n1/3/13,-2\n", {"time_format": "%m/%d/%y"}, "1d", ["y"]),
+    "short month names": ("Month,y\nJan-49,1.5\nFeb-49,-2\n", {"time_format": "%b-%y"}, "1mo", ["y"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text, options, freq, channels", ODD.values(), ids=ODD.keys())
+def test_odd_but_clear_tables(load, text, options, freq, channels):
+    table = load(text, **options)
+    assert (table.freq, table.channels) == (freq, channels) and table.values[:, -1].tolist() == [1.5, -2]
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("Station X\nlat 3\ndate,v,b\n2024-01-01,1,2\n2024-01-02,3,4\n", ["line 3: 3 cells", "remove the lines above"]),
+        ("date,v\nJan-49,1\n", ["line 2, column 'date': 'Jan-49' is no date", "--data.time_format"]),
+        ("date,v\n45292,1\n45293,2\n", ["line 2, column 'date': 45292 looks like a date as Excel counts days"]),
+        ("year,v\n1700.5,1\n1701.5,2\n", ["line 2, column 'year': '1700.5' is no date"]),
+        ("date,v\n2024-01-01,5%\n2024-01-02,6%\n", ["no column of numbers", "'v': text, such as '5%'"]),
+        ('{"a": [1, 2]}', ["this is JSON"]),
+        ("<!DOCTYPE html>\n<html></html>", ["a web page"]),
+        ("ds,v\n2024-01-01,1\n", ["freq 'hourly' is no frequency"]),
+    ],
+)
+def test_odd_tables_with_advice(refuses, text, parts):
+    refuses(text, *parts, **({"freq": "hourly"} if "hourly" in parts[0] else {}))

@@ -80,7 +80,10 @@ def read_text(text: str, name: str, separator: str | None, header: bool | None) 
     if data.lower().startswith(b"sep=") and separator is None:  # Excel's own hint
         separator = chr(data[4])
         data = b"#" + data
-    separator = separator or _detect_separator(data)
+    if separator is None:
+        separator = _detect_separator(data)
+        data = _tabbed(data) if separator == " " else data
+    separator = "\t" if separator == " " else separator
     facts["separator"] = {"\t": "tab"}.get(separator, separator)
     records = _scan(data, separator, name)
     if len(records.begin) == 0:
@@ -88,8 +91,9 @@ def read_text(text: str, name: str, separator: str | None, header: bool | None) 
     first = _cells(data, records, 0, separator)
     if header is None:
         header = not all(_NUMBER.match(c) or _STAMP.match(c) for c in first) or not any(c.strip() for c in first)
-        facts["header"] = header
-    names = _names(first, name) if header else [f"column_{i + 1}" for i in range(len(first))]
+    commented = [] if header else _commented_header(data[: records.begin[0]], separator, len(first))
+    facts["header"] = header or bool(commented)
+    names = _names(first, name) if header else commented or [f"column_{i + 1}" for i in range(len(first))]
     start = 1 if header else 0
     if len(records.begin) == start:
         raise ValueError(f"{name}: a header line and no rows; bring rows of data")
@@ -157,6 +161,13 @@ def _cells(data: bytes, records: _Records, index: int, separator: str) -> list[s
     return [c or "" for c in cells.row(0)]
 
 
+def _commented_header(above: bytes, separator: str, width: int) -> list[str]:
+    """Names in the comment right above the first row, if it has as many cells."""
+    last = above.rstrip().split(b"\n")[-1].decode()
+    cells = [c.strip() for c in last.lstrip("# ").split(separator)]
+    return cells if last.startswith("#") and len(cells) == width > 1 and all(cells) and len(set(cells)) == width else []
+
+
 def _names(first: list[str], name: str) -> list[str]:
     names = [" ".join(c.split()) for c in first]
     while len(names) > 1 and not names[-1]:  # a trailing separator
@@ -189,6 +200,8 @@ def _check_cells(records: _Records, start: int, width: int, data: bytes, separat
     if start + row == len(records.begin) - 1 and cells[row] < width:
         raise ValueError(f"{what}: the last line is cut short; remove it or fetch the file again")
     more = f" ({len(wrong)} such lines)" if len(wrong) > 1 else ""
+    if len(wrong) == len(cells) - row and (cells[row:] == cells[row]).all():
+        raise ValueError(f"{what}, as in all lines after it; if the table begins there, remove the lines above")
     raise ValueError(f"{what}{more}; mend the line, or set --data.separator if it was read wrongly as {separator!r}")
 
 
@@ -197,7 +210,7 @@ def _detect_separator(data: bytes) -> str:
     head = data[:65536]
     if len(data) > len(head):
         head = head[: head.rfind(b"\n") + 1] or head
-    best, best_score = ",", (0.0, 0)
+    best, best_score = " " if _aligned(head) else ",", (0.0, 0)
     for candidate in _SEPARATORS:
         try:
             cells = _scan(head, candidate, "").cells[:50]
@@ -209,6 +222,16 @@ def _detect_separator(data: bytes) -> str:
         if score > best_score:
             best, best_score = candidate, score
     return best
+
+
+def _aligned(head: bytes) -> bool:
+    """Whether spaces alone separate the cells: every line has as many words, two or more."""
+    words = [len(line.split()) for line in head.split(b"\n") if line.strip() and not line.startswith(b"#")]
+    return b'"' not in head and len(words) > 0 and words[0] > 1 and len(set(words)) == 1
+
+
+def _tabbed(data: bytes) -> bytes:
+    return b"\n".join(b"\t".join(line.split()) for line in data.split(b"\n"))
 
 
 def suggest(wrong: str, columns: list[str]) -> str:

@@ -90,6 +90,11 @@ def decode(data: bytes, file: Path, encoding: str | None) -> tuple[str, str]:
     Raises:
         ValueError: not text, or not text in the encoding asked for.
     """
+    begins = data[:200].lstrip().lower()
+    if begins.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(f"{file}: this is a web page or XML, not a table; fetch the file itself")
+    if begins.startswith((b"{", b"[")):
+        raise ValueError(f"{file}: this is JSON; save it as CSV or Parquet")
     for magic, kind in _MAGIC.items():
         if data.startswith(magic):
             raise ValueError(f"{file}: this is {kind}")

@@ -59,7 +59,7 @@ class Frequency:
             return cls("month", count * _MONTHS[unit])
         if count > 0 and unit in ("b", "i"):
             return cls("business" if unit == "b" else "index", count)
-        raise ValueError(f"{text!r} is no frequency; write 15m, 1h, 1d, 1b (business days), 1w, 1mo, 1q or 1y")
+        raise ValueError(f"freq {text!r} is no frequency; write 15m, 1h, 1d, 1b (business days), 1w, 1mo, 1q or 1y")
 
     def __str__(self) -> str:
         if self.kind == "month":

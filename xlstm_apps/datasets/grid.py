@@ -100,6 +100,9 @@ def build(
     total = int(sizes.sum())
     if total > _LARGEST and total > 20 * len(rows.us):
         raise _too_sparse(rows, freq, origin, total)
+    jumps = np.append(np.diff(steps), 0)
+    jumps[np.append(starts[1:], len(steps)) - 1] = np.iinfo(np.int64).max  # between series
+    report["coarser_series"] = int(((lengths > 2) & (np.minimum.reduceat(jumps, starts) > 1)).sum())
     offsets = np.concatenate([[0], np.cumsum(sizes)])
     values = np.full((total, rows.values.shape[1]), np.nan, dtype=np.float32)
     values[np.repeat(offsets[:-1], lengths) + steps] = rows.values

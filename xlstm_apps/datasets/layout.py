@@ -1,5 +1,6 @@
 """Which columns are the stamps, the series' names and the values, in wide and long tables."""
 
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ _TIME_NAMES = [
     "ds", "timestamp", "datetime", "date_time", "date time", "time_hour", "time", "date", "day", "month", "week",
     "quarter", "year", "period", "datum", "zeitstempel", "zeit", "step", "t", "index",
 ]  # fmt: skip
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")
 _ID_NAMES = ["unique_id", "item_id", "series_id"]
 _TARGET_NAMES = ["y", "target"]
 _PARTS = ["year", "month", "day", "hour", "minute", "second"]
@@ -87,7 +89,7 @@ def _time(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> tuple[list[s
 def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:
     """Date and clock in two columns, or year, month, day (hour, minute, second) in several, as one text."""
     texts = [pl.col(n).cast(pl.String).str.strip_chars() for n in names]
-    if [n.lower() for n in names] == _PARTS[: len(names)] and len(names) >= 3:
+    if [n.lower() for n in names] == _PARTS[: len(names)] and len(names) >= 2:
         text = pl.concat_str(texts[:3], separator="-")
         if len(names) > 3:
             text = text + " " + pl.concat_str([t.str.zfill(2) for t in texts[3:]], separator=":")
@@ -107,22 +109,24 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
             found.append((dtype != pl.Date, rank(column.name), column.name))
         elif dtype == pl.String:
             named = rank(column.name) < len(_TIME_NAMES)
-            digits = all(c.strip().isdigit() for c in column.head(20).to_list() if c)
+            digits = all(_NUMBER.fullmatch(c.strip()) for c in column.head(20).to_list() if c)
             if looks_like_stamps(column) and (not digits or named):
                 found.append((bool(column.head(200).str.contains(r"\d:\d\d").any()), rank(column.name), column.name))
             elif digits and named and not column.is_null().all():
                 found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
-        elif dtype.is_integer() and rank(column.name) < len(_TIME_NAMES):
+        elif dtype.is_numeric() and rank(column.name) < len(_TIME_NAMES):
             found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
     lower = {c.lower(): c for c in frame.columns}
     parts = [lower[p] for p in _PARTS if p in lower]
-    if len(parts) >= 3 and [p.lower() for p in parts] == _PARTS[: len(parts)] and not any(f[0] for f in found):
+    dated = [f for f in found if f[1] <= len(_TIME_NAMES)]
+    if len(parts) >= 2 and [p.lower() for p in parts] == _PARTS[: len(parts)] and not dated:
         return parts
-    if not found:
-        return []
+    if not found:  # let the likeliest column say what is wrong with it
+        named = [c for c in frame.columns if rank(c) < len(_TIME_NAMES) and frame[c].null_count() < frame.height]
+        return [min(named, key=rank)] if named else []
     # Stamps with a clock before bare dates, then the better-known name, then the first column.
     clock, _, best = min(found, key=lambda f: (not f[0], f[1]))
-    if not clock and frame[best].dtype == pl.String:
+    if not clock and frame[best].dtype == pl.String and frame[best].n_unique() < frame.height:
         for other in frame.iter_columns():
             if (
                 other.name != best
@@ -130,7 +134,8 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
                 and other.name.lower() in ("time", "hour", "clock", "uhrzeit")
             ):
                 cells = other.str.strip_chars()
-                if cells.filter(~missing_cells(cells)).str.contains(CLOCK_ONLY).all():
+                pattern = CLOCK_ONLY if other.name.lower() != "hour" else rf"{CLOCK_ONLY}|^\d{{1,2}}$"
+                if cells.filter(~missing_cells(cells)).str.contains(pattern).all():
                     return [best, other.name]
     return [best]
 
@@ -226,9 +231,12 @@ def _values(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Or
     if worst is not None:
         raise bad_number(next(c for c in roles.targets if c.bad is not None and worst in c.bad[:1]), origin)
     if not roles.targets:
-        why = (
-            "; ".join(f"{name!r}: {reason}" for name, reason in list(roles.left_out.items())[:8]) or "no other columns"
+        examples = {n: frame[n].drop_nulls().head(1).cast(pl.String).to_list() for n in list(roles.left_out)[:8]}
+        why = "; ".join(
+            f"{name!r}: {roles.left_out[name]}" + (f", such as {cells[0][:20]!r}" if cells and cells[0].strip() else "")
+            for name, cells in examples.items()
         )
+        why = why or "no other columns"
         raise ValueError(
             f"{origin.name}: no column of numbers beside the stamps ({why}); name one with "
             f"{origin.option('target_columns', ['NAME'])}"

@@ -61,6 +61,11 @@ def notes(report: dict[str, Any]) -> list[str]:
         out.append(f"thousands are grouped by {'.' if report['decimal'] == ',' else ','!r}")
     if report["header"] is False:
         out.append("no header line: columns are named column_1, column_2, ...")
+    if report["coarser_series"]:
+        out.append(
+            f"{report['coarser_series']:,} series have stamps further apart than {report['freq']} throughout; the "
+            "steps between count as missing"
+        )
     if report["empty_series"]:
         out.append(f"{report['empty_series']:,} series have no observed value")
     return out

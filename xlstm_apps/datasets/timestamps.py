@@ -19,7 +19,8 @@ _FAMILIES = {
     "day and month": r"^(?<a>\d{1,2})(?<sep>[-/.])(?<b>\d{1,2})[-/.](?<y>\d{4})" + _CLOCK,
     "yyyymmdd": r"^(?<y>(?:17|18|19|20|21)\d{2})(?<m>[01]\d)(?<d>[0-3]\d)"
     r"(?:[T ]?(?<H>\d{2}):?(?<M>\d{2}):?(?<S>\d{2})?)?(?<o>Z)?$",
-    "year-month": r"^(?<y>\d{4})[-/.]?[Mm]?(?<m>\d{1,2})$",
+    # No point between them: 1749.5 is the middle of a year.
+    "year-month": r"^(?<y>\d{4})[-/]?[Mm]?(?<m>\d{1,2})$",
     "month-year": r"^(?<m>\d{1,2})[-/.](?<y>\d{4})$",
     "year and quarter": r"^(?<y>\d{4})[-\s]*[Qq](?<q>[1-4])$",
     "day month year": r"^(?:[A-Za-z]{3},\s+)?(?<d>\d{1,2})[\s-]+(?<mon>[A-Za-z]{3,9})\.?[\s,-]+(?<y>\d{4})" + _CLOCK,
@@ -79,11 +80,7 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> S
         return Stamps(column.to_numpy().astype("datetime64[us]"), "date", written="date")
     if dtype.is_numeric():
         _no_nulls(column.is_null(), column, origin)
-        numbers = column.cast(pl.Float64)
-        odd = (numbers != numbers.floor()) | numbers.is_nan()
-        if odd.any():
-            raise _no_stamp(column, int(odd.arg_true()[0]), origin)
-        return _integers(column.cast(pl.Int64), origin, time_format)
+        return _numbers(column, origin, time_format)
     if dtype != pl.String:
         raise ValueError(f"{origin.column(column.name)}: its type {dtype} holds no stamps; name another time column")
     cells = column.str.strip_chars()
@@ -96,8 +93,10 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> S
         return replace(stamps, us=stamps.us[number])
     if time_format is not None and time_format not in _UNIX:
         return _strptime(cells, origin, time_format)
-    if cells.str.contains(r"^[+-]?\d+$").all():
-        return _integers(cells.cast(pl.Int64), origin, time_format)
+    if cells.str.contains(r"^-?\d{1,18}(\.\d*)?$").all():
+        return _numbers(
+            cells.cast(pl.Int64 if cells.str.contains(r"^-?\d+$").all() else pl.Float64), origin, time_format
+        )
     sample = cells.head(200)
     best = max(_FAMILIES, key=lambda name: int(sample.str.contains(_FAMILIES[name]).sum()))
     return _assemble(cells, column, best, origin)
@@ -118,6 +117,34 @@ def _no_stamp(column: pl.Series, row: int, origin: Origin) -> ValueError:
     )
 
 
+def _numbers(column: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
+    """Whole numbers, or seconds since 1970 with a fraction."""
+    if column.dtype.is_integer():
+        return _integers(column.cast(pl.Int64), origin, time_format)
+    numbers = column.cast(pl.Float64)
+    odd = (numbers != numbers.floor()) | numbers.is_nan()
+    if not odd.any():
+        return _integers(numbers.cast(pl.Int64), origin, time_format)
+    if time_format == "unix_s" or (time_format is None and numbers.min() >= 1e8 and numbers.max() < 5e9):
+        return Stamps(np.round(numbers.to_numpy() * 1e6).astype("datetime64[us]"), aware=True, written="unix_s")
+    if _excel(numbers):
+        raise _excel_days(numbers, origin)
+    raise _no_stamp(column, int(odd.arg_true()[0]), origin)
+
+
+def _excel(numbers: pl.Series) -> bool:
+    """Days since 1900, as Excel stores a date, in a column that says it holds dates."""
+    named = any(w in numbers.name.lower() for w in ("date", "datum", "time", "zeit"))
+    return named and numbers.min() >= 20_000 and numbers.max() < 80_000
+
+
+def _excel_days(numbers: pl.Series, origin: Origin) -> ValueError:
+    return ValueError(
+        f"{origin.cell(0, numbers.name)}: {numbers[0]} looks like a date as Excel counts days; give the column a date "
+        "format there and save the table again"
+    )
+
+
 def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
     """Years, dates as 20131231, seconds or milliseconds since 1970, or plain row counts, told apart by their size."""
     n = numbers.to_numpy()
@@ -126,6 +153,8 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
     if time_format is not None:
         return _strptime(numbers.cast(pl.String), origin, time_format)
     low, high = int(n.min()), int(n.max())
+    if _excel(numbers) and "step" not in numbers.name.lower():
+        raise _excel_days(numbers, origin)
     named_year = any(w in numbers.name.lower() for w in ("year", "jahr", "date", "time")) or numbers.name == "ds"
     if low >= 1600 and high <= 2300 and named_year:
         return Stamps((n - 1970).astype("datetime64[Y]").astype("datetime64[us]"), "integer", written="years")
@@ -252,5 +281,6 @@ def _day_first(a: np.ndarray, b: np.ndarray, separators: pl.Series, column: pl.S
         return False
     raise ValueError(
         f"{origin.column(column.name)}: in {str(column[0])!r} day and month cannot be told apart; say which comes "
-        f"first: {origin.option('time_format', '%d/%m/%Y')} or {origin.option('time_format', '%m/%d/%Y')} (or with %H:%M)"
+        f"first: "
+        f"{origin.option('time_format', '%d/%m/%Y')} or {origin.option('time_format', '%m/%d/%Y')} (or with %H:%M)"
     )

@@ -144,11 +144,10 @@ def last_windows(
         series: which series, by number; None: all of them. Hand over slices of a large table, one batch at a time.
     """
     chosen = torch.arange(len(table)) if series is None else torch.as_tensor(series, dtype=torch.int64)
-    gather = _Gather(table, scaler).to(device)
-    chosen = chosen.to(device)
+    gather = _Gather(table, scaler)
     cutoff = gather.length[chosen]
     context, mask = gather.rows(chosen, cutoff - context_length, context_length, cutoff)
-    return {
+    batch = {
         "context": context,
         "context_mask": mask,
         "series": chosen,
@@ -156,6 +155,7 @@ def last_windows(
         "mean": gather.mean[chosen],
         "std": gather.std[chosen],
     }
+    return {name: x.to(device) for name, x in batch.items()}
 
 
 class _Gather:
