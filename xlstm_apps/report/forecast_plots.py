@@ -38,10 +38,10 @@ def forecasts(run: Run) -> Section | None:
     if not quantiles:
         run.absent["evaluation/forecasts.csv"] = "has no quantile column"
         return None
-    groups = [part for _, part in _groups(frame, "unique_id", "cutoff")]
+    groups, total = _groups(frame, "unique_id", "cutoff")
     panels, rows = [], 0
-    for part in groups:
-        if len(panels) == MAX_PANELS or (panels and rows + len(part) > MAX_ROWS):
+    for _, part in groups:
+        if panels and rows + len(part) > MAX_ROWS:
             break
         panel = _test_panel(run, part, quantiles)
         if panel is not None:
@@ -51,8 +51,8 @@ def forecasts(run: Run) -> Section | None:
         return None
     panels = _thumbnails_first(panels)
     caption = "Shaded: the ranges that should hold that share of the truth. Left of the cutoff is what the model knew."
-    if len(panels) < len(groups):
-        caption += f" The first {len(panels)} of {len(groups):,} forecasts in evaluation/forecasts.csv."
+    if len(panels) < total:
+        caption += f" The first {len(panels)} of {total:,} forecasts in evaluation/forecasts.csv."
     block = Panels(
         selectors=("Series", "Cutoff"),
         panels=panels,
@@ -74,19 +74,19 @@ def beyond(run: Run) -> Section | None:
         run.absent["predictions.csv"] = "has no quantile column"
         return None
     past = _last_observed(run)
-    groups = [(str(key[0]), part) for key, part in _groups(frame.drop_nulls("ds"), "unique_id")]
+    groups, total = _groups(frame.drop_nulls("ds"), "unique_id")
     if not groups:
         return None
     panels, rows = [], 0
-    for name, part in groups:
-        if len(panels) == MAX_PANELS or (panels and rows + len(part) > MAX_ROWS):
+    for (name,), part in groups:
+        if panels and rows + len(part) > MAX_ROWS:
             break
         ds, y = past[name] if name in past and _joins(past[name][0], part["ds"].to_list()) else ([], [])
         panels.append(_future_panel(run, name, part, quantiles, ds, y))
         rows += len(part) + len(ds)
     caption = "Every value is in predictions.csv."
-    if len(panels) < len(groups):
-        caption = f"The first {len(panels)} of {len(groups):,} series; predictions.csv has all."
+    if len(panels) < total:
+        caption = f"The first {len(panels)} of {total:,} series; predictions.csv has all."
     steps = max(len(part) for _, part in groups)
     reach = span(steps, Summary.read(run).frequency)
     first, last = stamp(groups[0][1]["ds"][0]), stamp(groups[0][1]["ds"][-1])
@@ -135,7 +135,7 @@ def _test_panel(run: Run, part: pl.DataFrame, quantiles: list[str]) -> Panel | N
     middle = values[quantiles[len(quantiles) // 2]]
     return Panel(
         keys=(name or ABSENT, stamp(cutoff)),
-        figure=_figure(traces, future[0], "cutoff", name),
+        figure=_figure(traces, ds[len(kept) - 1] if kept else None, "cutoff", name),
         thumbnail=sparkline(past[-_before(ahead) :], truth, middle, values[quantiles[0]], values[quantiles[-1]]),
     )
 
@@ -153,7 +153,9 @@ def _future_panel(
     middle = values[quantiles[len(quantiles) // 2]]
     spark = sparkline(y[-_before(part) :], [], middle, values[quantiles[0]], values[quantiles[-1]])
     return Panel(
-        keys=(name or ABSENT,), figure=_figure(traces, future[0] if ds else None, "end of data", name), thumbnail=spark
+        keys=(name or ABSENT,),
+        figure=_figure(traces, stamps[len(ds) - 1] if ds else None, "end of data", name),
+        thumbnail=spark,
     )
 
 
@@ -165,9 +167,11 @@ def _figure(traces: list[dict[str, Any]], cutoff: Any, words: str, name: str | N
     return {"data": traces, "layout": layout}
 
 
-def _groups(frame: pl.DataFrame, *by: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
-    """Parts by key in the order in which the file has them."""
-    return list(frame.filter(pl.all_horizontal(pl.col(by).is_not_null())).group_by(by, maintain_order=True))
+def _groups(frame: pl.DataFrame, *by: str) -> tuple[list[tuple[tuple[Any, ...], pl.DataFrame]], int]:
+    """The first parts by key, in the order in which the file has them, and how many there are in all."""
+    keys = frame.select(by).drop_nulls().unique(maintain_order=True)
+    first = frame.join(keys.head(MAX_PANELS), on=by, how="semi", maintain_order="left")
+    return list(first.group_by(by, maintain_order=True)), len(keys)
 
 
 def _axis(stamps: Sequence[str | None]) -> list[Any]:
@@ -191,6 +195,11 @@ def _joins(past: list[str], future: list[str | None]) -> bool:
         return False
 
 
+def _later(one: str, other: str) -> bool:
+    """Whether a stamp, or the number of a row, comes after another of the same series."""
+    return (len(one), one) > (len(other), other)
+
+
 def _strided(length: int, limit: int) -> list[int]:
     """At most `limit` indices evenly over the length, the first among them."""
     return list(range(length)) if length <= limit else [i * length // limit for i in range(limit)]
@@ -209,9 +218,8 @@ def _last_observed(run: Run) -> dict[str, tuple[list[str], list[float | None]]]:
     if frame is None:
         return {}
     latest: dict[str, tuple[list[str], list[float | None]]] = {}
-    for (name, _), part in _groups(frame, "unique_id", "cutoff"):
-        part = part.filter(pl.col("ds").is_not_null())
-        if part.is_empty() or (name in latest and latest[name][0][-1] >= part["ds"][-1]):
+    for (name, _), part in _groups(frame.drop_nulls("ds"), "unique_id", "cutoff")[0]:
+        if name in latest and _later(latest[name][0][-1], part["ds"][-1]):
             continue
         values = numbers(part, "y")
         kept = charts.thin(values, MAX_HISTORY)

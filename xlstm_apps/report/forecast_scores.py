@@ -68,7 +68,7 @@ def horizon(run: Run) -> Section | None:
     frame = run.table("evaluation/horizon.csv", "model", "step", "mae")
     if frame is None:
         return None
-    frame = frame.filter(pl.col("step").is_not_null() & pl.col("model").is_not_null()).sort("step", maintain_order=True)
+    frame = frame.filter(pl.col("step").is_finite() & pl.col("model").is_not_null()).sort("step", maintain_order=True)
     models, ours = models_of(run, frame)
     if not models:
         return None

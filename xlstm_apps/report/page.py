@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -82,15 +83,7 @@ def render(run: Run) -> str:
     task = _task(run)
     made = [make(run) for make in task.sections]
     sections = [section for section in made if section is not None]
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"data": _embedded, "compact": compact}
-    return environment.get_template("page.html.j2").render(
+    return _template().render(
         headline=task.headline(run),
         sections=sections,
         absent=run.absent,
@@ -99,6 +92,19 @@ def render(run: Run) -> str:
         script=Markup(_asset("report.js")),
         plotly=Markup(get_plotlyjs()) if any(_has_chart(section.blocks) for section in sections) else "",
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"data": _embedded, "compact": compact}
+    return environment.get_template("page.html.j2")
 
 
 def _task(run: Run) -> Task:

@@ -92,7 +92,10 @@ def number(value: Any) -> float | None:
     """A finite number out of a JSON or YAML file, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer too large for any number meant here
+        return None
 
 
 def numbers(frame: pl.DataFrame, column: str) -> list[float | None]:

@@ -43,17 +43,19 @@
     const full = {
       hovermode: "x unified", dragmode: narrow ? false : "zoom", showlegend: legend,
       ...layout,
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: !paper, width: paper ? width : undefined,
+      paper_bgcolor: ink.paper, plot_bgcolor: ink.paper, autosize: !paper, width: paper ? width : undefined,
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: ink.text },
       margin: { l: 8, r: 16, t: top, b: 8 },
       legend: { orientation: "h", x: 0, xanchor: "left", y: -below / height, yanchor: "top", font: { size: 13 }, bgcolor: "rgba(0,0,0,0)" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: ink.muted, activecolor: ink.text },
       hoverlabel: { bgcolor: ink.paper, bordercolor: ink.strong, font: { color: ink.text, size: 13 }, namelength: 40 },
-      xaxis: { showgrid: false, showline: true, ...axis(layout.xaxis, ink, narrow), nticks: narrow ? 4 : undefined },
+      xaxis: { showgrid: false, showline: true, spikecolor: ink.muted, spikethickness: 1, spikedash: "solid", ...axis(layout.xaxis, ink, narrow), nticks: narrow ? 4 : undefined },
       yaxis: { ...axis(layout.yaxis, ink, narrow) },
     };
+    // Named one by one: plotly's own choice of buttons has one that uploads the figure.
     const config = {
-      displaylogo: false, responsive: true, showTips: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d"],
+      displaylogo: false, responsive: true, showTips: false, plotlyServerURL: "",
+      modeBarButtons: [["toImage", "zoom2d", "resetScale2d"]],
     };
     try {
       Plotly.react(chart.div, data, full, config).catch((error) => failed(chart.div, error));
