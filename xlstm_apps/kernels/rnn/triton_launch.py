@@ -1,0 +1,207 @@
+"""Host side of the Triton recurrences: which kernels, tile sizes, buffers and launches."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+import triton
+from torch import Tensor
+
+from xlstm_apps.kernels.rnn import triton_backward, triton_forward, triton_streamed, triton_weights
+
+INTERPRETED = not isinstance(triton_forward.forward_kernel, triton.JITFunction)
+"""Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
+SLOTS = {"slstm": 4, "lstm": 4, "gru": 4, "elman": 1}
+"""Gradients per step and unit, one for each row of the bias."""
+FACTORS = {"slstm": 6, "lstm": 6, "gru": 5, "elman": 1}
+"""What the backward needs of each step and unit."""
+STREAMED_BLOCK = 64
+PREFETCH = 8
+"""Steps between the prefetch into the L2 cache and the load of what a step reads."""
+
+
+@functools.cache
+def processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of one call and what follows from them."""
+
+    cell: str
+    batch: int
+    steps: int
+    heads: int
+    dim: int
+    dtype: torch.dtype
+    device: torch.device
+
+    @property
+    def fast(self) -> bool:
+        """Approximate instructions and inline PTX."""
+        return self.dtype != torch.float32 and not INTERPRETED and torch.version.hip is None
+
+    @property
+    def units(self) -> int:
+        """Head dimension of the resident kernels' tiles."""
+        return max(16, triton.next_power_of_2(self.dim))
+
+    @property
+    def resident(self) -> bool:
+        """Whether the recurrent weights stay on chip."""
+        return self.units <= (64 if self.dtype == torch.float32 else 128)
+
+    @property
+    def padded(self) -> int:
+        """Units per program in the buffer of factors."""
+        return self.units if self.resident else triton.cdiv(self.dim, STREAMED_BLOCK) * STREAMED_BLOCK
+
+    @property
+    def tile(self) -> int:
+        """Sequences per program; resident: as few as the matrix instruction takes, for the shortest steps."""
+        return 8 if self.resident else 16
+
+    @property
+    def programs(self) -> int:
+        return self.heads * triton.cdiv(self.batch, self.tile)
+
+    @property
+    def packed(self) -> bool:
+        """Whether the factors of one unit lie side by side in 16 bytes."""
+        return self.fast and self.resident
+
+    @property
+    def factors(self) -> int:
+        return 8 if self.packed else FACTORS[self.cell]
+
+    @property
+    def factor_dtype(self) -> torch.dtype:
+        return torch.float32 if self.dtype == torch.float32 else torch.bfloat16
+
+    @property
+    def precision(self) -> str:
+        return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+
+
+def plan(gates: Tensor, cell: str) -> Plan:
+    batch, steps, _, heads, dim = gates.shape
+    return Plan(cell, batch, steps, heads, dim, gates.dtype, gates.device)
+
+
+def allocate_forward(gates: Tensor, cell: str, train: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """h, final h, c, n, m (empty where the cell has none) and the factors (empty unless `train`)."""
+    p = plan(gates, cell)
+    shape = (p.batch, p.heads, p.dim)
+    h = gates.new_empty(p.batch, p.steps, p.heads, p.dim)
+    hn = gates.new_empty(shape, dtype=torch.float32)
+    cn = gates.new_empty(shape if cell in ("slstm", "lstm") else (0,), dtype=torch.float32)
+    nn = gates.new_empty(shape if cell == "slstm" else (0,), dtype=torch.float32)
+    mn = torch.empty_like(nn)
+    size = (p.programs, p.steps, p.factors, p.padded, p.tile) if train else (0,)
+    return h, hn, cn, nn, mn, gates.new_empty(size, dtype=p.factor_dtype)
+
+
+def forward(
+    gates: Tensor, recurrent: Tensor, bias: Tensor,
+    h0: Tensor | None, c0: Tensor | None, n0: Tensor | None, m0: Tensor | None, cell: str, train: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Run the forward kernel; see `allocate_forward` for what comes back."""
+    p = plan(gates, cell)
+    out = allocate_forward(gates, cell, train)
+    h, hn, cn, nn, mn, factors = out
+    if gates.stride(-1) != 1:
+        gates = gates.contiguous()
+    recurrent = recurrent.to(gates.dtype).contiguous()
+    bias = bias.contiguous()
+    states = [hn if x is None else x.contiguous() for x in (h0, c0, n0, m0)]
+    x_b, x_t, x_g, x_h, _ = gates.stride()
+    common = {
+        "x_g": x_g, "CELL": cell, "D": p.dim, "BATCH": p.tile, "STATE": h0 is not None, "TRAIN": train,
+        "FACTORS": p.factors, "FAST": p.fast, "PRECISION": p.precision,
+    }  # fmt: skip
+    with torch.cuda.device_of(gates):
+        if p.resident:
+            triton_forward.forward_kernel[(p.programs,)](
+                gates, recurrent, bias, *states, h, factors, hn, cn, nn, mn, p.steps, p.batch, p.heads, x_b, x_t, x_h,
+                UNITS=p.units, PREFETCH=PREFETCH, num_warps=p.units // 16, **common,
+            )  # fmt: skip
+        else:
+            exchange = gates.new_empty(2, p.batch, p.heads, p.dim)
+            triton_streamed.forward_kernel[(p.programs,)](
+                gates, recurrent, bias, *states, h, factors, exchange, hn, cn, nn, mn,
+                p.steps, p.batch, p.heads, x_b, x_t, x_h, exchange[0].numel(),
+                UNITS=p.padded, BLOCK=STREAMED_BLOCK, num_warps=4, num_stages=2, **common,
+            )  # fmt: skip
+    return out
+
+
+def allocate_backward(h: Tensor, cell: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of the pre-activations [B, T, slots, H, D] and of the initial h, y (or c) and l."""
+    batch, steps, heads, dim = h.shape
+    g = h.new_empty(batch, steps, SLOTS[cell], heads, dim)
+    dh = h.new_empty((batch, heads, dim), dtype=torch.float32)
+    dc = torch.empty_like(dh) if cell in ("slstm", "lstm") else dh.new_empty(0)
+    return g, dh, dc, torch.empty_like(dh) if cell == "slstm" else dh.new_empty(0)
+
+
+def backward(
+    recurrent: Tensor, h: Tensor, factors: Tensor, dy: Tensor,
+    dhn: Tensor | None, dcn: Tensor | None, dmn: Tensor | None, cell: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Run the backward kernel; see `allocate_backward` for what comes back."""
+    out = allocate_backward(h, cell)
+    g, dh, dc, dm = out
+    p = plan(g, cell)
+    if dy.stride(-1) != 1:
+        dy = dy.contiguous()
+    recurrent = recurrent.to(h.dtype).contiguous()
+    y_b, y_t, y_h, _ = dy.stride()
+    finals = [x if x is None or x.numel() else None for x in (dhn, dcn, dmn)]
+    with torch.cuda.device_of(h):
+        if p.resident:
+            state = any(x is not None for x in finals)
+            if state:
+                given = [torch.zeros_like(dh) if x is None else x.float().contiguous() for x in finals]
+            else:
+                given = [dh, dh, dh]
+            triton_backward.backward_kernel[(p.programs,)](
+                recurrent, factors, dy, *given, g, dh, dc, dm, p.steps, p.batch, p.heads, y_b, y_t, y_h,
+                CELL=cell, D=p.dim, UNITS=p.units, BATCH=p.tile, STATE=state, FACTORS=p.factors, FAST=p.fast,
+                PREFETCH=PREFETCH, PRECISION=p.precision, HD=p.heads * p.dim, num_warps=p.units // 16,
+            )  # fmt: skip
+        else:
+            for x, final in zip((dh, dc, dm), finals, strict=True):
+                x.zero_() if final is None else x.copy_(final)
+            triton_streamed.backward_kernel[(p.programs,)](
+                recurrent, factors, dy, g, dh, dc, dm, p.steps, p.batch, p.heads, y_b, y_t, y_h,
+                CELL=cell, D=p.dim, UNITS=p.padded, BLOCK=STREAMED_BLOCK, BATCH=p.tile, FACTORS=p.factors,
+                PRECISION=p.precision, num_warps=4, num_stages=2,
+            )  # fmt: skip
+    return out
+
+
+def weight_gradients(g: Tensor, h: Tensor, h0: Tensor | None, cell: str) -> tuple[Tensor, Tensor]:
+    """dR [G, H, D, D] and db [slots, H, D] in float32 from the gradients g of the pre-activations."""
+    batch, steps, slots, heads, dim = g.shape
+    p = plan(g, cell)
+    block = max(16, min(64, p.units))
+    length = 16 if INTERPRETED else 64
+    tiles = heads * slots * triton.cdiv(dim, block) ** 2
+    rows = batch * steps
+    parts = max(1, min(triton.cdiv(4 * processors(g.device), tiles), triton.cdiv(rows, 4 * length)))
+    chunk = triton.cdiv(triton.cdiv(rows, parts), length) * length
+    parts = triton.cdiv(rows, chunk)
+    dr = h.new_empty((parts, slots, heads, dim, dim), dtype=torch.float32)
+    db = h.new_empty((parts, slots, heads, dim), dtype=torch.float32)
+    with torch.cuda.device_of(g):
+        triton_weights.weights_kernel[(parts * tiles,)](
+            g, h, dr, db, steps, rows, chunk, heads, dim,
+            SLOTS=slots, BLOCK=block, STEPS=length, PRECISION=p.precision, num_warps=4, num_stages=3,
+        )  # fmt: skip
+    dr, db = dr.sum(0), db.sum(0)
+    if h0 is not None:
+        dr += torch.einsum("bghd,bhk->ghdk", g[:, 0].float(), h0.to(h.dtype).float())
+    return dr[[0, 1, 3]] if cell == "gru" else dr, db
