@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import lzma
+import re
+import shlex
 import zipfile
 
 import numpy as np
@@ -266,3 +268,22 @@ def test_odd_but_clear_tables(load, text, options, freq, channels):
 )
 def test_odd_tables_with_advice(refuses, text, parts):
     refuses(text, *parts, **({"freq": "hourly"} if "hourly" in parts[0] else {}))
+
+
+def test_advice_can_be_pasted(tmp_path, refuses):
+    """What a message proposes is what the command line takes."""
+    jsonargparse = pytest.importorskip("jsonargparse")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(SeriesData, "data")
+    for cell, option in (
+        ("broken", "missing_text"),
+        ("-", "missing_text"),
+        ("no: x", "missing_text"),
+        ("-inf", "missing_values"),
+    ):
+        text = f"time,a\n2024-01-01,1\n2024-01-02,2\n2024-01-03,{cell}\n"
+        message = refuses(text, f"--data.{option} ")
+        pasted = shlex.split(re.search(rf"--data\.{option} '[^']*'", message)[0])
+        path = tmp_path / "sales.csv"
+        options = parser.parse_args(["--data.path", str(path), *pasted]).data.as_dict()
+        assert np.isnan(load_table(SeriesData(**options)).values[2, 0])

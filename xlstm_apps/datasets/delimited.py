@@ -5,6 +5,7 @@ Cells stay text here. What they mean is decided column by column later, with the
 
 import difflib
 import io
+import json
 import re
 import shlex
 from dataclasses import dataclass, field, replace
@@ -50,8 +51,17 @@ class Origin:
         """How the user sets an option: on the command line for a file, as an argument for a frame."""
         if not self.from_file:
             return f"{name}={value!r}"
-        text = f"[{', '.join(str(v) for v in value)}]" if isinstance(value, list) else str(value)
+        text = f"[{', '.join(_yaml(v) for v in value)}]" if isinstance(value, list) else str(value)
         return f"--data.{name} {shlex.quote(text)}"
+
+
+def _yaml(value: Any) -> str:
+    """A list item as the command line reads it: only plain words go without quotes."""
+    if isinstance(value, float):
+        return f"{value:g}".replace("inf", ".inf")
+    plain = re.fullmatch(r"[A-Za-z][\w ]*", str(value))
+    words = ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none")
+    return str(value) if plain and str(value).lower() not in words else json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
