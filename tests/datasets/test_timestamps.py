@@ -211,3 +211,20 @@ def test_date_and_clock_in_two_columns(load):
 def test_year_month_day_hour_columns(load):
     table = load("No,year,month,day,hour,pm2.5\n1,2010,1,1,0,NA\n2,2010,1,1,1,129\n3,2010,1,1,2,148\n")
     assert table.freq == "1h" and table.channels == ["pm2.5"] and str(table.timestamps[2])[:13] == "2010-01-01T02"
+
+
+def test_the_future_of_many_series_at_once(load):
+    days = pl.Series(np.arange("2023-03-20", "2023-03-25", dtype="datetime64[D]")).cast(pl.String).to_list()
+    text = "unique_id,ds,y\n" + "".join(f"A,{d},1\n" for d in days) + "".join(f"B,{d},1\n" for d in days[:3])
+    for zone in (None, "Europe/Berlin"):
+        table = load(text, time_zone=zone)
+        both = table.future_timestamps([0, 1], 4)
+        assert both.shape == (2, 4)
+        for i in range(2):
+            np.testing.assert_array_equal(both[i], table.future_timestamps(i, 4))
+
+
+def test_months_that_end_early_come_back_to_their_day(load):
+    table = load("unique_id,ds,y\nA,2023-01-30,1\nA,2023-02-28,1\nB,2023-02-15,1\nB,2023-03-15,1\n")
+    future = table.future_timestamps([0, 1], 2).astype("datetime64[D]").astype(str).tolist()
+    assert future == [["2023-03-30", "2023-04-30"], ["2023-04-15", "2023-05-15"]]

@@ -78,32 +78,23 @@ class SeriesTable:
             return [[item] for item in self.item_ids]
         return [[f"{item}/{channel}" for channel in self.channels] for item in self.item_ids]
 
-    def future_timestamps(self, series_index: int, length: int) -> np.ndarray:
-        """The `length` stamps after a series' last one: datetime64[us] [length]."""
-        last = self.timestamps[self.offsets[series_index + 1] - 1]
+    def future_timestamps(self, series_index: int | Sequence[int] | np.ndarray, length: int) -> np.ndarray:
+        """The `length` stamps after the last one of a series, or of several: datetime64[us] [length] or [n, length]."""
+        from .zones import to_local, to_utc
+
+        index = np.atleast_1d(np.asarray(series_index, dtype=np.int64))
         freq = Frequency.parse(self.freq)
-        if self.time_zone is not None and freq.by_wall_clock:
-            from .zones import to_local, to_utc
-
-            local = to_local(np.array([last]), self.time_zone)[0]
-            first = self._anchor(series_index, local, freq)
-            return to_utc(freq.stamps(first, self._after(first, local, freq, length), self.month_ends), self.time_zone)
-        first = self._anchor(series_index, last, freq)
-        return freq.stamps(first, self._after(first, last, freq, length), self.month_ends)
-
-    def _anchor(self, series_index: int, last: np.datetime64, freq: Frequency) -> np.datetime64:
-        """Where steps are counted from: a monthly grid needs its first stamp, whose day may be the 31st."""
-        if freq.kind != "month":
-            return last
-        first = self.timestamps[self.offsets[series_index] : self.offsets[series_index] + 1]
-        if self.time_zone is not None:
-            from .zones import to_local
-
-            first = to_local(first, self.time_zone)
-        return first[0]
-
-    def _after(self, first: np.datetime64, last: np.datetime64, freq: Frequency, length: int) -> np.ndarray:
-        return freq.steps(np.array([last]), first, self.month_ends)[0] + np.arange(1, length + 1)
+        last = self.timestamps[self.offsets[index + 1] - 1]
+        # Months are counted from the first stamp: the day of the last one may be cut short (31 January, 28 February).
+        first = self.timestamps[self.offsets[index]] if freq.kind == "month" else last
+        local = self.time_zone is not None and freq.by_wall_clock
+        if local:
+            last, first = to_local(last, self.time_zone), to_local(first, self.time_zone)
+        steps = freq.steps(last, first, self.month_ends)[:, None] + np.arange(1, length + 1)
+        stamps = freq.stamps(first[:, None], steps, self.month_ends)
+        if local:
+            stamps = to_utc(stamps.ravel(), self.time_zone).reshape(stamps.shape)
+        return stamps if np.ndim(series_index) else stamps[0]
 
     def ds(self, timestamps: np.ndarray) -> "pl.Series":
         """Stamps as the user wrote them: a polars column `ds` of datetimes (in their time zone), dates or integers."""
