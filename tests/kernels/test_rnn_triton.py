@@ -22,7 +22,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_SCRIPT = """
 import torch
 torch.set_num_threads(1)
-
+import rnn_cases as cases
 from xlstm_apps.kernels.rnn import reference, triton
 for cell in cases.CELLS:
     cases.check(triton, 1e-5, cell, 3, 5, 2, 16)
