@@ -44,7 +44,10 @@ def ls() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("recipe", "what it does", "expected time", "expected metric", header_style="bold")
+    table = Table(header_style="bold")
+    table.add_column("recipe", no_wrap=True)
+    for heading in ("what it does", "expected time", "expected metric"):
+        table.add_column(heading)
     for name, path in shipped_recipes().items():
         facts = describe_recipe(path)
         table.add_row(name, facts["title"], facts.get("time", ""), facts.get("metric", ""))
