@@ -20,6 +20,10 @@ from xlstm_apps.kernels.rnn.reference import GATE_FLOOR
 SLOTS = {"slstm": (0, 2, 1, 3), "lstm": (3, 0, 1, 2), "gru": (0, 1, 2), "elman": (0,)}
 """Gate in each slot of `pre`, so that gates treated alike are neighbours."""
 
+# a (1 - a) times something, and 1 - a^2 times something, each in one pass.
+_sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
+_tanh_slope = torch.ops.aten.tanh_backward.grad_input
+
 
 def forward_slstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, norm: Tensor, logarithmic: bool) -> None:
     """`aux` is y; slots i, z, f, o become (share of the new input, tanh z, f, o).
@@ -29,22 +33,23 @@ def forward_slstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, norm: Ten
     """
     flat, states, memories = pre.flatten(3).unbind(0), h.unbind(0), aux.unbind(0)
     i, z, f, _ = (x.unbind(0) for x in pre.unbind(3))
-    sigmoids, scratch = torch.empty_like(pre[0, ..., 2:, :]), torch.empty_like(norm)
+    sigmoids, scratch = pre.new_empty(pre[0, ..., 2:, :].shape), torch.empty_like(norm)
     keep, out = sigmoids.unbind(2)
+    raw = pre[..., 2:, :].unbind(0)
     for t in range(len(flat)):
         flat[t].baddbmm_(states[t], weight)
-        torch.sigmoid(pre[t, ..., 2:, :], out=sigmoids)
+        torch.sigmoid(raw[t], out=sigmoids)
         if logarithmic:
             kept = norm.add_(F.logsigmoid(f[t].clamp(min=GATE_FLOOR)))
             torch.sub(i[t], kept, out=scratch)
             torch.logaddexp(kept, i[t], out=norm)
             torch.sigmoid(scratch, out=i[t])
         else:
-            torch.exp(i[t], out=scratch)
+            scratch.copy_(i[t]).exp_()  # transcendental functions are quickest on contiguous numbers
             torch.addcmul(scratch, norm, keep, out=norm)
             torch.div(scratch, norm, out=i[t])
-        z[t].tanh_()
-        torch.lerp(memories[t], z[t], i[t], out=memories[t + 1])
+        z[t].copy_(scratch.copy_(z[t]).tanh_())
+        torch.lerp(memories[t], scratch, i[t], out=memories[t + 1])
         torch.mul(memories[t + 1], out, out=states[t + 1])
 
 
@@ -52,9 +57,11 @@ def backward_slstm(
     pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, dpre: Tensor, carry: Tensor, dc: Tensor, dl: Tensor
 ) -> None:
     share, z, f, o = pre.unbind(3)
-    stay, out = 1 - share, torch.sigmoid(o)
-    lever = torch.stack([(z - aux[:-1]) * share * stay, share * (1 - z * z)], 3)
-    through_out, forgetting = aux[1:] * out * (1 - out), torch.sigmoid(-f)
+    stay, out, forgetting = 1 - share, torch.sigmoid(o), (-f).sigmoid_()
+    lever, through_out = torch.empty_like(pre[..., :2, :]), torch.empty_like(out)
+    _sigmoid_slope(z - aux[:-1], share, grad_input=lever[..., 0, :])
+    _tanh_slope(share, z, grad_input=lever[..., 1, :])
+    _sigmoid_slope(aux[1:], out, grad_input=through_out)
     di, _, df, do = (x.unbind(0) for x in dpre.unbind(3))
     dmemory = dpre[..., :2, :].unbind(0)
     flat, dc_both, following = dpre.flatten(3).unbind(0), dc.unsqueeze(2), carry
@@ -78,8 +85,8 @@ def forward_lstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
     for t in range(len(flat)):
         flat[t].baddbmm_(states[t], weight)
         sigmoids[t].sigmoid_()
-        z[t].tanh_()
-        torch.mul(memories[t], f[t], out=memories[t + 1]).addcmul_(i[t], z[t])
+        z[t].copy_(scratch.copy_(z[t]).tanh_())
+        torch.mul(memories[t], f[t], out=memories[t + 1]).addcmul_(i[t], scratch)
         torch.tanh(memories[t + 1], out=scratch)
         torch.mul(scratch, o[t], out=states[t + 1])
 
@@ -89,8 +96,12 @@ def backward_lstm(
 ) -> None:
     o, i, f, z = pre.unbind(3)
     shown = torch.tanh(aux[1:])
-    through_out, through_memory = shown * o * (1 - o), o * (1 - shown * shown)
-    lever = torch.stack([z * i * (1 - i), aux[:-1] * f * (1 - f), i * (1 - z * z)], 3)
+    lever, through_out, through_memory = (torch.empty_like(x) for x in (pre[..., 1:, :], shown, shown))
+    _sigmoid_slope(z, i, grad_input=lever[..., 0, :])
+    _sigmoid_slope(aux[:-1], f, grad_input=lever[..., 1, :])
+    _tanh_slope(i, z, grad_input=lever[..., 2, :])
+    _sigmoid_slope(shown, o, grad_input=through_out)
+    _tanh_slope(o, shown, grad_input=through_memory)
     do, dmemory = dpre[..., 0, :].unbind(0), dpre[..., 1:, :].unbind(0)
     flat, dc_all, following = dpre.flatten(3).unbind(0), dc.unsqueeze(2), carry
     for t in reversed(range(len(flat))):
@@ -120,9 +131,12 @@ def backward_gru(
     """`dpre` has a fourth slot, the input side of new; `passed` is the gradient that update gates let through."""
     reset, update, mixed = pre.unbind(3)
     new = aux[1:]
-    of_new = (1 - update) * (1 - new * new)
-    of_mixed = of_new * reset
-    lever = torch.stack([of_mixed * mixed * (1 - reset), (h[:-1] - new) * update * (1 - update), of_mixed, of_new], 3)
+    lever = torch.empty_like(dpre)
+    of_reset, of_update, of_mixed, of_new = lever.unbind(3)
+    _tanh_slope(1 - update, new, grad_input=of_new)
+    torch.mul(of_new, reset, out=of_mixed)
+    _sigmoid_slope(of_new * mixed, reset, grad_input=of_reset)
+    _sigmoid_slope(h[:-1] - new, update, grad_input=of_update)
     every, recurrent, following = dpre.unbind(0), dpre[..., :3, :].flatten(3).unbind(0), carry
     for t in reversed(range(len(every))):
         grad = dh[t].add_(passed).baddbmm_(following, weight)

@@ -34,9 +34,9 @@ class Saved(NamedTuple):
     pre: Tensor
     """[T, H, B, S, D]."""
     h: Tensor
-    """[T + 1, H, B, D]."""
+    """[H, T + 1, B, D]: all steps of a head are one matrix, for the gradient of its weights."""
     aux: Tensor
-    """[T + 1, H, B, D]; empty for `elman`."""
+    """[H, T + 1, B, D]; empty for `elman`."""
 
 
 def _blocks(gates: Tensor) -> list[tuple[int, int]]:
@@ -84,11 +84,11 @@ def forward(
 
     kept = length if save else blocks[0][1]
     pre = gates.new_empty(kept, heads, batch, len(slots), dim, dtype=dtype)
-    h = gates.new_empty(kept + 1, heads, batch, dim, dtype=dtype)
-    aux = torch.empty_like(h) if cell != "elman" else h.new_empty(0)
-    h[0] = state.h.transpose(0, 1)
+    h = gates.new_empty(heads, kept + 1, batch, dim, dtype=dtype)
+    aux = torch.empty_like(h) if cell != "elman" else h.new_empty(heads, 0)
+    h[:, 0] = state.h.transpose(0, 1)
     if state.c is not None:
-        aux[0] = state.c.transpose(0, 1)
+        aux[:, 0] = state.c.transpose(0, 1)
     extra: list[Tensor | bool] = []
     if cell == "slstm":
         assert state.log_n is not None
@@ -101,7 +101,7 @@ def forward(
         # [B, n, G, H, D] -> [n, H, B, G, D]
         inputs = gates[:, start : start + count].permute(1, 3, 0, 2, 4)
         block = slice(position, position + count)
-        states, memories = h[position : position + count + 1], aux[position : position + count + 1]
+        states, memories = (x[:, position : position + count + 1].transpose(0, 1) for x in (h, aux))
         for slot, gate in enumerate(slots):
             if cell == "gru" and gate == 2:
                 pre[block, ..., slot, :] = bias[3, :, None]
@@ -113,17 +113,17 @@ def forward(
         if save:
             position += count
         else:
-            h[0] = states[count]
+            h[:, 0] = states[count]
             if cell in ("slstm", "lstm"):
-                aux[0] = memories[count]
+                aux[:, 0] = memories[count]
     last_c = last_log_n = None
     if state.c is not None:
-        last_c = aux[position].transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        last_c = aux[:, position].transpose(0, 1).clone(memory_format=torch.contiguous_format)
     if cell == "slstm":
         norm, logarithmic = extra
         assert isinstance(norm, Tensor)
         last_log_n = (norm if logarithmic else norm.log_()).transpose(0, 1).clone(memory_format=torch.contiguous_format)
-    last = Carry(h[position].transpose(0, 1).clone(memory_format=torch.contiguous_format), last_c, last_log_n)
+    last = Carry(h[:, position].transpose(0, 1).clone(memory_format=torch.contiguous_format), last_c, last_log_n)
     return output, last, Saved(pre, h, aux) if save else None
 
 
@@ -145,35 +145,34 @@ def backward(
     most = blocks[0][1]
 
     def initial(x: Tensor | None) -> Tensor:
-        return torch.zeros_like(h[0]) if x is None else _heads_first(x, pre.dtype)
+        return pre.new_zeros(heads, batch, dim) if x is None else _heads_first(x, pre.dtype)
 
     dh_last, dc, dl = (initial(x) for x in dlast)
     # A GRU has no cell: its buffer, zero here, takes what update gates pass on.
     extra = {"slstm": (dc, dl), "lstm": (dc,), "gru": (dc,), "elman": ()}[cell]
     width = 4 if cell == "gru" else len(slots)
     rows = len(slots) * dim
-    dpre = torch.empty(most, heads, batch, width, dim, dtype=pre.dtype, device=pre.device)
-    dh = torch.empty_like(h[:most])
+    dpre, dh = pre.new_empty(heads, most * batch * width * dim), pre.new_empty(most, heads, batch, dim)
     carry = torch.zeros_like(pre[0]).flatten(2)
     dgates = torch.empty_like(gates, memory_format=torch.contiguous_format)
     dweight, dbias = torch.zeros_like(weight), weight.new_zeros(heads, width * dim)
 
     for start, count in reversed(blocks):
-        steps, after = slice(start, start + count), slice(start, start + count + 1)
-        grads, outputs = dpre[:count], dh[:count]
+        steps = slice(start, start + count)
+        states, memories = (x[:, start : start + count + 1].transpose(0, 1) for x in (h, aux))
+        flat = dpre[:, : count * batch * width * dim].unflatten(1, (count * batch, width * dim))
+        grads, outputs = flat.view(heads, count, batch, width, dim).transpose(0, 1), dh[:count]
         if doutput is None:
             outputs.zero_()
         else:
             outputs.copy_(doutput[:, steps].permute(1, 2, 0, 3))
         if start + count == gates.shape[1]:
             outputs[-1] += dh_last
-        getattr(cells, f"backward_{cell}")(pre[steps], h[after], aux[after], weight, outputs, grads, carry, *extra)
+        getattr(cells, f"backward_{cell}")(pre[steps], states, memories, weight, outputs, grads, carry, *extra)
         carry = grads[0, ..., : len(slots), :].flatten(2).clone()
 
         # Gradients of the weights: one product for the block.
-        flat = grads.flatten(3).transpose(0, 1).flatten(1, 2)
-        before = h[steps].transpose(0, 1).flatten(1, 2)
-        dweight.baddbmm_(flat[..., :rows].mT, before)
+        dweight.baddbmm_(flat[..., :rows].mT, h[:, steps].flatten(1, 2))
         dbias += flat.sum(1)
         target = dgates[:, steps].permute(1, 3, 0, 2, 4)
         for slot, gate in enumerate(slots):

@@ -63,8 +63,8 @@ def _(gates, recurrent, bias, h, c, log_n, cell, save):
         state(c is not None),
         state(log_n is not None),
         trace(length, heads, batch, slots, dim),
-        trace(length + 1, heads, batch, dim),
-        gates.new_empty(0, dtype=dtype) if cell == "elman" else trace(length + 1, heads, batch, dim),
+        trace(heads, length + 1, batch, dim),
+        gates.new_empty(heads, 0, dtype=dtype) if cell == "elman" and save else trace(heads, length + 1, batch, dim),
     )
 
 
