@@ -11,14 +11,6 @@ Figure = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
-    """A paragraph."""
-
-    text: str
-    kind: ClassVar = "text"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Notice:
     """A coloured line that must not be overlooked."""
 
@@ -26,14 +18,6 @@ class Notice:
     tone: Tone
     title: str = ""
     kind: ClassVar = "notice"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tiles:
-    """A row of key figures."""
-
-    items: list[Tile]
-    kind: ClassVar = "tiles"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +149,7 @@ class Row:
     kind: ClassVar = "row"
 
 
-Block = Text | Notice | Tiles | Chart | Panels | Table | Facts | Timeline | Code | Row
+Block = Notice | Chart | Panels | Table | Facts | Timeline | Code | Row
 
 
 @dataclass(frozen=True, kw_only=True)

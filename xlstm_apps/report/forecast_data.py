@@ -139,7 +139,8 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         yield "Span", " to ".join(summary.ends) + zone
     if summary.frequency:
         inferred = ", inferred" if facts.get("freq_inferred") else ""
-        yield "Step", f"{span(1, summary.frequency) or summary.frequency}{inferred}"
+        step = "rows, counted" if summary.frequency == "1i" else span(1, summary.frequency) or summary.frequency
+        yield "Step", f"{step}{inferred}"
     if (gaps := summary.number("gaps", "rows")) is not None:
         runs, longest = summary.number("gaps", "runs") or 0, summary.number("gaps", "longest") or 0
         missing = f"{count(gaps, 'missing stamp')} in {count(runs, 'gap')}, the longest {count(longest, 'step')}"

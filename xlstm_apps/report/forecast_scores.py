@@ -131,6 +131,12 @@ def calibration(run: Run) -> Section | None:
         wanted, got = intervals[0]
         judgement = "as it should" if abs(got - wanted) <= 0.03 else "too narrow" if got < wanted else "too wide"
         lead = f"The {percent(wanted)} interval held {percent(got, 1)} of the truth: {judgement}."
+    known = [
+        (abs(share - level), level, share) for level, share in zip(nominal, empirical, strict=True) if share is not None
+    ]
+    off, level, share = max(known, default=(0.0, 0.0, 0.0))
+    if off > 0.05:
+        lead += f" Furthest off is the {level:g} quantile, with {percent(share, 1)} of the truth below it."
     chart = Chart(
         figure=charts.calibration(nominal, empirical),
         alt=f"Share of truth below each quantile against the quantile. {lead}",
