@@ -83,7 +83,7 @@ class XLSTMForecaster(BaseEstimator):
         max_epochs: int = 20,
         max_steps: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-3,
         patience: int | None = 5,
         accelerator: str = "auto",
         seed: int = 0,

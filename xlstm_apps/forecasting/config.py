@@ -28,7 +28,7 @@ class ForecastConfig:
     one matrix (NLinear), `patch` runs the xLSTM over patches of the past. Both see one series at a time."""
 
     patch_length: int | None = None
-    """Steps per patch. None: the season where 6 to 32 of them fill the context, else a sixteenth of the context."""
+    """Steps per patch. None: about an eighth of the context, in whole seasons where the context holds at least four."""
 
     patch_stride: int | None = None
     """Steps between patches. None: the patch length, so that patches do not overlap."""
@@ -85,8 +85,8 @@ class ForecastConfig:
                 context -= context % season
         patch = self.patch_length
         if patch is None:
-            patch = season if 6 <= context / season <= 32 else max(1, round(context / 16))
-            patch = min(patch, context)
+            unit = season if context >= 4 * season else 1
+            patch = unit * max(1, round(context / (8 * unit)))
         if patch > context:
             raise ValueError(f"head.patch_length {patch} is longer than the context of {context} steps")
         return replace(

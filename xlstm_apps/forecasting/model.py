@@ -97,15 +97,14 @@ class LinearMember(nn.Module):
         self.median = nn.Linear(head.context_length, head.prediction_length)
         nn.init.constant_(self.median.weight, 1 / head.context_length)  # start from the mean of the context
         nn.init.zeros_(self.median.bias)
-        self.spread = nn.Linear(head.context_length, steps)
-        nn.init.zeros_(self.spread.weight)
-        nn.init.zeros_(self.spread.bias)
+        # Zero weights: every window starts with the same spreads. The median alone needs none.
+        self.spread = nn.Parameter(torch.zeros(head.context_length, steps))
         self.spread_by_step = nn.Parameter(torch.full((head.prediction_length, steps), -0.5))
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Median [R, H] and raw spreads [R, H, Q - 1] of the filled past x [R, L]."""
         last = x[:, -1:]
-        return last + self.median(x - last), self.spread(x)[:, None] + self.spread_by_step
+        return last + self.median(x - last), (x @ self.spread)[:, None] + self.spread_by_step
 
 
 class PatchMember(nn.Module):
@@ -122,8 +121,10 @@ class PatchMember(nn.Module):
         self.backbone = xLSTMBackbone(backbone)
         self.dropout = nn.Dropout(head.dropout)
         self.median = nn.Linear(count * width, head.prediction_length)
-        self.spread = nn.Linear(width, self.shape[0] * self.shape[1])
-        nn.init.constant_(self.spread.bias, -0.5)
+        self.spread = None  # where the median alone is asked for
+        if self.shape[1] > 0:
+            self.spread = nn.Linear(width, self.shape[0] * self.shape[1])
+            nn.init.constant_(self.spread.bias, -0.5)
 
     def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Median [R, H] and raw spreads [R, H, Q - 1] of the filled past x [R, L], observed where seen [R, L]."""
@@ -131,7 +132,10 @@ class PatchMember(nn.Module):
         both = F.pad(both, (self.padding, 0)).unfold(2, self.patch, self.stride)  # [R, 2, N, P]
         hidden = self.backbone(self.embed(both.transpose(1, 2).flatten(2)))  # [R, N, E]
         hidden = self.dropout(hidden)
-        return self.median(hidden.flatten(1)), self.spread(hidden[:, -1]).unflatten(1, self.shape)
+        raw = x.new_zeros(len(x), *self.shape)
+        if self.spread is not None:
+            raw = self.spread(hidden[:, -1]).unflatten(1, self.shape)
+        return self.median(hidden.flatten(1)), raw
 
 
 def masked_moments(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

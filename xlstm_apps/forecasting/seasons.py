@@ -21,7 +21,7 @@ class Season:
 
 
 def usual_seasons(freq: str) -> list[int]:
-    """Steps in a minute, hour, day, week or year, where that is 2 to 2000 steps of `freq` (such as `15m`, `1mo`)."""
+    """Steps in an hour, day, week or year, where that is 2 to 2000 steps of `freq` (such as `15m`, `1mo`)."""
     match = re.fullmatch(r"(\d+)([a-z]+)", freq)
     count, unit = (int(match[1]), match[2]) if match else (1, "i")
     if unit in _CALENDAR:
@@ -29,7 +29,7 @@ def usual_seasons(freq: str) -> list[int]:
     if unit not in _SECONDS:
         return []
     step = count * _SECONDS[unit]
-    cycles = {1: [60, 3600], 60: [3600, 86400], 3600: [86400, 7 * 86400], 86400: [7 * 86400, 365 * 86400]}
+    cycles = {1: [3600, 86400], 60: [86400, 7 * 86400], 3600: [86400, 7 * 86400], 86400: [7 * 86400, 365 * 86400]}
     cycles[7 * 86400] = [52 * 7 * 86400]
     longest = max(unit_step for unit_step in cycles if unit_step <= step)
     return [s // step for s in cycles[longest] if s % step == 0 and 2 <= s // step <= 2000]
@@ -59,11 +59,12 @@ def choose_season(
         total = 0.0
         for laps in range(1, -(-horizon // steps) + 1):
             share = min(steps, horizon - (laps - 1) * steps) / horizon
-            total += share * float(np.nanmean(naive_errors(values, offsets, ends, laps * steps)))
+            errors = naive_errors(values, offsets, ends, laps * steps)
+            errors = errors[~np.isnan(errors)]
+            total += share * float(errors.mean()) if len(errors) else np.nan
         return total
 
-    with np.errstate(all="ignore"):
-        scored = {s: error(s) for s in fitting if -(-horizon // s) * s < int(np.max(ends))}
+    scored = {s: error(s) for s in fitting if -(-horizon // s) * s < int(np.max(ends))}
     scored = {s: e for s, e in scored.items() if np.isfinite(e)} or {fitting[0]: 0.0}
     return Season(min(scored, key=scored.__getitem__), fitting)
 

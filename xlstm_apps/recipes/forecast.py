@@ -9,12 +9,15 @@ from xlstm_apps.datasets.config import SeriesData
 from xlstm_apps.forecasting.config import BACKBONE, ForecastConfig
 from xlstm_apps.training.config import FitConfig
 
+FIT = FitConfig(learning_rate=3e-3)
+"""How a forecaster is trained unless told otherwise: small networks bear a high rate."""
+
 
 def train(
     data: SeriesData,
     head: ForecastConfig = ForecastConfig(),  # noqa: B008 - frozen
     backbone: xLSTMConfig = BACKBONE,
-    fit: FitConfig = FitConfig(),  # noqa: B008 - frozen
+    fit: FitConfig = FIT,
     run_dir: str | None = None,
     seed: int = 0,
     resume: bool = False,

@@ -232,6 +232,7 @@ def _quiet_lightning() -> Iterator[None]:
         with warnings.catch_warnings():
             # torch's own deprecation inside Lightning; nothing a user could act on.
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
+            warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
             yield
     finally:
         for name, level in levels.items():

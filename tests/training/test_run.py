@@ -1,0 +1,118 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from toy import Points, Toy, train
+
+from xlstm_apps.training import BatchLoader, FitConfig, fit
+from xlstm_apps.training.run import adamw, check
+
+
+def test_random_states_of_the_caller_are_left_alone():
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    train(None, max_epochs=1)
+    torch.manual_seed(0)  # the toy seeds its own weights
+    before = torch.get_rng_state()
+    module = Toy()
+    torch.set_rng_state(before)
+    fit(module, BatchLoader(Points(8), 4, shuffle=True), None, FitConfig(max_epochs=1))
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_silent_by_default(capfd):
+    train(None, max_epochs=1)
+    assert capfd.readouterr() == ("", "")
+
+
+def fit_shown(console):
+    loaders = BatchLoader(Points(8), 4, shuffle=True), BatchLoader(Points(8), 4)
+    fit(Toy(), *loaders, FitConfig(max_epochs=2), console=console)
+
+
+def test_progress_is_one_line_per_epoch_without_a_terminal(capsys):
+    fit(
+        Toy(),
+        BatchLoader(Points(8), 4, shuffle=True),
+        BatchLoader(Points(8), 4),
+        FitConfig(max_epochs=2),
+        console=Console(),
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and "epoch 1/2" in lines[0] and "val" in lines[1] and "step 4/4" in lines[1]
+
+
+def test_progress_bar_on_a_terminal(capsys):
+    console = Console(force_terminal=True, width=150)
+    fit(
+        Toy(),
+        BatchLoader(Points(8), 4, shuffle=True),
+        BatchLoader(Points(8), 4),
+        FitConfig(max_epochs=2),
+        console=console,
+    )
+    assert "4/4" in capsys.readouterr().out
+
+
+def test_diverging_is_said(tmp_path):
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate"):
+        train(tmp_path, max_epochs=5, learning_rate=1e30, gradient_clip=0)
+
+
+def test_without_validation_the_last_epoch_is_taken(tmp_path):
+    module = Toy()
+    loader = BatchLoader(Points(16), 4, shuffle=True)
+    result = fit(module, loader, None, FitConfig(max_epochs=3, patience=1), run_dir=tmp_path)
+    assert result.best_epoch == result.epochs == 3
+    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(last[k], v) for k, v in module.state_dict().items())
+
+
+def test_schedule_rises_and_falls():
+    config = FitConfig(learning_rate=1.0, warmup=0.1)
+    parts = adamw(torch.nn.Linear(2, 2), config, 100)
+    rates = []
+    for _ in range(100):
+        rates.append(parts["optimizer"].param_groups[0]["lr"])
+        parts["optimizer"].step()
+        parts["lr_scheduler"]["scheduler"].step()
+    assert rates[0] < 0.2 and max(rates) == pytest.approx(1.0) and np.argmax(rates) == 10 and rates[-1] < 0.02
+
+
+def test_only_matrices_are_decayed():
+    groups = adamw(torch.nn.Linear(2, 3), FitConfig(weight_decay=0.1), 10)["optimizer"].param_groups
+    assert [(g["weight_decay"], [p.ndim for p in g["params"]]) for g in groups] == [(0.1, [2]), (0.0, [1])]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trainer": {"max_epoch": 3}}, r"fit\.trainer\.max_epoch is not an argument"),
+        ({"accelerator": "cuda"}, "no CUDA device"),
+        ({"logger": "wandb"}, "pip install wandb"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_found_before_training(options, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=message):
+        check(FitConfig(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_epochs": 0}, "max_epochs"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"warmup": 1.0}, "warmup"),
+        ({"gradient_clip": -1}, "gradient_clip"),
+        ({"trainer": {"max_epochs": 3}}, r"use instead: fit\.max_epochs"),
+    ],
+)
+def test_wrong_settings_name_themselves(options, message):
+    with pytest.raises(ValueError, match=message):
+        FitConfig(**options)
