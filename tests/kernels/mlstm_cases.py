@@ -22,7 +22,7 @@ def make(B, T, H, K, V, *, dtype=torch.float32, gates="random", state=True, cu=N
 
     q, k, v, i, f = normal(B, T, H, K), normal(B, T, H, K), normal(B, T, H, V), normal(B, T, H), normal(B, T, H)
     if gates == "random":
-        i, f = 2 * i, 3 + 2 * f
+        f = 3 + f
     elif gates == "extreme":
         i, f = coin(30.0) + i, coin(30.0) + f
     elif gates == "forget":

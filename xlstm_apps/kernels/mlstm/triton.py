@@ -30,6 +30,18 @@ def unsupported(q, k, v, igate, fgate, state, **options: object) -> str | None:
     return None
 
 
+def _run_forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, *options):
+    *options, save = options
+    return launch.forward(launch.Call(q, k, v, igate, fgate, cu_seqlens, *options), c0, n0, m0, save)
+
+
+def _run_backward(
+    q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, has_state, needs_dstate, *options
+):  # fmt: skip
+    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, *options)
+    return launch.backward(call, h, c, n, saved, dh, dc, dn, dm, has_state, needs_dstate)
+
+
 @torch.library.custom_op("xlstm_apps::mlstm_triton_fwd", mutates_args=())
 def _forward(
     q: Tensor,
@@ -46,15 +58,15 @@ def _forward(
     eps: float,
     scale: float,
     chunk_size: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size)
-    return launch.forward(call, c0, n0, m0)
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _run_forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, save)
 
 
 @_forward.register_fake
-def _forward_fake(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size):
+def _forward_fake(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, save):
     call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, fake=True)
-    return call.allocate_forward()
+    return call.allocate_forward(save)
 
 
 @torch.library.custom_op("xlstm_apps::mlstm_triton_bwd", mutates_args=())
@@ -81,8 +93,10 @@ def _backward(
     scale: float,
     chunk_size: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size)
-    return launch.backward(call, h, c, n, saved, dh, dc, dn, dm, has_state, needs_dstate)
+    return _run_backward(
+        q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, has_state, needs_dstate, sigmoid, normalize,
+        eps, scale, chunk_size,
+    )  # fmt: skip
 
 
 @_backward.register_fake
@@ -94,18 +108,22 @@ def _backward_fake(
     return call.allocate_backward(needs_dstate)
 
 
-def _setup_context(ctx, inputs, output) -> None:
-    q, k, v, igate, fgate, c0, _, _, cu_seqlens, *options = inputs
+def _save(ctx, inputs, output) -> None:
+    q, k, v, igate, fgate, c0, _, _, cu_seqlens, *options, _ = inputs
     h, c, n, _, *saved = output
     ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*saved)
     ctx.save_for_backward(q, k, v, igate, fgate, h, c, n, cu_seqlens, *saved)
     ctx.options = options
     ctx.has_state = c0 is not None
     ctx.needs_dstate = any(ctx.needs_input_grad[5:8])
 
 
-def _vjp(ctx, dh, dc, dn, dm, *_):
+def _setup_context(ctx, inputs, output) -> None:
+    _save(ctx, inputs, output)
+    ctx.mark_non_differentiable(*output[4:])
+
+
+def _vjp(ctx, dh, dc=None, dn=None, dm=None, *_, backward=_backward):
     q, k, v, igate, fgate, h, c, n, cu_seqlens, *saved = ctx.saved_tensors
     if dh is None:
         dh = torch.zeros_like(h)
@@ -113,14 +131,37 @@ def _vjp(ctx, dh, dc, dn, dm, *_):
         dc = torch.zeros_like(c) if dc is None else dc
         dn = torch.zeros_like(n) if dn is None else dn
         dm = torch.zeros_like(n[..., 0]) if dm is None else dm
-    gradients = _backward(
+    gradients = backward(
         q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, ctx.has_state, ctx.needs_dstate, *ctx.options
     )
     states = gradients[5:] if ctx.needs_dstate else (None, None, None)
-    return *gradients[:5], *states, *(None,) * 6
+    return *gradients[:5], *states, *(None,) * 7
 
 
 _forward.register_autograd(_vjp, setup_context=_setup_context)
+
+
+class _Direct(torch.autograd.Function):
+    """The same operator without the dispatcher, whose bookkeeping takes longer than the kernels of small calls."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        output = _run_forward(*inputs)
+        _save(ctx, inputs, output)
+        return output[:4]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *gradients):
+        return _vjp(ctx, *gradients, backward=_run_backward)
+
+
+def _operator(*tensors: Tensor | None):
+    """How to run the forward: as a registered operator where something may want to see one, else directly."""
+    plain = all(x is None or type(x) in (Tensor, torch.nn.Parameter) for x in tensors)
+    if not plain or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return _forward
+    return _Direct.apply
 
 
 def mlstm(
@@ -143,9 +184,11 @@ def mlstm(
     if launch.INTERPRETED:
         dtype = torch.float32  # Triton's interpreter multiplies the bit patterns of bfloat16
     c0, n0, m0 = (None, None, None) if state is None else (x.float() for x in state)
-    h, c, n, m, *_ = _forward(
+    tensors = (q, k, v, igate, fgate, c0, n0, m0)
+    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    h, c, n, m, *_ = _operator(*tensors)(
         q.to(dtype), k.to(dtype), v.to(dtype), igate, fgate, c0, n0, m0, cu_seqlens,
-        input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0,
+        input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0, save,
     )  # fmt: skip
     return h.to(v.dtype), MLSTMState(c, n, m)
 

@@ -28,12 +28,12 @@ from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence
 
 @triton.jit(do_not_specialize=["T", "chunks", "H"])
 def memory_gradient_kernel(
-    q_ptr, dh_ptr, inter_ptr, dqn_inter_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
+    q_ptr, dh_ptr, inter_ptr, added_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
     dc_ptr, dn_ptr, boundary_ptr, end_ptr, dc_initial, dn_initial, cu_seqlens, chunk_offsets,
     stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H,
     K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BT: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
-    HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, NEEDS_DSTATE: tl.constexpr, PACKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, NEEDS_DSTATE: tl.constexpr,
+    PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One tile of the gradient of the memory, backwards; written out at the end of each chunk.
 
@@ -71,33 +71,34 @@ def memory_gradient_kernel(
     q_base = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + start * stride_qt + rows[:, None]
     g_base = dh_ptr + batch * stride_gb + head.to(tl.int64) * stride_gh + start * stride_gt + columns[None, :]
     gates = (batch * H + head) * T + start
-    for index in range(0, count):
-        chunk = count - 1 - index
-        slot = (first + chunk).to(tl.int64) * H + head
-        tl.store(dc_ptr + slot * K * V + tile, dc.to(dc_ptr.dtype.element_ty), mask=tile_mask)
-        if v_tile == 0:
-            tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
-        decay = tl.load(decay_ptr + slot)
-        dc *= decay
-        dn *= decay
-        inner = tl.zeros([1], tl.float32)
-        if HAS_STATE or chunk > 0:
-            c = tl.load(c_ptr + slot * K * V + tile, mask=tile_mask, other=0.0).to(tl.float32)
-            n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0)
-            inner += tl.sum(tl.sum(c * dc, 1), 0) + share * tl.sum(n * dn, 0)
-        tl.store(boundary_ptr + slot * (k_tiles * v_tiles) + k_tile * v_tiles + v_tile + tl.arange(0, 1), inner)
-        for t in range(chunk * L, tl.minimum(chunk * L + L, length), BT):
-            local = t + tl.arange(0, BT)
-            mask = local < length
-            tokens = local.to(tl.int64)
-            inter = tl.load(inter_ptr + gates + local, mask=mask, other=0.0)
-            dqn = tl.load(dqn_inter_ptr + gates + local, mask=mask, other=0.0)
-            q = tl.load(q_base + tokens[None, :] * stride_qt, mask=row_mask[:, None] & mask[None, :], other=0.0)
-            g = tl.load(g_base + tokens[:, None] * stride_gt, mask=mask[:, None] & column_mask[None, :], other=0.0)
-            q = q.to(tl.float32)
-            dn += tl.sum(q * dqn[None, :], 1)
-            q = (q * inter[None, :]).to(dc_ptr.dtype.element_ty)
-            dc = tl.dot(q, g.to(dc_ptr.dtype.element_ty), dc, input_precision=PRECISION)
+    steps: tl.constexpr = L // BT
+    for index in range(0, count * steps):
+        chunk = count - 1 - index // steps
+        if index % steps == 0:
+            slot = (first + chunk).to(tl.int64) * H + head
+            decay = tl.load(decay_ptr + slot)
+            needed = (tile_mask & (chunk > 0)) if not HAS_STATE else tile_mask
+            c = tl.load(c_ptr + slot * K * V + tile, mask=needed, other=0.0)
+            tl.store(dc_ptr + slot * K * V + tile, dc.to(dc_ptr.dtype.element_ty), mask=tile_mask)
+            dc *= decay
+            across = tl.sum(tl.sum(c.to(tl.float32) * dc, 1), 0)
+            if v_tile == 0:
+                tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
+                dn *= decay
+                if HAS_STATE or chunk > 0:
+                    n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
+                    across += tl.sum(n * dn, 0)
+                if NORMALIZE:
+                    dn += tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
+            tl.store(boundary_ptr + slot * (k_tiles * v_tiles) + k_tile * v_tiles + v_tile, across)
+        local = chunk * L + (index % steps) * BT + tl.arange(0, BT)
+        mask = local < length
+        tokens = local.to(tl.int64)
+        inter = tl.load(inter_ptr + gates + local, mask=mask, other=0.0)
+        q = tl.load(q_base + tokens[None, :] * stride_qt, mask=row_mask[:, None] & mask[None, :], other=0.0)
+        g = tl.load(g_base + tokens[:, None] * stride_gt, mask=mask[:, None] & column_mask[None, :], other=0.0)
+        q = (q.to(tl.float32) * inter[None, :]).to(dc_ptr.dtype.element_ty)
+        dc = tl.dot(q, g.to(dc_ptr.dtype.element_ty), dc, input_precision=PRECISION)
     if NEEDS_DSTATE:
         tl.store(dc_initial + state * K * V + tile, dc, mask=tile_mask)
         if v_tile == 0:
@@ -227,7 +228,7 @@ def query_gradient_kernel(
             acc = tl.dot(g.to(aux), c, acc, input_precision=PRECISION)
         inter = tl.load(inter_ptr + gates + local, mask=mask, other=0.0)
         dqn = tl.load(dqn_inter_ptr + gates + local, mask=mask, other=0.0)
-        n = tl.load(n_ptr + slot * K + dims, mask=dim_mask, other=0.0)
+        n = tl.load(n_ptr + slot * K + dims, mask=dim_mask, other=0.0).to(tl.float32)
         acc = acc * inter[:, None] + dqn[:, None] * n[None, :]
     inside = mask[:, None] & dim_mask[None, :]
     q_rows = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + (start + local) * stride_qt
@@ -293,8 +294,8 @@ def key_gradient_kernel(
                 other=0.0,
             )
             acc = tl.dot(v.to(aux), dc, acc, input_precision=PRECISION)
-        weight = tl.load(weight_ptr + gates + local, mask=mask, other=0.0) * scale
-        dn = tl.load(dn_ptr + slot * K + dims, mask=dim_mask, other=0.0)
+        weight = tl.load(weight_ptr + gates + local, mask=mask, other=0.0).to(tl.float32) * scale
+        dn = tl.load(dn_ptr + slot * K + dims, mask=dim_mask, other=0.0).to(tl.float32)
         acc = (acc + dn[None, :]) * weight[:, None]
     inside = mask[:, None] & dim_mask[None, :]
     k_rows = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + (start + local) * stride_kt
@@ -358,7 +359,7 @@ def value_gradient_kernel(
                 other=0.0,
             )
             acc = tl.dot(k.to(aux), dc, acc, input_precision=PRECISION)
-        weight = tl.load(weight_ptr + gates + local, mask=mask, other=0.0) * scale
+        weight = tl.load(weight_ptr + gates + local, mask=mask, other=0.0).to(tl.float32) * scale
         acc *= weight[:, None]
 
     g_base = dh_ptr + batch * stride_gb + head.to(tl.int64) * stride_gh + start * stride_gt + columns[None, :]

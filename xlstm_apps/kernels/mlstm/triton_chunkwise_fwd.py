@@ -10,7 +10,7 @@ from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
 def memory_kernel(
-    k_ptr, v_ptr, weight_ptr, decay_ptr, c_initial, n_initial, c_ptr, n_ptr, c_final, n_final,
+    k_ptr, v_ptr, weight_ptr, decay_ptr, added_ptr, c_initial, n_initial, c_ptr, n_ptr, c_final, n_final,
     cu_seqlens, chunk_offsets,
     stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh, T, chunks, H, scale,
     K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BT: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
@@ -35,10 +35,10 @@ def memory_kernel(
     state = sequence.to(tl.int64) * H + head
     if HAS_STATE:
         c = tl.load(c_initial + state * K * V + tile, mask=tile_mask, other=0.0).to(tl.float32)
-        n = tl.load(n_initial + state * K + rows, mask=row_mask, other=0.0).to(tl.float32)
+        n = tl.load(n_initial + state * K + rows, mask=row_mask, other=0.0).to(n_ptr.dtype.element_ty)
     else:
         c = tl.zeros([BK, BV], tl.float32)
-        n = tl.zeros([BK], tl.float32)
+        n = tl.zeros([BK], n_ptr.dtype.element_ty)
 
     k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt + rows[:, None]
     v_base = v_ptr + batch * stride_vb + head.to(tl.int64) * stride_vh + start * stride_vt + columns[None, :]
@@ -46,25 +46,24 @@ def memory_kernel(
     for t in range(0, length, BT):
         if t % L == 0:
             slot = (first + t // L).to(tl.int64) * H + head
-            tl.store(c_ptr + slot * K * V + tile, c.to(c_ptr.dtype.element_ty), mask=tile_mask)
-            if v_tile == 0:
-                tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
             decay = tl.load(decay_ptr + slot)
+            tl.store(c_ptr + slot * K * V + tile, c.to(c_ptr.dtype.element_ty), mask=tile_mask)
             c *= decay
-            n *= decay
+            if v_tile == 0:
+                added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
+                tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
+                n = n * decay + added
         local = t + tl.arange(0, BT)
         mask = local < length
         tokens = local.to(tl.int64)
-        weight = tl.load(weights + local, mask=mask, other=0.0) * scale
+        weight = tl.load(weights + local, mask=mask, other=0.0).to(tl.float32) * scale
         k = tl.load(k_base + tokens[None, :] * stride_kt, mask=row_mask[:, None] & mask[None, :], other=0.0)
         v = tl.load(v_base + tokens[:, None] * stride_vt, mask=mask[:, None] & column_mask[None, :], other=0.0)
-        k = k.to(tl.float32) * weight[None, :]
-        n += tl.sum(k, 1)
-        k = k.to(c_ptr.dtype.element_ty)
+        k = (k.to(tl.float32) * weight[None, :]).to(c_ptr.dtype.element_ty)
         c = tl.dot(k, v.to(c_ptr.dtype.element_ty), c, input_precision=PRECISION)
     tl.store(c_final + state * K * V + tile, c, mask=tile_mask)
     if v_tile == 0:
-        tl.store(n_final + state * K + rows, n, mask=row_mask)
+        tl.store(n_final + state * K + rows, n.to(tl.float32), mask=row_mask)
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps"])
@@ -76,7 +75,7 @@ def output_kernel(
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, L: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     BK: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, PRECISION_S: tl.constexpr,
 ):  # fmt: skip
     """Outputs of BM queries, BV columns: the memory at the start of the chunk, then the keys of the chunk up to them."""
     v_tiles: tl.constexpr = (V + BV - 1) // BV
@@ -96,7 +95,8 @@ def output_kernel(
     qexp = tl.load(qexp_ptr + gates + local, mask=mask, other=float("inf"))
     q_rows = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + (start + local) * stride_qt
     acc = tl.zeros([BM, BV], tl.float32)
-    qn = tl.zeros([BM], tl.float32)
+    wide: tl.constexpr = n_ptr.dtype.element_ty
+    qn = tl.zeros([BM], wide)
     if HAS_STATE or chunk > 0:
         slot = chunk_id.to(tl.int64) * H + head
         for block in range(0, K, BK):
@@ -109,7 +109,8 @@ def output_kernel(
                 other=0.0,
             )
             n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0)
-            qn += tl.sum(q.to(tl.float32) * n[None, :], 1)
+            if NORMALIZE:
+                qn += tl.sum(q.to(wide) * n[None, :], 1)
             acc = tl.dot(q.to(c.dtype), c, acc, input_precision=PRECISION)
         inter = tl.exp2((-qexp).to(tl.float32))
         acc *= inter[:, None]
@@ -127,14 +128,14 @@ def output_kernel(
         key_rows = k_base + keys.to(tl.int64)[None, :] * stride_kt
         if BS == KP:
             k = tl.load(key_rows + dims[:, None], mask=(dims < K)[:, None] & key_mask[None, :], other=0.0)
-            s = tl.dot(q_all, k, input_precision=PRECISION)
+            s = tl.dot(q_all, k, input_precision=PRECISION_S)
         else:
-            s = tl.zeros([BM, BN], tl.float32)
+            s = tl.zeros([BM, BN], wide)
             for block in range(0, K, BS):
                 inside = (block + dims) < K
                 q = tl.load(q_rows[:, None] + (block + dims)[None, :], mask=mask[:, None] & inside[None, :], other=0.0)
                 k = tl.load(key_rows + (block + dims)[:, None], mask=inside[:, None] & key_mask[None, :], other=0.0)
-                s = tl.dot(q, k, s, input_precision=PRECISION)
+                s = tl.dot(q.to(wide), k.to(wide), s, input_precision=PRECISION_S)
         v = tl.load(
             v_base + keys.to(tl.int64)[:, None] * stride_vt, mask=key_mask[:, None] & column_mask[None, :], other=0.0
         )
@@ -142,7 +143,8 @@ def output_kernel(
         weight = (kexp[None, :] - qexp[:, None]).to(tl.float32)
         weight = tl.where(local[:, None] >= keys[None, :], weight, float("-inf"))
         p = s * (tl.exp2(weight) * scale)
-        qn += tl.sum(p, 1)
+        if NORMALIZE:
+            qn += tl.sum(p, 1)
         acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
 
     if NORMALIZE:
@@ -151,6 +153,7 @@ def output_kernel(
         else:
             m = tl.load(m_ptr + gates + local, mask=mask, other=0.0).to(tl.float32)
             floor = tl.exp2(tl.minimum(-m, 115.0))
+        qn = qn.to(tl.float32)
         acc *= (1.0 / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
         if v_tile == 0:
             tl.store(qn_ptr + gates + local, qn, mask=mask)

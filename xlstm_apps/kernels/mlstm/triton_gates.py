@@ -111,14 +111,17 @@ def chunk_summary_kernel(
     tl.store(peaks + slot, tl.max(write - running, 0))
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
 def gate_kernel(
-    igate, fgate, m_initial, totals, peaks, kexp_ptr, qexp_ptr, m_ptr, weight_ptr, decay_ptr, m_final,
+    igate, fgate, k_ptr, m_initial, totals, peaks, kexp_ptr, qexp_ptr, m_ptr, weight_ptr, decay_ptr, added_ptr, m_final,
     cu_seqlens, chunk_offsets, chunk_docs,
-    stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh, T, chunks, H,
-    L: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
+    stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh, stride_kb, stride_kt, stride_kh, T, chunks, H,
+    scale, K: tl.constexpr, L: tl.constexpr, BK: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
 ):  # fmt: skip
-    """`kexp`, `qexp`, `m` per token, the weight of each key at the end of its chunk, the decay over each chunk."""
+    """`kexp`, `qexp`, `m` per token, the weight of each key at the end of its chunk, the decay over each chunk.
+
+    Also what each chunk adds to the normaliser state, which the matrix kernels would have to reduce across warps.
+    """
     pid = tl.program_id(0)
     head = pid % H
     chunk_id = pid // H
@@ -156,8 +159,16 @@ def gate_kernel(
     tl.store(kexp_ptr + out, kexp.to(kexp_ptr.dtype.element_ty), mask=mask)
     tl.store(qexp_ptr + out, qexp.to(qexp_ptr.dtype.element_ty), mask=mask)
     tl.store(m_ptr + out, m.to(m_ptr.dtype.element_ty), mask=mask)
-    tl.store(weight_ptr + out, tl.exp2((kexp - end).to(tl.float32)), mask=mask)
-    tl.store(decay_ptr + chunk_id.to(tl.int64) * H + head, tl.exp2((-end).to(tl.float32)))
+    weight = tl.exp2((kexp - end).to(tl.float32))
+    tl.store(weight_ptr + out, weight, mask=mask)
+    slot = chunk_id.to(tl.int64) * H + head
+    tl.store(decay_ptr + slot, tl.exp2((-end).to(tl.float32)))
+    k_rows = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + (start + local) * stride_kt
+    for block in range(0, K, BK):
+        dims = block + tl.arange(0, BK)
+        k = tl.load(k_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
+        k = k.to(tl.float32) * (weight * scale)[:, None]
+        tl.store(added_ptr + slot * K + dims, tl.sum(k.to(added_ptr.dtype.element_ty), 0), mask=dims < K)
     tl.store(
         m_final + sequence.to(tl.int64) * H + head + tl.zeros([L], tl.int32),
         (m * LN2).to(tl.float32),
@@ -165,16 +176,18 @@ def gate_kernel(
     )
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "V", "eps"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "eps"])
 def delta_kernel(
-    h_ptr, dh_ptr, qn_ptr, m_ptr, kexp_ptr, qexp_ptr,
-    rowscale_ptr, dqn_ptr, inter_ptr, dqn_inter_ptr, dm_ptr, carry_ptr, open_ptr,
+    h_ptr, dh_ptr, q_ptr, qn_ptr, m_ptr, kexp_ptr, qexp_ptr,
+    rowscale_ptr, dqn_ptr, inter_ptr, dqn_inter_ptr, added_ptr, dm_ptr, carry_ptr, open_ptr,
     cu_seqlens, chunk_offsets, chunk_docs,
-    stride_hb, stride_ht, stride_hh, stride_gb, stride_gt, stride_gh, T, chunks, H, V, eps,
-    L: tl.constexpr, BV: tl.constexpr, SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, M_PATH: tl.constexpr,
+    stride_hb, stride_ht, stride_hh, stride_gb, stride_gt, stride_gh, stride_qb, stride_qt, stride_qh, T, chunks, H, eps,
+    K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BV: tl.constexpr, SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, M_PATH: tl.constexpr,
     PACKED: tl.constexpr,
 ):  # fmt: skip
     """Per query: the factor of its output row, the gradient of its normaliser `q . n`, that of its stabiliser.
+
+    Per chunk: what it adds to the gradient of the normaliser state.
 
     The stabiliser's gradient runs back along the chain of maxima until a token whose input gate won; `carry` and `open`
     sum up each chunk for that: what reaches the token before the chunk from inside it, and whether more may pass.
@@ -209,6 +222,13 @@ def delta_kernel(
         sign = tl.where(qn > 0.0, 1.0, -1.0)
         dqn = tl.where(tl.abs(qn) > floor, -delta * rowscale * sign, 0.0)
         dm = -delta * rowscale * eps
+        slot = chunk_id.to(tl.int64) * H + head
+        q_rows = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + tokens * stride_qt
+        for block in range(0, K, BV):
+            dims = block + tl.arange(0, BV)
+            q = tl.load(q_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
+            q = q.to(tl.float32) * (inter * dqn)[:, None]
+            tl.store(added_ptr + slot * K + dims, tl.sum(q, 0), mask=dims < K)
     else:
         if SIGMOID:
             rowscale = tl.full([L], 1.0, tl.float32)

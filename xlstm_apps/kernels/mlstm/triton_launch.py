@@ -1,4 +1,8 @@
-"""Host side of the Triton mLSTM: tile sizes, buffers and launches."""
+"""Host side of the Triton mLSTM: which kernels run, with which tiles, on which buffers.
+
+Small heads (K, V <= 128) with enough sequences to fill the card go through the kernels that keep the memory on chip,
+everything else through the general ones; the gradients of small heads are always one kernel per chunk.
+"""
 
 from __future__ import annotations
 
@@ -8,163 +12,101 @@ from torch import Tensor
 
 from xlstm_apps.kernels.mlstm import triton_chunkwise_bwd as bwd
 from xlstm_apps.kernels.mlstm import triton_chunkwise_fwd as fwd
+from xlstm_apps.kernels.mlstm import triton_fused as fused
 from xlstm_apps.kernels.mlstm import triton_gates as gates
+from xlstm_apps.kernels.mlstm.triton_call import INTERPRETED, Call, pick, run, tile
 
-INTERPRETED = not isinstance(gates.gate_kernel, triton.JITFunction)
-"""Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
+__all__ = ["INTERPRETED", "Call", "backward", "forward"]
+
 SUMMARY_BLOCK = 256
 """Chunks read at once when a chunk looks at all those before or after it."""
-
-
-def power_of_2(n: int) -> int:
-    return 1 << max(n - 1, 0).bit_length()
-
-
-def tile(n: int, most: int) -> int:
-    """Block length for a dimension of n: a power of two, at least what a matrix product needs."""
-    return max(16, min(most, power_of_2(n)))
-
-
-class Call:
-    """One call's tensors and what follows from them: sizes, chunk length, types, buffers."""
-
-    def __init__(
-        self, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, cu_seqlens: Tensor | None,
-        sigmoid: bool, normalize: bool, eps: float, scale: float, chunk_size: int, fake: bool = False,
-    ) -> None:  # fmt: skip
-        self.q, self.k, self.v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
-        self.igate, self.fgate = igate, fgate
-        self.sigmoid, self.normalize, self.eps, self.scale = sigmoid, normalize, eps, scale
-        self.B, self.T, self.H, self.K = q.shape
-        self.V = v.shape[-1]
-        self.exact = q.dtype == torch.float32
-        self.L = self._chunk(chunk_size)
-        self.packed = cu_seqlens is not None
-        if cu_seqlens is None:
-            self.sequences = self.B
-            self.chunks = (self.T + self.L - 1) // self.L
-            self.total_chunks = self.B * self.chunks
-            self.tables = (self.q, self.q, self.q)
-        else:
-            # As many chunks as there can be: their true number is known to the device alone.
-            self.sequences = cu_seqlens.shape[0] - 1
-            self.chunks = 0
-            self.total_chunks = self.T // self.L + self.sequences
-            if not fake:
-                self.tables = self._chunk_tables(cu_seqlens)
-        # Memories at chunk boundaries, their gradients, and the pair matrices.
-        self.aux = torch.float32 if self.exact else torch.bfloat16
-        self.gate_dtype = torch.float64 if self.exact else torch.float32
-        self.precision = "ieee"
-        if self.exact and torch.backends.cuda.matmul.allow_tf32:
-            self.precision = "tf32"
-
-    def _chunk(self, chunk_size: int) -> int:
-        most = 128 if self.exact else 256  # two tiles a side: see `pair_kernel`
-        if chunk_size:
-            return tile(chunk_size, most)
-        largest = max(self.K, self.V)
-        length = 64 if largest <= 64 else 128 if largest <= 128 else most
-        if isinstance(self.T, int) and self.T < length:
-            length = tile(self.T, length)
-        return length
-
-    def _chunk_tables(self, cu_seqlens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        counts = (cu_seqlens.diff() + (self.L - 1)) // self.L
-        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
-        ids = torch.arange(self.total_chunks, device=cu_seqlens.device, dtype=torch.int32)
-        documents = torch.searchsorted(offsets[1:], ids, right=True, out_int32=True).clamp_(max=self.sequences - 1)
-        return cu_seqlens.contiguous(), offsets, documents
-
-    def allocate_forward(self) -> tuple[Tensor, ...]:
-        new = self.q.new_empty
-        f32, gate = torch.float32, self.gate_dtype
-        tokens = (self.B, self.H, self.T)
-        slots = (self.total_chunks, self.H)
-        states = (self.sequences, self.H)
-        return (
-            new(self.B, self.T, self.H, self.V),
-            new(*states, self.K, self.V, dtype=f32),
-            new(*states, self.K, dtype=f32),
-            new(*states, dtype=f32),
-            new(tokens, dtype=gate),  # kexp
-            new(tokens, dtype=gate),  # qexp
-            new(tokens, dtype=gate),  # m
-            new(tokens, dtype=f32),  # weight
-            new(slots, dtype=f32),  # decay
-            new(*slots, self.K, self.V, dtype=self.aux),  # memory at the start of each chunk
-            new(*slots, self.K, dtype=f32),  # its normaliser
-            new(tokens if self.normalize else (0,), dtype=f32),  # q . n
-        )
-
-    def allocate_backward(self, needs_dstate: bool) -> tuple[Tensor, ...]:
-        new = self.q.new_empty
-        states = (self.sequences, self.H) if needs_dstate else (0, 0)
-        return (
-            new(self.B, self.T, self.H, self.K),
-            new(self.B, self.T, self.H, self.K),
-            new(self.B, self.T, self.H, self.V),
-            self.igate.new_empty(self.B, self.T, self.H),
-            self.fgate.new_empty(self.B, self.T, self.H),
-            new(*states, self.K, self.V, dtype=torch.float32),
-            new(*states, self.K, dtype=torch.float32),
-            new(*states, dtype=torch.float32),
-        )
 
 
 def _strides(*tensors: Tensor) -> tuple[int, ...]:
     return tuple(s for x in tensors for s in x.stride()[:3])
 
 
-def forward(call: Call, c0: Tensor | None, n0: Tensor | None, m0: Tensor | None) -> tuple[Tensor, ...]:
+def forward(call: Call, c0: Tensor | None, n0: Tensor | None, m0: Tensor | None, save: bool) -> tuple[Tensor, ...]:
     """Outputs, final state, and what the backward needs."""
-    buffers = call.allocate_forward()
-    h, c, n, m, kexp, qexp, m_all, weight, decay, cs, ns, qn = buffers
-    q, k, v = call.q, call.k, call.v
-    T, H, K, V, L = call.T, call.H, call.K, call.V, call.L
+    buffers = call.allocate_forward(save)
     has_state = c0 is not None
     if has_state:
-        c0, n0, m0 = c0.contiguous(), n0.contiguous(), m0.contiguous()
+        state = (c0.contiguous(), n0.contiguous(), m0.contiguous())
     else:
-        c0 = n0 = m0 = h
+        state = buffers[1:4]
+    go = _forward_small if call.one_program_per_head else _forward_general
+    go(call, state, has_state, save, *buffers)
+    return buffers
+
+
+def _forward_small(call: Call, state, has_state, save, h, c, n, m, gate_values, decay, cs, ns, qn) -> None:
+    q, k, v, K, V = call.q, call.k, call.v, call.K, call.V
+    kp, bv = tile(K, 128), tile(V, 128)
+    warps = 8 if max(kp * bv, call.L * bv) > 8192 else 4
+    o = pick(fused.fused_forward_kernel, BV=bv, num_warps=warps, num_stages=1 if call.exact else 2)
+    key = (call.key, has_state, save)
+    run(
+        fused.fused_forward_kernel, key, triton.cdiv(V, o["BV"]) * call.H * call.sequences,
+        q, k, v, call.igate, call.fgate, *state, h, c, n, m, *gate_values.unbind(), decay, cs, ns, qn,
+        call.tables[0], call.tables[1], *_strides(q, k, v, call.igate, call.fgate), call.T, call.chunks, call.H,
+        call.scale, call.eps,
+        K=K, V=V, KP=kp, L=call.L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_STATE=has_state, SAVE=save,
+        PACKED=call.packed, PRECISION=call.precision, PRECISION_S=call.precision_s, **o,
+    )  # fmt: skip
+
+
+def _forward_general(call: Call, state, has_state, save, h, c, n, m, gate_values, decay, cs, ns, qn) -> None:
+    c0, n0, m0 = state
+    key = (call.key, has_state)
+    kexp, qexp, m_all, weight = gate_values.unbind()
+    q, k, v = call.q, call.k, call.v
+    T, H, K, V, L = call.T, call.H, call.K, call.V, call.L
     slots = call.total_chunks * H
     gate_strides = _strides(call.igate, call.fgate)
     totals = peaks = decay
-    if not call.sigmoid and (call.chunks != 1):
-        totals, peaks = q.new_empty(2, slots, dtype=torch.float64)
-        gates.chunk_summary_kernel[(slots,)](
+    if not call.sigmoid and call.chunks != 1:
+        totals, peaks = q.new_empty(2, slots, dtype=torch.float64).unbind()
+        run(
+        gates.chunk_summary_kernel, key, slots,
             call.igate, call.fgate, totals, peaks, *call.tables, *gate_strides, T, call.chunks, H,
             L=L, PACKED=call.packed, num_warps=4 if L > 64 else 2,
         )  # fmt: skip
-    gates.gate_kernel[(slots,)](
-        call.igate, call.fgate, m0, totals, peaks, kexp, qexp, m_all, weight, decay, m, *call.tables,
-        *gate_strides, T, call.chunks, H,
-        L=L, BLOCK=SUMMARY_BLOCK, SIGMOID=call.sigmoid, HAS_STATE=has_state, PACKED=call.packed,
-        num_warps=4 if L > 64 else 2,
+    added = q.new_empty(slots, K, dtype=call.wide)
+    run(
+        gates.gate_kernel, key, slots,
+        call.igate, call.fgate, k, m0, totals, peaks, kexp, qexp, m_all, weight, decay, added, m, *call.tables,
+        *gate_strides, *_strides(k), T, call.chunks, H, call.scale,
+        K=K, L=L, BK=tile(K, 64), BLOCK=SUMMARY_BLOCK, SIGMOID=call.sigmoid, HAS_STATE=has_state, PACKED=call.packed,
+        num_warps=8 if L > 128 else 4,
     )  # fmt: skip
 
-    most = 32 if call.exact else 128
-    bk, bv = tile(K, most), tile(V, most)
-    fwd.memory_kernel[(triton.cdiv(K, bk) * triton.cdiv(V, bv) * H * call.sequences,)](
-        k, v, weight, decay, c0, n0, cs, ns, c, n, call.tables[0], call.tables[1], *_strides(k, v),
+    if call.exact:
+        o = pick(fwd.memory_kernel, BT=min(L, 32), BK=tile(K, 32), BV=tile(V, 32), num_warps=4, num_stages=2)
+    else:
+        o = pick(fwd.memory_kernel, BT=min(L, 64), BK=tile(K, 64), BV=tile(V, 128), num_warps=4, num_stages=3)
+    run(
+        fwd.memory_kernel, key, triton.cdiv(K, o["BK"]) * triton.cdiv(V, o["BV"]) * H * call.sequences,
+        k, v, weight, decay, added, c0, n0, cs, ns, c, n, call.tables[0], call.tables[1], *_strides(k, v),
         T, call.chunks, H, call.scale,
-        K=K, V=V, L=L, BT=min(L, 32 if call.exact else 64), BK=bk, BV=bv,
-        HAS_STATE=has_state, PACKED=call.packed, PRECISION=call.precision, num_warps=8 if bk * bv > 8192 else 4,
-        num_stages=2 if call.exact else 3,
+        K=K, V=V, L=L, HAS_STATE=has_state, PACKED=call.packed, PRECISION=call.precision, **o,
     )  # fmt: skip
-    most = 32 if call.exact else 128
-    bv = tile(V, most)
-    bm = min(L, 32 if call.exact else 64 if K > 256 else 128)
     kp = tile(K, 512)
-    fwd.output_kernel[(triton.cdiv(V, bv) * (L // bm) * H * call.total_chunks,)](
+    kernel = fwd.output_kernel
+    if call.exact:
+        o = pick(kernel, BM=min(L, 32), BN=min(L, 32), BK=tile(K, 32), BS=tile(K, 16), BV=tile(V, 32), num_warps=4)
+    elif K > 256:
+        o = pick(kernel, BM=min(L, 64), BN=min(L, 32), BK=64, BS=kp, BV=tile(V, 128), num_warps=4)
+    else:
+        bm, bv = min(L, 128), tile(V, 128)
+        warps = 8 if bm * bv > 8192 else 4
+        o = pick(kernel, BM=bm, BN=min(L, 64), BK=tile(K, 64), BS=kp, BV=bv, num_warps=warps)
+    run(
+        kernel, key, triton.cdiv(V, o["BV"]) * (L // o["BM"]) * H * call.total_chunks,
         q, k, v, kexp, qexp, m_all, cs, ns, h, qn, *call.tables, *_strides(q, k, v, h), T, call.chunks, H, call.scale,
         call.eps,
-        K=K, V=V, KP=kp, L=L, BM=bm, BN=min(L, 32 if call.exact or K > 256 else 64),
-        BK=tile(K, 32 if call.exact else 64), BS=tile(K, 32) if call.exact else kp, BV=bv,
-        SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_STATE=has_state, PACKED=call.packed,
-        PRECISION=call.precision, num_warps=8 if bm * bv > 8192 else 4, num_stages=2,
+        K=K, V=V, KP=kp, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_STATE=has_state, PACKED=call.packed,
+        PRECISION=call.precision, PRECISION_S=call.precision_s, **({"num_stages": 2} | o),
     )  # fmt: skip
-    return buffers
 
 
 def backward(
@@ -172,7 +114,8 @@ def backward(
     dc: Tensor | None, dn: Tensor | None, dm: Tensor | None, has_state: bool, needs_dstate: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """Gradients of q, k, v, gates, and, if asked for, of the initial state."""
-    kexp, qexp, m_all, weight, decay, cs, ns, qn = saved
+    gate_values, decay, cs, ns, qn = saved
+    kexp, qexp, m_all, weight = gate_values.unbind()
     buffers = call.allocate_backward(needs_dstate)
     dq, dk, dv, di, df, dc0, dn0, dm0 = buffers
     q, k, v = call.q, call.k, call.v
@@ -186,69 +129,110 @@ def backward(
     else:
         dc = dn = dm = decay
     m_path = not call.sigmoid and (call.normalize or has_dstate)
+    key = (call.key, has_state, has_dstate, needs_dstate, dh.stride())
     slots = call.total_chunks * H
-    rowscale, dqn, inter, dqn_inter, dms = new(5, call.B, H, T, dtype=f32)
-    carry, is_open = new(2, slots, dtype=f32)
-    gates.delta_kernel[(slots,)](
-        h, dh, qn, m_all, kexp, qexp, rowscale, dqn, inter, dqn_inter, dms, carry, is_open,
-        *call.tables, *_strides(h, dh), T, call.chunks, H, V, call.eps,
-        L=L, BV=tile(V, 64), SIGMOID=call.sigmoid, NORMALIZE=call.normalize, M_PATH=m_path,
-        PACKED=call.packed, num_warps=4,
-    )  # fmt: skip
-
-    most = 32 if call.exact else 128
-    bk, bv = tile(K, most), tile(V, most)
-    tiles = triton.cdiv(K, bk) * triton.cdiv(V, bv)
+    flags = {"PACKED": call.packed, "PRECISION": call.precision}
     dcs, dns = torch.empty_like(cs), torch.empty_like(ns)
-    boundary = new(slots * tiles, dtype=f32)
-    end = new(call.sequences * H * tiles if has_dstate else 0, dtype=f32)
-    bwd.memory_gradient_kernel[(tiles * H * call.sequences,)](
-        q, dh, inter, dqn_inter, decay, cs, ns, c, n, dc, dn, dcs, dns, boundary, end, dc0, dn0,
-        call.tables[0], call.tables[1], *_strides(q, dh), T, call.chunks, H,
-        K=K, V=V, L=L, BT=min(L, 32 if call.exact else 64), BK=bk, BV=bv, HAS_STATE=has_state, HAS_DSTATE=has_dstate,
-        NEEDS_DSTATE=needs_dstate, PACKED=call.packed, PRECISION=call.precision,
-        num_warps=8 if bk * bv > 8192 else 4, num_stages=2 if call.exact else 3,
-    )  # fmt: skip
+    carry, is_open = new(2, slots, dtype=f32).unbind()
+    tables = call.tables[:2]
 
-    p, ds = new(2, slots, L, L, dtype=call.aux)
-    column, split, cross = new(3, call.B, H, T, dtype=f32)
-    bm = min(L, 64 if call.exact else 128)
-    common = {"L": L, "PACKED": call.packed, "PRECISION": call.precision}
-    bwd.pair_kernel[((L // bm) ** 2 * slots,)](
-        q, k, v, dh, kexp, qexp, rowscale, dqn, p, ds, column, split, cross, *call.tables, *_strides(q, k, v, dh), T, call.chunks, H,
-        call.scale, K=K, V=V, BM=bm, BK=min(tile(K, 64), tile(V, 64), 32 if call.exact else 64),
-        num_warps=8 if bm > 64 else 4, num_stages=2 if call.exact else 3, **common,
-    )  # fmt: skip
-    inner = min(L, 32 if call.exact else 64)
-    depth = 32 if call.exact else 64
-    out = 32 if call.exact else 128
-    bk, bv = tile(K, out), tile(V, out)
-    k_tiles, v_tiles = triton.cdiv(K, bk), triton.cdiv(V, bv)
-    qdq, kdk = new(2, k_tiles, call.B, H, T, dtype=f32)
-    tile_stride = call.B * H * T
-    shared = {"L": L, "BM": bm, "BN": inner, "PACKED": call.packed, "PRECISION": call.precision}
-    stages = 2 if call.exact else 3
-    bwd.query_gradient_kernel[(k_tiles * (L // bm) * slots,)](
-        q, k, dh, inter, dqn_inter, cs, ns, ds, dq, qdq, *call.tables, *_strides(q, k, dh), T, call.chunks, H,
-        tile_stride, K=K, V=V, BK=bk, BV=tile(V, depth), HAS_STATE=has_state,
-        num_warps=8 if bm * bk > 8192 else 4, num_stages=stages, **shared,
-    )  # fmt: skip
-    bwd.key_gradient_kernel[(k_tiles * (L // bm) * slots,)](
-        q, k, v, weight, dcs, dns, ds, dk, kdk, *call.tables, *_strides(q, k, v), T, call.chunks, H, call.scale,
-        tile_stride, K=K, V=V, BK=bk, BV=tile(V, depth), HAS_DSTATE=has_dstate,
-        num_warps=8 if bm * bk > 8192 else 4, num_stages=stages, **shared,
-    )  # fmt: skip
-    bwd.value_gradient_kernel[(v_tiles * (L // bm) * slots,)](
-        k, dh, weight, dcs, p, dv, *call.tables, *_strides(k, dh), T, call.chunks, H, call.scale,
-        K=K, V=V, BK=tile(K, depth), BV=bv, HAS_DSTATE=has_dstate,
-        num_warps=8 if bm * bv > 8192 else 4, num_stages=stages, **shared,
-    )  # fmt: skip
-    needs_dm = needs_dstate and not call.sigmoid
-    gates.gate_gradient_kernel[(slots,)](
-        call.igate, call.fgate, kexp, qexp, qdq, kdk, column, split, cross, boundary, end, dms, carry, is_open, dm, di, df, dm0, *call.tables,
-        *_strides(call.igate, call.fgate), T, call.chunks, H, tiles, k_tiles, tile_stride,
-        L=L, TILE=bm, BLOCK=SUMMARY_BLOCK, SIGMOID=call.sigmoid, M_PATH=m_path, HAS_DSTATE=has_dstate, NEEDS_DM=needs_dm,
-        PACKED=call.packed, num_warps=4 if L > 64 else 2,
+    if call.one_program_per_head:
+        tiles = k_tiles = 1
+        rowscale, dqn, dms, qdq, kdk, column, split = new(7, call.B, H, T, dtype=f32).unbind()
+        boundary = new(slots, dtype=f32)
+        end = new(call.sequences * H if has_dstate else 0, dtype=f32)
+        kp, vp = tile(K, 128), tile(V, 128)
+        warps = 8 if max(kp * vp, L * vp) > 8192 else 4
+        o = pick(fused.fused_scan_kernel, num_warps=warps, num_stages=1 if call.exact else 2)
+        run(
+            fused.fused_scan_kernel, key, call.sequences * H,
+            q, dh, h, qn, m_all, kexp, qexp, decay, cs, ns, c, n, dc, dn, rowscale, dqn, dms, carry, is_open, dcs, dns,
+            boundary, end, dc0, dn0, *tables, *_strides(q, dh), T, call.chunks, H, call.eps,
+            K=K, V=V, KP=kp, VP=vp, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_STATE=has_state,
+            HAS_DSTATE=has_dstate, NEEDS_DSTATE=needs_dstate, M_PATH=m_path, **o, **flags,
+        )  # fmt: skip
+    else:
+        rowscale, dqn, dms, qdq1, kdk1, column, split, inter, dqn_inter = new(9, call.B, H, T, dtype=f32).unbind()
+        added = new(slots, K, dtype=f32)
+        o = pick(gates.delta_kernel, BV=min(tile(V, 64), tile(K, 64)), num_warps=8 if L > 64 else 4)
+        run(
+            gates.delta_kernel, key, slots,
+            h, dh, q, qn, m_all, kexp, qexp, rowscale, dqn, inter, dqn_inter, added, dms, carry, is_open,
+            *call.tables, *_strides(h, dh, q), T, call.chunks, H, call.eps,
+            K=K, V=V, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, M_PATH=m_path, PACKED=call.packed, **o,
+        )  # fmt: skip
+        kernel = bwd.memory_gradient_kernel
+        if call.exact:
+            o = pick(kernel, BT=min(L, 32), BK=tile(K, 32), BV=tile(V, 32), num_warps=4, num_stages=2)
+        else:
+            o = pick(kernel, BT=min(L, 64), BK=tile(K, 64), BV=tile(V, 128), num_warps=4, num_stages=3)
+        tiles = triton.cdiv(K, o["BK"]) * triton.cdiv(V, o["BV"])
+        boundary = new(slots * tiles, dtype=f32)
+        end = new(call.sequences * H * tiles if has_dstate else 0, dtype=f32)
+        run(
+            kernel, key, tiles * H * call.sequences,
+            q, dh, inter, added, decay, cs, ns, c, n, dc, dn, dcs, dns, boundary, end, dc0, dn0,
+            *tables, *_strides(q, dh), T, call.chunks, H,
+            K=K, V=V, L=L, NORMALIZE=call.normalize, HAS_STATE=has_state, HAS_DSTATE=has_dstate,
+            NEEDS_DSTATE=needs_dstate, **o, **flags,
+        )  # fmt: skip
+
+    bm, cross = L, column
+    if call.small:
+        k_tiles = 1
+        if not call.one_program_per_head:
+            qdq, kdk = qdq1, kdk1
+        kp, vp = tile(K, 128), tile(V, 128)
+        warps = 8 if L * max(kp, vp, L) > 4096 else 4
+        o = pick(fused.fused_gradient_kernel, num_warps=warps, num_stages=1)
+        run(
+            fused.fused_gradient_kernel, key, slots,
+            q, k, v, dh, kexp, qexp, weight, rowscale, dqn, cs, ns, dcs, dns, dq, dk, dv, qdq, kdk, column, split,
+            *call.tables, *_strides(q, k, v, dh), T, call.chunks, H, call.scale,
+            K=K, V=V, KP=kp, VP=vp, L=L, HAS_STATE=has_state, HAS_DSTATE=has_dstate, PRECISION_S=call.precision_s,
+            **o, **flags,
+        )  # fmt: skip
+    else:
+        p, ds = new(2, slots, L, L, dtype=call.aux).unbind()
+        cross = new(call.B, H, T, dtype=f32)
+        bm = min(L, 64 if call.exact else 128)
+        bk = 16 if call.exact else min(tile(K, 64), tile(V, 64))
+        o = pick(bwd.pair_kernel, BK=bk, num_warps=8, num_stages=2 if call.exact else 3)
+        run(
+            bwd.pair_kernel, key, (L // bm) ** 2 * slots,
+            q, k, v, dh, kexp, qexp, rowscale, dqn, p, ds, column, split, cross, *call.tables, *_strides(q, k, v, dh),
+            T, call.chunks, H, call.scale,
+            K=K, V=V, L=L, BM=bm, **o, **flags,
+        )  # fmt: skip
+        tiles_of = {"BM": bm, "BN": min(L, 32 if call.exact else 64), "num_stages": 2 if call.exact else 3}
+        out, depth = (32, 32) if call.exact else (128, 64)
+        warps = 4 if call.exact else 8
+        o = pick(bwd.query_gradient_kernel, BK=tile(K, out), BV=tile(V, depth), num_warps=warps, **tiles_of)
+        k_tiles = triton.cdiv(K, o["BK"])
+        qdq, kdk = new(2, k_tiles, call.B, H, T, dtype=f32).unbind()
+        run(
+            bwd.query_gradient_kernel, key, k_tiles * (L // o["BM"]) * slots,
+            q, k, dh, inter, dqn_inter, cs, ns, ds, dq, qdq, *call.tables, *_strides(q, k, dh), T, call.chunks, H,
+            call.B * H * T, K=K, V=V, L=L, HAS_STATE=has_state, **o, **flags,
+        )  # fmt: skip
+        o = pick(bwd.key_gradient_kernel, BV=tile(V, depth), num_warps=warps, **tiles_of) | {"BK": o["BK"]}
+        run(
+            bwd.key_gradient_kernel, key, k_tiles * (L // o["BM"]) * slots,
+            q, k, v, weight, dcs, dns, ds, dk, kdk, *call.tables, *_strides(q, k, v), T, call.chunks, H, call.scale,
+            call.B * H * T, K=K, V=V, L=L, HAS_DSTATE=has_dstate, **o, **flags,
+        )  # fmt: skip
+        o = pick(bwd.value_gradient_kernel, BK=tile(K, depth), BV=tile(V, out), num_warps=warps, **tiles_of)
+        run(
+            bwd.value_gradient_kernel, key, triton.cdiv(V, o["BV"]) * (L // o["BM"]) * slots,
+            k, dh, weight, dcs, p, dv, *call.tables, *_strides(k, dh), T, call.chunks, H, call.scale,
+            K=K, V=V, L=L, HAS_DSTATE=has_dstate, **o, **flags,
+        )  # fmt: skip
+    run(
+        gates.gate_gradient_kernel, key, slots,
+        call.igate, call.fgate, kexp, qexp, qdq, kdk, column, split, cross, boundary, end, dms, carry, is_open, dm, di,
+        df, dm0, *call.tables, *_strides(call.igate, call.fgate), T, call.chunks, H, tiles, k_tiles, call.B * H * T,
+        L=L, TILE=bm, BLOCK=SUMMARY_BLOCK, SIGMOID=call.sigmoid, M_PATH=m_path, HAS_DSTATE=has_dstate,
+        NEEDS_DM=needs_dstate and not call.sigmoid, PACKED=call.packed, num_warps=4 if L > 64 else 2,
     )  # fmt: skip
     if needs_dstate and call.sigmoid:
         dm0.copy_(dm) if has_dstate else dm0.zero_()

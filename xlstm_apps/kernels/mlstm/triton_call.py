@@ -1,0 +1,166 @@
+"""One call of the Triton mLSTM as the host sees it: sizes, chunk length, types, buffers; and how a kernel is started."""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+
+from xlstm_apps.kernels.mlstm.triton_gates import gate_kernel
+
+INTERPRETED = not isinstance(gate_kernel, triton.JITFunction)
+"""Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
+FUSED_PROGRAMS = 96
+"""Sequences times heads from which on one program per head keeps the card busy."""
+FUSED_CHUNKS = 4
+"""Chunks per sequence up to which one program per head is worth it however few there are."""
+
+
+OVERRIDES: dict[str, dict[str, int]] = {}
+"""Tile sizes, warps and stages by kernel, in place of the built-in ones: for experiments."""
+_compiled: dict[tuple, tuple] = {}
+
+
+def run(kernel, key: tuple, programs: int, *args, **meta) -> None:
+    """Launch a kernel, on the second call with the same key without Triton's own look at every argument.
+
+    That look takes longer than most of these kernels run. It derives a variant of the kernel from types, strides and
+    the alignment of addresses: `key` determines the first two, the third is checked here.
+
+    Args:
+        kernel: The jitted function.
+        key: Whatever types, integers and options of the call follow from.
+        programs: Grid size.
+        args: Run-time arguments, in order.
+        meta: Compile-time arguments and launch options.
+    """
+    address = 0
+    for x in args:
+        if isinstance(x, Tensor):
+            address |= x.data_ptr()
+    name = (kernel.__name__, key)
+    known = _compiled.get(name) if address % 16 == 0 else None
+    if known is not None:
+        compiled, constants = known
+        compiled[(programs, 1, 1)](*args, *constants)
+        return
+    compiled = kernel[(programs,)](*args, **meta)
+    if address % 16 == 0 and not INTERPRETED:
+        if len(_compiled) >= 4096:
+            _compiled.clear()
+        _compiled[name] = (compiled, tuple(meta[x] for x in kernel.arg_names[len(args) :]))
+
+
+def pick(kernel, **tiles: int) -> dict[str, int]:
+    """Tile sizes and launch options of a kernel."""
+    return tiles | OVERRIDES.get(kernel.__name__, {})
+
+
+def power_of_2(n: int) -> int:
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def tile(n: int, most: int) -> int:
+    """Block length for a dimension of n: a power of two, at least what a matrix product needs."""
+    return max(16, min(most, power_of_2(n)))
+
+
+class Call:
+    """One call's tensors and what follows from them: sizes, chunk length, types, buffers."""
+
+    def __init__(
+        self, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, cu_seqlens: Tensor | None,
+        sigmoid: bool, normalize: bool, eps: float, scale: float, chunk_size: int, fake: bool = False,
+    ) -> None:  # fmt: skip
+        self.q, self.k, self.v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+        self.igate, self.fgate = igate, fgate
+        self.sigmoid, self.normalize, self.eps, self.scale = sigmoid, normalize, eps, scale
+        self.B, self.T, self.H, self.K = q.shape
+        self.V = v.shape[-1]
+        self.exact = q.dtype == torch.float32
+        self.small = max(self.K, self.V) <= (64 if self.exact else 128)
+        self.L = self._chunk(chunk_size)
+        self.packed = cu_seqlens is not None
+        if cu_seqlens is None:
+            self.sequences = self.B
+            self.chunks = (self.T + self.L - 1) // self.L
+            self.total_chunks = self.B * self.chunks
+            self.tables = (self.q, self.q, self.q)
+        else:
+            # As many chunks as there can be: their true number is known to the device alone.
+            self.sequences = cu_seqlens.shape[0] - 1
+            self.chunks = 0
+            self.total_chunks = self.T // self.L + self.sequences
+            if not fake:
+                self.tables = self._chunk_tables(cu_seqlens)
+        # Memories at chunk boundaries, their gradients, and the pair matrices.
+        self.aux = torch.float32 if self.exact else torch.bfloat16
+        # Sums over gates and the normaliser, where float32 would cost digits.
+        self.wide = torch.float64 if self.exact else torch.float32
+        tf32 = self.exact and torch.backends.cuda.matmul.allow_tf32
+        self.precision = "tf32" if tf32 else "ieee"
+        self.precision_s = "tf32x3" if tf32 else "ieee"
+        if not fake:
+            inputs = (self.q, self.k, self.v, igate, fgate)
+            self.key = (
+                q.device.index, q.shape, self.V, *(x.stride() for x in inputs), q.dtype, igate.dtype, fgate.dtype,
+                self.tables[0].dtype, self.sequences, self.packed, sigmoid, normalize, chunk_size, tf32,
+            )  # fmt: skip
+
+    def _chunk(self, chunk_size: int) -> int:
+        most = 64 if self.small and self.exact else 128 if self.small or self.exact else 256
+        if chunk_size:
+            return tile(chunk_size, most)
+        length = 64 if max(self.K, self.V) <= 64 else most
+        if isinstance(self.T, int) and length > self.T:
+            length = tile(self.T, length)
+        return length
+
+    @property
+    def one_program_per_head(self) -> bool:
+        """Whether the scans run in the fused kernels."""
+        few_chunks = self.T <= FUSED_CHUNKS * self.L
+        return self.small and (few_chunks or self.sequences * self.H >= FUSED_PROGRAMS)
+
+    def _chunk_tables(self, cu_seqlens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        counts = (cu_seqlens.diff() + (self.L - 1)) // self.L
+        offsets = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
+        ids = torch.arange(self.total_chunks, device=cu_seqlens.device, dtype=torch.int32)
+        documents = torch.searchsorted(offsets[1:], ids, right=True, out_int32=True).clamp_(max=self.sequences - 1)
+        return cu_seqlens.contiguous(), offsets, documents
+
+    def allocate_forward(self, save: bool) -> tuple[Tensor, ...]:
+        new = self.q.new_empty
+        f32 = torch.float32
+        slots, tokens = (self.total_chunks, self.H), (self.B, self.H, self.T)
+        states = (self.sequences, self.H)
+        final = (
+            new(self.B, self.T, self.H, self.V),
+            new(*states, self.K, self.V, dtype=f32),
+            new(*states, self.K, dtype=f32),
+            new(*states, dtype=f32),
+        )
+        if not (save or not self.one_program_per_head):
+            slots, tokens = (0, 0), (0, 0, 0)
+        return (
+            *final,
+            new(4, *tokens, dtype=self.wide),  # kexp, qexp, m, weight
+            new(slots, dtype=f32),  # decay
+            new(*slots, self.K, self.V, dtype=self.aux),  # memory at the start of each chunk
+            new(*slots, self.K, dtype=self.wide),  # its normaliser
+            new(tokens if self.normalize else (0,), dtype=f32),  # q . n
+        )
+
+    def allocate_backward(self, needs_dstate: bool) -> tuple[Tensor, ...]:
+        new = self.q.new_empty
+        states = (self.sequences, self.H) if needs_dstate else (0, 0)
+        return (
+            new(self.B, self.T, self.H, self.K),
+            new(self.B, self.T, self.H, self.K),
+            new(self.B, self.T, self.H, self.V),
+            self.igate.new_empty(self.B, self.T, self.H),
+            self.fgate.new_empty(self.B, self.T, self.H),
+            new(*states, self.K, self.V, dtype=torch.float32),
+            new(*states, self.K, dtype=torch.float32),
+            new(*states, dtype=torch.float32),
+        )
