@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import logging
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -17,6 +18,7 @@ ENVIRONMENT_VARIABLE = "XLSTM_APPS_BACKEND"
 
 logger = logging.getLogger("xlstm_apps")
 _logged: set[tuple[str, str, str]] = set()
+_modules: dict[str, ModuleType] = {}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,14 @@ def choose(op: str, backend: str, args: tuple[object, ...], options: dict[str, o
     return _module(op, name)
 
 
+def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
+    """Context in which autocast leaves the arithmetic of a recurrence alone; its inputs may well be half precision."""
+    device = tensor.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
 def _automatic(op: str, args: tuple[object, ...], options: dict[str, object]) -> tuple[str, str, int]:
     tensor = args[0]
     assert isinstance(tensor, Tensor)
@@ -117,10 +127,17 @@ def _triton_missing(op: str) -> str | None:
     return None
 
 
-@torch.compiler.assume_constant_result
 def _module(op: str, name: str) -> ModuleType:
+    _load(op, name)
+    return _modules[f"{op}.{name}"]
+
+
+@torch.compiler.assume_constant_result
+def _load(op: str, name: str) -> None:
     # Imported on demand: Triton's must not load where triton is absent, and an error inside it must not be hidden.
-    return importlib.import_module(f"xlstm_apps.kernels.{op}.{name}")
+    # In a table of our own, because torch.compile follows a dictionary but not an import.
+    if f"{op}.{name}" not in _modules:
+        _modules[f"{op}.{name}"] = importlib.import_module(f"xlstm_apps.kernels.{op}.{name}")
 
 
 def _log_once(op: str, name: str, reason: str, level: int) -> None:

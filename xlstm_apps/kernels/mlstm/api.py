@@ -8,7 +8,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
-from xlstm_apps.kernels.dispatch import choose
+from xlstm_apps.kernels.dispatch import choose, full_precision
 from xlstm_apps.kernels.state import MLSTMState, state_dtype
 
 InputGate = Literal["exp", "sigmoid"]
@@ -118,7 +118,8 @@ def mlstm(
         "chunk_size": chunk_size,
     }
     args = (q, k, v, igate, fgate, state)
-    h, last = choose("mlstm", backend, args, options).mlstm(*args, **options)
+    with full_precision(q):
+        h, last = choose("mlstm", backend, args, options).mlstm(*args, **options)
     return (h, last) if return_state else h
 
 
@@ -167,7 +168,8 @@ def mlstm_step(
         "scale": q.shape[-1] ** -0.5 if scale is None else float(scale),
     }
     args = (q, k, v, igate, fgate, state)
-    return choose("mlstm", backend, args, options).mlstm_step(*args, **options)
+    with full_precision(q):
+        return choose("mlstm", backend, args, options).mlstm_step(*args, **options)
 
 
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, *, time: bool) -> None:

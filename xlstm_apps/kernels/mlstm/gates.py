@@ -67,7 +67,7 @@ class Weights(NamedTuple):
 
 
 def to_chunks(gate: Tensor, size: int, padding: float) -> Tensor:
-    """[B, T, H] -> [NC, B, H, size] in float64."""
+    """[B, T, H] -> [NC, B, H, size] in float64; may share memory with the gate."""
     length = gate.shape[1]
     count = -(-length // size)
     gate = gate.to(torch.float64)
@@ -83,12 +83,12 @@ def from_chunks(x: Tensor, length: int) -> Tensor:
 
 def scan(igate: Tensor, fgate: Tensor, m0: Tensor | None, size: int, exponential: bool) -> Gates:
     """Gate quantities from the raw gates [B, T, H] and the stabiliser of the initial memory [B, H]."""
-    log_f = F.logsigmoid(to_chunks(fgate, size, float("inf")).clamp_(min=GATE_FLOOR))
+    log_f = F.logsigmoid(to_chunks(fgate, size, float("inf")).clamp(min=GATE_FLOOR))
     i = to_chunks(igate, size, float("-inf"))
     b = log_f.cumsum(-1)
     total = b[..., -1]
     if exponential:
-        c = i.sub_(b)
+        c = i - b
         mu = torch.cummax(c, -1).values
         start = mu.new_zeros(mu.shape[1:3]) if m0 is None else m0.to(torch.float64)
         # The same scan over whole chunks. Its sums are long, but they only choose the scale m, which cancels.
@@ -99,7 +99,7 @@ def scan(igate: Tensor, fgate: Tensor, m0: Tensor | None, size: int, exponential
         return Gates(c, mu, b + mu, m_in, weight(total + m_in[:-1] - m_in[1:]))
     zeros = torch.zeros_like(b)
     m_in = b.new_zeros(b.shape[0] + 1, *b.shape[1:3])
-    return Gates(F.logsigmoid(i).sub_(b), -b, zeros, m_in, weight(total))
+    return Gates(F.logsigmoid(i) - b, -b, zeros, m_in, weight(total))
 
 
 def weights(gates: Gates, scale: float, dtype: torch.dtype) -> Weights:

@@ -109,7 +109,8 @@ def mlstm(
         h, last = _one_pass(*document, memory, **options)
         outputs.append(h)
         states.append(last)
-    return torch.cat(outputs, 1), MLSTMState(*(torch.cat(x) for x in zip(*states, strict=True)))
+    c, n, m = (torch.cat([last[field] for last in states]) for field in range(3))
+    return torch.cat(outputs, 1), MLSTMState(c, n, m)
 
 
 def _one_pass(q, k, v, igate, fgate, state, **options) -> tuple[Tensor, MLSTMState]:

@@ -73,7 +73,7 @@ def mlstm_torch_forward(
             saved = None
     if saved is None:
         saved = chunkwise.Saved(last.c.new_empty(0), last.c.new_empty(0))
-    return h, *last, *saved
+    return h, last.c, last.n, last.m, saved.memory, saved.reading
 
 
 @mlstm_torch_forward.register_fake
@@ -125,10 +125,12 @@ def mlstm_torch_backward(
     with torch.autocast(q.device.type, enabled=False):
         inputs, dlast = (q, k, v, igate, fgate, _state(c, n, m)), (dc, dn, dm)
         if cu_seqlens is None:
-            *grads, dstate = chunkwise.backward(dh, dlast, *inputs, h, chunkwise.Saved(memory, reading), options)
+            dq, dk, dv, di, df, dstate = chunkwise.backward(
+                dh, dlast, *inputs, h, chunkwise.Saved(memory, reading), options
+            )
         else:
-            *grads, dstate = packed.backward(dh, dlast, *inputs, cu_seqlens, options)
-    return *grads, *dstate
+            dq, dk, dv, di, df, dstate = packed.backward(dh, dlast, *inputs, cu_seqlens, options)
+    return dq, dk, dv, di, df, dstate.c, dstate.n, dstate.m
 
 
 @mlstm_torch_backward.register_fake

@@ -6,7 +6,7 @@ from typing import Literal, overload
 
 from torch import Tensor
 
-from xlstm_apps.kernels.dispatch import choose
+from xlstm_apps.kernels.dispatch import choose, full_precision
 from xlstm_apps.kernels.state import RNNState
 
 Cell = Literal["slstm", "lstm", "gru", "elman"]
@@ -80,7 +80,8 @@ def rnn(
     """
     _check(gates, recurrent, bias, state, cell, time=True)
     args = (gates, recurrent, bias, state)
-    h, last = choose("rnn", backend, args, {"cell": cell}).rnn(*args, cell=cell)
+    with full_precision(gates):
+        h, last = choose("rnn", backend, args, {"cell": cell}).rnn(*args, cell=cell)
     return (h, last) if return_state else h
 
 
@@ -111,7 +112,8 @@ def rnn_step(
     """
     _check(gates, recurrent, bias, state, cell, time=False)
     args = (gates, recurrent, bias, state)
-    return choose("rnn", backend, args, {"cell": cell}).rnn_step(*args, cell=cell)
+    with full_precision(gates):
+        return choose("rnn", backend, args, {"cell": cell}).rnn_step(*args, cell=cell)
 
 
 def _check(gates: Tensor, recurrent: Tensor, bias: Tensor, state: RNNState | None, cell: str, *, time: bool) -> None:

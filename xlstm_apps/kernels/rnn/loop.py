@@ -87,8 +87,8 @@ def forward(
     h = gates.new_empty(heads, kept + 1, batch, dim, dtype=dtype)
     aux = torch.empty_like(h) if cell != "elman" else h.new_empty(heads, 0)
     h[:, 0] = state.h.transpose(0, 1)
-    if state.c is not None:
-        aux[:, 0] = state.c.transpose(0, 1)
+    if cell != "elman":
+        aux[:, 0] = 0.0 if state.c is None else state.c.transpose(0, 1)
     extra: list[Tensor | bool] = []
     if cell == "slstm":
         assert state.log_n is not None

@@ -52,7 +52,7 @@ def rnn_step(
     dtype = state_dtype(gates, recurrent, bias)
     if state is None:
         state = empty_state(gates, cell, dtype)
-    state = RNNState(*(None if x is None else x.to(dtype) for x in state))
+    state = RNNState(state.h.to(dtype), *(None if x is None else x.to(dtype) for x in state[1:]))
     out_dtype = gates.dtype
     gates, recurrent, bias = (x.to(dtype) for x in (gates, recurrent, bias))
     mixed = torch.einsum("ghoi,bhi->bgho", recurrent, state.h)
@@ -72,7 +72,9 @@ def rnn_step(
             y, log_n = slstm_memory(state)
             kept = log_n + F.logsigmoid(f.clamp(min=GATE_FLOOR))
             y = y + torch.sigmoid(i - kept) * (torch.tanh(z) - y)
-            new_state = RNNState(torch.sigmoid(o) * y, y, torch.ones_like(y), torch.logaddexp(kept, i))
+            # logaddexp; torch's own has no finite second derivative for an empty memory.
+            log_n = torch.maximum(kept, i) + torch.log1p(torch.exp(-(kept - i).abs()))
+            new_state = RNNState(torch.sigmoid(o) * y, y, torch.ones_like(y), log_n)
     return new_state.h.to(out_dtype), new_state
 
 

@@ -41,9 +41,9 @@ def rnn_torch_forward(
     """Outputs, the final h, c, l (those the cell has, else empty) and, with `save`, `loop.Saved`."""
     with torch.autocast(gates.device.type, enabled=False):
         output, last, saved = loop.forward(gates, recurrent, bias, loop.Carry(h, c, log_n), cell, save)
-    states = (last.h.new_empty(0) if x is None else x for x in last)
-    traces = (last.h.new_empty(0) for _ in range(3)) if saved is None else saved
-    return output, *states, *traces
+    c_last, log_n_last = (last.h.new_empty(0) if x is None else x for x in last[1:])
+    pre, trace, aux = (last.h.new_empty(0) for _ in range(3)) if saved is None else saved
+    return output, last.h, c_last, log_n_last, pre, trace, aux
 
 
 @rnn_torch_forward.register_fake
@@ -87,7 +87,7 @@ def rnn_torch_backward(
         dgates, drecurrent, dbias, dstate = loop.backward(
             doutput, (dh, dc, dlog_n), gates, recurrent, bias, loop.Saved(pre, h, aux), cell
         )
-    return dgates, drecurrent.to(recurrent.dtype), dbias.to(bias.dtype), *dstate
+    return dgates, drecurrent.to(recurrent.dtype), dbias.to(bias.dtype), *dstate  # all three, whatever the cell
 
 
 @rnn_torch_backward.register_fake
