@@ -118,7 +118,7 @@ def build_parser(name: str, function: Callable[..., Any]) -> Any:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
     usage = f"{name} [--config recipe.yaml] [--section.key value ...]"
-    parser = ArgumentParser(prog=name, usage=usage, description=description, exit_on_error=False)
+    parser = ArgumentParser(prog=name, usage=usage, description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below; flags win")
     parser.add_function_arguments(function, as_group=False, as_positional=False, fail_untyped=True)
     return parser

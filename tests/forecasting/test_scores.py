@@ -83,7 +83,7 @@ def test_naive_errors_stay_inside_each_training_part():
 @pytest.mark.parametrize(
     ("freq", "seasons"),
     [("1h", [24, 168]), ("15m", [96, 672]), ("1d", [7, 365]), ("1b", [5]), ("1w", [52]), ("1mo", [12]), ("1q", [4]),
-     ("1y", []), ("3mo", [4]), ("1i", []), ("30s", [120]), ("2h", [12, 84]), ("7m", [])],
+     ("1y", []), ("3mo", [4]), ("1i", []), ("30s", [120]), ("2h", [12, 84]), ("7m", [1440]), ("11m", [])],
 )  # fmt: skip
 def test_usual_seasons(freq, seasons):
     assert usual_seasons(freq) == seasons

@@ -13,7 +13,7 @@ from xlstm_apps.forecasting import ForecastConfig, ForecastModel, ForecastModule
 from xlstm_apps.training import BatchLoader, FitConfig, FitResult, fit
 
 # Rows are windows times channels: what the cost of a step grows with.
-ROWS_PER_STEP = 512
+ROWS_PER_STEP = 256
 VALIDATION_ROWS = 4096
 SCORED_ROWS = 100_000
 

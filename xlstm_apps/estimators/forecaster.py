@@ -124,7 +124,7 @@ class XLSTMForecaster(BaseEstimator):
         table = self._table(df)
         model, result = self._train(table)
         self.model_, self.history_, self.best_epoch_ = model, result.history, result.best_epoch
-        self._remember(table, Scaler.fit(table, table.lengths), kind_of(df))
+        self._remember(table, Scaler.fit(table, table.lengths), self._kind(df, table))
         return self
 
     def predict(self, df: "Frame | None" = None) -> "Frame":
@@ -143,7 +143,7 @@ class XLSTMForecaster(BaseEstimator):
         if df is None:
             table, scaler, kind = self._table_, self._scaler_, self._kind_
         else:
-            table, scaler, kind = self._table(df), None, kind_of(df)
+            table, scaler, kind = self._table(df), None, self._kind(df, table)
             if table.freq != self._table_.freq:
                 raise ValueError(
                     f"the rows of this frame are {table.freq} apart, those of the training were {self._table_.freq}"
@@ -185,7 +185,7 @@ class XLSTMForecaster(BaseEstimator):
             table, scaler, "test", [(int(x), int(x)) for x in cutoffs], model.head.context_length, horizon, step
         )
         model.to(device_for(self.accelerator))
-        return give_back(window_frames(model, table, windows), kind_of(df))
+        return give_back(window_frames(model, table, windows), self._kind(df, table))
 
     def save(self, path: str | Path) -> None:
         """Write a folder: the model (`config.json`, `model.safetensors`), the arguments, and the end of the history.
@@ -249,7 +249,7 @@ class XLSTMForecaster(BaseEstimator):
         if not hasattr(self, "model_"):
             raise NotFittedError("this XLSTMForecaster is not fitted yet: call fit(df) first")
 
-    def _remember(self, table: SeriesTable, scaler: Scaler, kind: str) -> None:
+    def _remember(self, table: SeriesTable, scaler: Scaler, kind: dict[str, Any]) -> None:
         self._table_, self._scaler_, self._kind_ = table, scaler, kind
 
     def _table(self, df: "Frame") -> SeriesTable:
@@ -260,6 +260,18 @@ class XLSTMForecaster(BaseEstimator):
             target_columns=None if self.target_columns is None else list(self.target_columns),
             freq=self.freq,
         )
+
+    def _kind(self, df: "Frame", table: SeriesTable) -> dict[str, Any]:
+        """What frames to give back: pandas or polars, with integer ids where they came as integers."""
+        named = [self.id_column] if self.id_column is not None else ["unique_id", "item_id"]
+        ids = next((df[name] for name in named if name in df.columns), None)
+        polars = isinstance(df, pl.DataFrame)
+        integer = (
+            len(table.channels) == 1
+            and ids is not None
+            and (ids.dtype.is_integer() if polars else getattr(ids.dtype, "kind", "O") in "iu")
+        )
+        return {"library": "polars" if polars else "pandas", "integer_ids": bool(integer)}
 
     def _train(self, table: SeriesTable):
         fit = FitConfig(
@@ -297,15 +309,12 @@ class XLSTMForecaster(BaseEstimator):
         return model, plan.train_model(model, self.seed, console=console)
 
 
-def kind_of(df: Any) -> str:
-    """`pandas` or `polars`."""
-    return "polars" if type(df).__module__.split(".")[0] == "polars" else "pandas"
-
-
-def give_back(frames: Iterator[pl.DataFrame], kind: str) -> "Frame":
+def give_back(frames: Iterator[pl.DataFrame], kind: dict[str, Any]) -> "Frame":
     """The frames as one of the kind asked for."""
     frame = pl.concat(frames)
-    return frame if kind == "polars" else to_pandas(frame)
+    if kind["integer_ids"]:
+        frame = frame.with_columns(pl.col("unique_id").cast(pl.Int64, strict=True))
+    return frame if kind["library"] == "polars" else to_pandas(frame)
 
 
 def to_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
