@@ -143,7 +143,8 @@ class XLSTMForecaster(BaseEstimator):
         if df is None:
             table, scaler, kind = self._table_, self._scaler_, self._kind_
         else:
-            table, scaler, kind = self._table(df), None, self._kind(df, table)
+            table, scaler = self._table(df), None
+            kind = self._kind(df, table)
             if table.freq != self._table_.freq:
                 raise ValueError(
                     f"the rows of this frame are {table.freq} apart, those of the training were {self._table_.freq}"
@@ -266,12 +267,10 @@ class XLSTMForecaster(BaseEstimator):
         named = [self.id_column] if self.id_column is not None else ["unique_id", "item_id"]
         ids = next((df[name] for name in named if name in df.columns), None)
         polars = isinstance(df, pl.DataFrame)
-        integer = (
-            len(table.channels) == 1
-            and ids is not None
-            and (ids.dtype.is_integer() if polars else getattr(ids.dtype, "kind", "O") in "iu")
-        )
-        return {"library": "polars" if polars else "pandas", "integer_ids": bool(integer)}
+        integer = False
+        if ids is not None and len(table.channels) == 1:
+            integer = ids.dtype.is_integer() if polars else getattr(ids.dtype, "kind", "O") in "iu"
+        return {"library": "polars" if polars else "pandas", "integer_ids": integer}
 
     def _train(self, table: SeriesTable):
         fit = FitConfig(

@@ -145,7 +145,7 @@ def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastM
     write_evaluation(folder.path / "evaluation", evaluation)
     write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model))
     add_seconds(folder, evaluate=time.monotonic() - started)
-    Console().print(comparison_table(evaluation, job.plan.head))
+    result_console().print(comparison_table(evaluation, job.plan.head))
 
 
 def predict_beyond(job: Job, folder: RunFolder, model: ForecastModel) -> None:
@@ -251,6 +251,12 @@ def comparison_table(evaluation: Evaluation, head: ForecastConfig) -> Table:
         gain = f"{row['mae'] / reference - 1:+.1%}" if reference > 0 else ""
         table.add_row(row["model"], *cells, gain if row["model"] != "seasonal_naive" else "")
     return table
+
+
+def result_console() -> Console:
+    """The standard output; wide enough for the table where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=110)
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:

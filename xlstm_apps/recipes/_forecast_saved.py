@@ -15,7 +15,7 @@ from xlstm_apps.estimators.forecast_frames import device_for, predict_frames, wi
 from xlstm_apps.estimators.forecast_plan import season_of
 from xlstm_apps.estimators.forecast_scores import Evaluator
 from xlstm_apps.forecasting import ForecastModel
-from xlstm_apps.recipes._forecast import comparison_table, csv_ready, write_evaluation, write_frame
+from xlstm_apps.recipes._forecast import comparison_table, csv_ready, result_console, write_evaluation, write_frame
 from xlstm_apps.training import RunFolder
 
 
@@ -128,7 +128,7 @@ class Trained:
         evaluation = evaluator.run(models, self.console)
         if output is not None:
             write_evaluation(Path(output), evaluation)
-        Console().print(comparison_table(evaluation, head))
+        result_console().print(comparison_table(evaluation, head))
 
     def backtest(self, data_path: str | None, n_windows: int, step_size: int | None) -> Iterator[pl.DataFrame]:
         """Frames of the forecasts at the last `n_windows` cutoffs.
