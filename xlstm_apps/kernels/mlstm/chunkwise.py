@@ -20,6 +20,7 @@ Chunks are taken in blocks that fit the cache; all chunks, heads and rows of a b
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,8 @@ class Saved(NamedTuple):
     """q . n, [B, T, H]."""
 
 
-class _Block(NamedTuple):
+@dataclass(frozen=True)
+class _Block:
     """A run of `count` chunks of `length` steps from chunk `first`, step `start`."""
 
     first: int

@@ -5,7 +5,7 @@ A padded step has an input gate of 0 and a forget gate of 1, so it changes neith
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from xlstm_apps.kernels.mlstm import chunkwise
 from xlstm_apps.kernels.state import MLSTMState, state_dtype
 
 
-class _Batch(NamedTuple):
+@dataclass(frozen=True)
+class _Batch:
     rows: Tensor
     """Documents in it, [N]."""
     index: Tensor
@@ -33,12 +34,14 @@ class _Batch(NamedTuple):
         """[N, longest, ...] into its place in [1, T, ...]."""
         target[0, self.index[self.inside]] = x[self.inside].to(target.dtype)
 
-    def inputs(self, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor) -> tuple[Tensor, ...]:
+    def inputs(
+        self, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         never, always = float("-inf"), float("inf")
         return self.take(q), self.take(k), self.take(v), self.take(igate, never), self.take(fgate, always)
 
     def state(self, state: MLSTMState | None) -> MLSTMState | None:
-        return None if state is None else MLSTMState(*(x[self.rows] for x in state))
+        return None if state is None else MLSTMState(state.c[self.rows], state.n[self.rows], state.m[self.rows])
 
 
 def _batches(cu_seqlens: Tensor) -> list[_Batch]:
@@ -101,7 +104,7 @@ def backward(
     """`chunkwise.backward` per document. Computes the forward pass anew rather than keep all its padded memories."""
     dtype = state_dtype(q, k, v, igate, fgate)
     count, heads, key_dim, value_dim = len(cu_seqlens) - 1, *q.shape[2:], v.shape[-1]
-    grads = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v, igate, fgate))
+    dq, dk, dv, di, df = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v, igate, fgate))
     dstate0 = MLSTMState(
         q.new_empty(count, heads, key_dim, value_dim, dtype=dtype),
         q.new_empty(count, heads, key_dim, dtype=dtype),
@@ -124,8 +127,8 @@ def backward(
             saved,
             options,
         )
-        for part, target in zip(parts, grads, strict=True):
+        for part, target in zip(parts, (dq, dk, dv, di, df), strict=True):
             batch.put(part, target)
         for part, target in zip(part_state, dstate0, strict=True):
             target[batch.rows] = part
-    return *grads, dstate0
+    return dq, dk, dv, di, df, dstate0

@@ -104,9 +104,9 @@ def mlstm(
     bounds = cu_seqlens.tolist()
     outputs, states = [], []
     for index, (start, end) in enumerate(pairwise(bounds)):
-        document = (x[:, start:end] for x in (q, k, v, igate, fgate))
-        memory = None if state is None else MLSTMState(*(x[index : index + 1] for x in state))
-        h, last = _one_pass(*document, memory, **options)
+        row = slice(index, index + 1)
+        memory = None if state is None else MLSTMState(state.c[row], state.n[row], state.m[row])
+        h, last = _one_pass(*(x[:, start:end] for x in (q, k, v, igate, fgate)), state=memory, **options)
         outputs.append(h)
         states.append(last)
     c, n, m = (torch.cat([last[field] for last in states]) for field in range(3))

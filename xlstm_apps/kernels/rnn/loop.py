@@ -135,8 +135,8 @@ def backward(
     bias: Tensor,
     saved: Saved,
     cell: str,
-) -> tuple[Tensor, Tensor, Tensor, Carry]:
-    """Gradients of gates, recurrent, bias (in the dtype of the arithmetic) and of the initial state."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of gates, recurrent, bias (in the dtype of the arithmetic) and of the initial h, c, l, used or not."""
     pre, h, aux = saved
     batch, _, count_gates, heads, dim = gates.shape
     slots = cells.SLOTS[cell]
@@ -186,4 +186,5 @@ def backward(
     dbias = dbias.unflatten(1, (width, dim)).transpose(0, 1)
     # The GRU's two biases of the new gate: input side, then recurrent side.
     dbias = dbias[[0, 1, 3, 2]] if cell == "gru" else dbias[inverse]
-    return dgates, dweight, dbias, Carry(*(x.transpose(0, 1).contiguous() for x in (dh0, dc, dl)))
+    dh0, dc, dl = (x.transpose(0, 1).contiguous() for x in (dh0, dc, dl))
+    return dgates, dweight, dbias, dh0, dc, dl

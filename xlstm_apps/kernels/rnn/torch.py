@@ -84,10 +84,11 @@ def rnn_torch_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of gates, recurrent, bias and of the initial h, c, l."""
     with torch.autocast(gates.device.type, enabled=False):
-        dgates, drecurrent, dbias, dstate = loop.backward(
+        dgates, drecurrent, dbias, *dstate = loop.backward(
             doutput, (dh, dc, dlog_n), gates, recurrent, bias, loop.Saved(pre, h, aux), cell
         )
-    return dgates, drecurrent.to(recurrent.dtype), dbias.to(bias.dtype), *dstate  # all three, whatever the cell
+    dh0, dc0, dlog_n0 = dstate
+    return dgates, drecurrent.to(recurrent.dtype), dbias.to(bias.dtype), dh0, dc0, dlog_n0
 
 
 @rnn_torch_backward.register_fake
