@@ -9,12 +9,15 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 NAMES = ("reference", "torch", "triton")
 ENVIRONMENT_VARIABLE = "XLSTM_APPS_BACKEND"
+
+Function = TypeVar("Function")
 
 logger = logging.getLogger("xlstm_apps")
 _logged: set[tuple[str, str, str]] = set()
@@ -108,12 +111,18 @@ def _require(op: str, name: str, args: tuple[object, ...], options: dict[str, ob
         raise ValueError(f"backend {name!r} cannot run this {op}: {obstacle}; backend='auto' picks one that can")
 
 
-@torch.compiler.assume_constant_result
+def _constant_in_graphs(function: Function) -> Function:
+    """`torch.compiler.assume_constant_result`, which would import the whole compiler (seconds) just to mark this."""
+    function._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]
+    return function
+
+
+@_constant_in_graphs
 def _environment_backend() -> str:
     return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
 
 
-@torch.compiler.assume_constant_result
+@_constant_in_graphs
 def _triton_missing(op: str) -> str | None:
     """Reason why Triton kernels cannot run on this machine, or None. Never imports triton."""
     if importlib.util.find_spec("triton") is None:
@@ -132,7 +141,7 @@ def _module(op: str, name: str) -> ModuleType:
     return _modules[f"{op}.{name}"]
 
 
-@torch.compiler.assume_constant_result
+@_constant_in_graphs
 def _load(op: str, name: str) -> None:
     # Imported on demand: Triton's must not load where triton is absent, and an error inside it must not be hidden.
     # In a table of our own, because torch.compile follows a dictionary but not an import.
