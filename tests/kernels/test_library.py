@@ -138,3 +138,13 @@ def test_no_graph_is_kept_without_gradients():
     with torch.no_grad():
         assert mlstm(*tensors).grad_fn is None
     assert mlstm_torch_forward(*tensors, None, None, None, None, True, True, 1e-6, 0.5, 8, False)[4].numel() == 0
+
+
+def test_inference_mode_leaves_nothing_behind():
+    """Buffers kept from call to call must work in training after having been made in inference mode."""
+    tensors, cells = mlstm_inputs(length=33, heads=3), rnn_inputs("slstm")
+    with torch.inference_mode():
+        first, other = mlstm(*tensors, backend="torch"), rnn(*cells, backend="torch")
+    h, y = mlstm(*tensors, backend="torch"), rnn(*cells, backend="torch")
+    torch.testing.assert_close((h, y), (first.clone(), other.clone()))
+    torch.autograd.grad(h.sum() + y.sum(), [*tensors, *cells])
