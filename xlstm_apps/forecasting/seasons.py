@@ -68,7 +68,7 @@ def choose_season(
     scored = {s: e for s, e in scored.items() if np.isfinite(e)} or {fitting[0]: 0.0}
     # Of two that do as well the shorter is taken: a weekly pattern repeats a daily one too, only with older values.
     best = min(scored.values())
-    return Season(min(s for s, e in scored.items() if e <= 1.02 * best), fitting)
+    return Season(min(s for s, e in scored.items() if e <= 1.05 * best), fitting)
 
 
 def naive_errors(values: np.ndarray, offsets: np.ndarray, ends: np.ndarray, lag: int, power: int = 1) -> np.ndarray:

@@ -190,7 +190,7 @@ def choices(job: Job) -> list[str]:
     """What was chosen on the user's behalf."""
     head, fit, plan = job.plan.head, job.plan.fit, job.plan
     options = f" (of {', '.join(map(str, plan.season.candidates))})" if len(plan.season.candidates) > 1 else ""
-    every = f", every {job.evaluator.stride}th cutoff" if job.evaluator.stride > 1 else ""
+    every = f", cutoffs {job.evaluator.stride} steps apart" if job.evaluator.stride > 1 else ""
     lines = [
         f"model     {head.context_length} steps of context to {head.prediction_length} ahead, patches of "
         f"{head.patch_length}, season {plan.season.steps}{options}",
