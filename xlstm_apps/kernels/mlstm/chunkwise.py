@@ -97,7 +97,9 @@ class _Workspace:
         if self.shared is not None and size * self.dtype.itemsize <= KEPT_BYTES:
             buffer = self.shared.get((name, self.dtype))
             if buffer is None or buffer.numel() < size:
-                buffer = self.shared[name, self.dtype] = self.like.new_empty(size, dtype=self.dtype)
+                with torch.inference_mode(False):  # what is made in inference mode could not be written to outside it
+                    buffer = torch.empty(size, dtype=self.dtype)
+                self.shared[name, self.dtype] = buffer
         else:
             buffer = self.own.get(name)
             if buffer is None or buffer.numel() < size:
