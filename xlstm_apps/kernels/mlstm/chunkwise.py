@@ -98,7 +98,7 @@ class _Workspace:
             buffer = self.shared.get((name, self.dtype))
             if buffer is None or buffer.numel() < size:
                 with torch.inference_mode(False):  # what is made in inference mode could not be written to outside it
-                    buffer = torch.empty(size, dtype=self.dtype)
+                    buffer = torch.empty(size, dtype=self.dtype, device=self.like.device)
                 self.shared[name, self.dtype] = buffer
         else:
             buffer = self.own.get(name)
