@@ -191,3 +191,8 @@ def test_help_loads_no_torch_and_is_quick(argv):
     done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
     # The bar is 0.6 s on an idle machine; the tests run beside each other.
     assert float(done.stdout.splitlines()[-1]) < 2.0
+
+
+def test_predicting_needs_no_trainer():
+    program = "import sys\nimport xlstm_apps.recipes._forecast_saved\nassert 'lightning' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -7,10 +7,12 @@ import torch
 from rich.console import Console
 from torch.utils.data import Dataset, Subset
 
+# Lightning takes seconds to import: what needs it is reached through these lazy packages, so predicting starts fast.
+from xlstm_apps import forecasting, training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, split_points
-from xlstm_apps.forecasting import ForecastConfig, ForecastModel, ForecastModule, Season, choose_season
-from xlstm_apps.training import BatchLoader, FitConfig, FitResult, fit
+from xlstm_apps.forecasting import ForecastConfig, ForecastModel, Season, choose_season
+from xlstm_apps.training import FitConfig
 
 # Rows are windows times channels: what the cost of a step grows with.
 ROWS_PER_STEP = 256
@@ -51,10 +53,10 @@ class ForecastPlan:
         resume: bool = False,
         console: Console | None = None,
         label: str = "training",
-    ) -> FitResult:
+    ) -> "training.FitResult":
         """Fit `model` on the training windows, the best epoch chosen on the validation windows; see `training.fit`."""
         config = self.fit
-        loader = BatchLoader(
+        loader = training.BatchLoader(
             self.train,
             config.batch_size,
             seed=seed,
@@ -65,9 +67,11 @@ class ForecastPlan:
         valid = None
         if self.valid is not None:
             rows = max(1, VALIDATION_ROWS // len(self.table.channels))
-            valid = BatchLoader(spread(self.valid, max(rows, 32)), max(1, rows // 4), num_workers=config.num_workers)
-        module = ForecastModule(model, max_rows=max(ROWS_PER_STEP, config.batch_size))
-        return fit(
+            valid = training.BatchLoader(
+                spread(self.valid, max(rows, 32)), max(1, rows // 4), num_workers=config.num_workers
+            )
+        module = forecasting.ForecastModule(model, max_rows=max(ROWS_PER_STEP, config.batch_size))
+        return training.fit(
             module, loader, valid, config, seed=seed, run_dir=run_dir, resume=resume, console=console, label=label
         )
 

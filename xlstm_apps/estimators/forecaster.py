@@ -10,13 +10,13 @@ import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, table_from_frame
 from xlstm_apps.estimators.forecast_frames import device_for, predict_frames, window_frames
 from xlstm_apps.estimators.forecast_plan import plan_forecast
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel
 from xlstm_apps.training import FitConfig, files
-from xlstm_apps.training.run import check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -281,7 +281,7 @@ class XLSTMForecaster(BaseEstimator):
             patience=self.patience,
             accelerator=self.accelerator,
         )
-        check(fit)
+        training.check(fit)
         head = ForecastConfig(
             prediction_length=self.prediction_length,
             context_length=self.context_length,

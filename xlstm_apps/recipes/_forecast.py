@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
 from xlstm_apps.estimators.forecast_frames import device_for, predict_frames
@@ -20,7 +21,6 @@ from xlstm_apps.forecasting import ForecastConfig, ForecastModel
 from xlstm_apps.report import write_report
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
-from xlstm_apps.training.run import check
 
 TITLES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE", "wql": "weighted quantile loss", "coverage": "coverage"}
 
@@ -48,7 +48,7 @@ def prepare(data: SeriesData, head: ForecastConfig, backbone: xLSTMConfig, fit: 
         ValueError: One line that says what to change.
     """
     started, console = time.monotonic(), Console(stderr=True)
-    check(fit)
+    training.check(fit)
     if not data.path.startswith("sample:"):
         data = replace(data, path=str(Path(data.path).absolute()))
     table = load_table(data)

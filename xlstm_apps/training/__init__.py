@@ -8,6 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "config": ["FitConfig"],
         "folder": ["RunFolder"],
         "loader": ["BatchLoader"],
-        "run": ["FitResult", "fit"],
+        "run": ["FitResult", "check", "fit"],
     },
 )
