@@ -40,9 +40,6 @@ def main(argv: list[str] | None = None) -> NoReturn:
     Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 stopped from the keyboard.
     """
     argv = sys.argv[1:] if argv is None else argv
-    # Read by OpenMP when torch loads: threads that wait give up the core. Spinning, they make a training step on two
-    # busy cores ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         sys.exit(run(argv) or 0)
     except KeyboardInterrupt:
