@@ -10,30 +10,43 @@ import triton
 import triton.language as tl
 
 from xlstm_apps.kernels.rnn.triton_cells import cell_backward
-from xlstm_apps.kernels.rnn.triton_forward import load_weights
+from xlstm_apps.kernels.rnn.triton_forward import spread
 from xlstm_apps.kernels.rnn.triton_memory import (
-    factor_element,
-    factors_to_float,
+    add_input,
+    identity,
     load_factors,
-    load_raw,
-    prefetch,
+    load_weights,
+    storable,
     store,
-    to_float,
+    unit_of_row,
 )
 
 
 @triton.jit
-def stacked(g0, g1, g2, g3, CELL: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr):
-    """Gradients of all gates below each other as one operand: one trip through shared memory, not four."""
+def products(
+    weights, r1, r2, r3, g0, g1, g2, g3, acc,
+    CELL: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr, FAST: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """acc + sum over gates of R_g^T g_g; `FAST`: `weights` are those of all gates side by side."""
     if CELL == "elman":
-        rows = tl.reshape(g0, (UNITS, BATCH))
+        return tl.dot(weights, spread(g0, UNITS, BATCH), acc=acc, input_precision=PRECISION)
     else:
         if CELL == "gru":
-            # Without weights of its own, the input of the candidate comes last and meets zeros.
+            # The input of the candidate has no weights of its own.
             g2, g3 = g3, g2
-        rows = tl.join(tl.join(g0, g1), tl.join(g2, g3))
-        rows = tl.reshape(tl.permute(rows, (4, 3, 0, 1, 2)), (4 * UNITS, BATCH))
-    return tl.broadcast_to(rows[None, :, :], (UNITS // 16, rows.shape[0], BATCH))
+        if FAST:
+            # All gates as one operand: one trip through shared memory, not four.
+            rows = tl.join(tl.join(g0, g1), tl.join(g2, g3))
+            rows = tl.reshape(tl.permute(rows, (4, 3, 0, 1, 2)), (4 * UNITS, BATCH))
+            rows = tl.broadcast_to(rows[None, :, :], (UNITS // 16, 4 * UNITS, BATCH))
+            return tl.dot(weights, rows, acc=acc)
+        else:
+            acc = tl.dot(weights, spread(g0, UNITS, BATCH), acc=acc, input_precision=PRECISION)
+            acc = tl.dot(r1, spread(g1, UNITS, BATCH), acc=acc, input_precision=PRECISION)
+            acc = tl.dot(r2, spread(g2, UNITS, BATCH), acc=acc, input_precision=PRECISION)
+            if CELL != "gru":
+                acc = tl.dot(r3, spread(g3, UNITS, BATCH), acc=acc, input_precision=PRECISION)
+            return acc
 
 
 @triton.jit(do_not_specialize=["T", "B", "H", "y_b", "y_t"])
@@ -43,7 +56,7 @@ def backward_kernel(
     T, B, H, y_b, y_t, y_h,
     CELL: tl.constexpr, D: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr,
     STATE: tl.constexpr, FACTORS: tl.constexpr, FAST: tl.constexpr,
-    PRECISION: tl.constexpr, HD: tl.constexpr, PREFETCH: tl.constexpr,
+    PRECISION: tl.constexpr, HD: tl.constexpr, ALIGNED: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Gradients of the pre-activations g [B, T, slots, H, D] contiguous, and of the initial states."""
     GATES: tl.constexpr = 1 if CELL == "elman" else (3 if CELL == "gru" else 4)
@@ -54,17 +67,29 @@ def backward_kernel(
     head = pid % H
     first = (pid // H) * BATCH
 
-    unit = tl.arange(0, WARPS)[:, None, None] * 16 + tl.arange(0, 16)[None, :, None]
+    row = tl.arange(0, 16)[None, :, None]
+    tile = tl.arange(0, WARPS)[:, None, None] * 16
+    unit = tile + unit_of_row(row, FAST)
     member = tl.arange(0, BATCH)[None, None, :]
     mask = (unit < D) & (first + member < B)
-    unit_in = unit if D == UNITS else tl.minimum(unit, D - 1)
     member_in = tl.minimum(member, B - 1 - first)
+    y_b = y_b // ALIGNED * ALIGNED
+    y_t = y_t // ALIGNED * ALIGNED
+    y_h = y_h // ALIGNED * ALIGNED
 
     r_ptr += head.to(tl.int64) * (D * D)
     gate_stride = H.to(tl.int64) * (D * D)
-    COLUMNS: tl.constexpr = UNITS if CELL == "elman" else 4 * UNITS
+    COLUMNS: tl.constexpr = 4 * UNITS if FAST and GATES > 1 else UNITS
     column = tl.arange(0, COLUMNS)[None, None, :]
     weights = load_weights(r_ptr, unit, column, 1, D, gate_stride, D, GATES, FAST)
+    r1 = weights
+    r2 = weights
+    r3 = weights
+    if not FAST and GATES > 1:
+        r1 = load_weights(r_ptr + gate_stride, unit, column, 1, D, gate_stride, D, GATES, FAST)
+        r2 = load_weights(r_ptr + 2 * gate_stride, unit, column, 1, D, gate_stride, D, GATES, FAST)
+    if not FAST and GATES > 3:
+        r3 = load_weights(r_ptr + 3 * gate_stride, unit, column, 1, D, gate_stride, D, GATES, FAST)
 
     state = ((first + member).to(tl.int64) * H + head) * D + unit
     zero = tl.zeros((WARPS, 16, BATCH), tl.float32)
@@ -82,48 +107,36 @@ def backward_kernel(
     dy_ptr += first.to(tl.int64) * y_b + head.to(tl.int64) * y_h + (T - 1).to(tl.int64) * y_t
     g_ptr += ((first.to(tl.int64) * T + T - 1) * SLOTS * H + head) * D
     k_ptr += (pid.to(tl.int64) * T + T - 1) * STEP
-    y_offset = member_in.to(tl.int64) * y_b + unit_in
+    y_offset = member_in.to(tl.int64) * y_b + tile + row
     g_offset = member.to(tl.int64) * T * (SLOTS * HD) + unit
-    element = factor_element(unit, member, UNITS, BATCH, FAST)
+    element = (tile + row) * BATCH + member
+    keep = storable(g_offset, mask, D % 2 == 0, FAST)
+    eye = identity(WARPS, DTYPE, FAST)
 
     # Adds nothing: a second use of the weights, which keeps them in registers (see `forward_kernel`).
     nothing = (dh * 0.0).to(DTYPE)
-    stacked_nothing = stacked(nothing, nothing, nothing, nothing, CELL, UNITS, BATCH)
-    dh = tl.dot(weights, stacked_nothing, acc=dh, input_precision=PRECISION)
-    line = tl.arange(0, UNITS * BATCH // 8)
-    LINES: tl.constexpr = (UNITS * 2 + 127) // 128
-    y_line = tl.arange(0, BATCH * LINES)
-    far_y = tl.minimum(y_line // LINES, B - 1 - first).to(tl.int64) * y_b + (y_line % LINES) * 64
-    ahead = tl.minimum(PREFETCH, T - 1).to(tl.int64)
-    far_k_ptr = k_ptr - ahead * STEP
-    far_y_ptr = dy_ptr - ahead * y_t
-
-    ny = load_raw(dy_ptr, y_offset, mask, FAST)
-    n0, n1, n2, n3, n4, n5 = load_factors(k_ptr, element, UNITS * BATCH, FACTORS, FAST)
-    for t in range(T):
-        k0, k1, k2, k3, k4, k5 = factors_to_float(n0, n1, n2, n3, n4, n5, FAST)
-        dh += to_float(ny, DTYPE, FAST)
-        more = t + 1 < T
-        dy_ptr -= tl.where(more, y_t, 0)
-        k_ptr -= tl.where(more, STEP, 0)
-        ny = load_raw(dy_ptr, y_offset, mask, FAST)
-        n0, n1, n2, n3, n4, n5 = load_factors(k_ptr, element, UNITS * BATCH, FACTORS, FAST)
-        if FAST and PREFETCH:
-            prefetch(far_k_ptr, line.to(tl.int64) * 64)
-            prefetch(far_y_ptr, far_y)
-            far_k_ptr -= tl.where(t + 1 + PREFETCH < T, STEP, 0)
-            far_y_ptr -= tl.where(t + 1 + PREFETCH < T, y_t, 0)
+    dh = products(
+        weights, r1, r2, r3, nothing, nothing, nothing, nothing, dh, CELL, UNITS, BATCH, FAST, PRECISION
+    )  # fmt: skip
+    dh = add_input(tl.load(dy_ptr + y_offset, mask=tile + row < D, other=0.0), eye, dh, FAST)
+    for t in tl.range(0, T, num_stages=STAGES):
+        k0, k1, k2, k3, k4, k5 = load_factors(k_ptr, element, UNITS * BATCH, FACTORS, FAST)
+        k_ptr -= STEP
+        # The gradient of the output before; there is none before the first.
+        dy_ptr -= tl.where(t + 1 < T, y_t, 0)
+        y = tl.load(dy_ptr + y_offset, mask=tile + row < tl.where(t + 1 < T, D, 0), other=0.0)
         g0, g1, g2, g3, dh, da, db = cell_backward(CELL, dh, da, db, k0, k1, k2, k3, k4, k5)
         g0 = g0.to(DTYPE)
         g1 = g1.to(DTYPE)
         g2 = g2.to(DTYPE)
         g3 = g3.to(DTYPE)
-        dh = tl.dot(weights, stacked(g0, g1, g2, g3, CELL, UNITS, BATCH), acc=dh, input_precision=PRECISION)
-        store(g_ptr, g_offset, g0, mask, FAST)
+        dh = add_input(y, eye, dh, FAST)
+        dh = products(weights, r1, r2, r3, g0, g1, g2, g3, dh, CELL, UNITS, BATCH, FAST, PRECISION)
+        store(g_ptr, g_offset, g0, keep, D % 2 == 0, FAST)
         if SLOTS > 1:
-            store(g_ptr + HD, g_offset, g1, mask, FAST)
-            store(g_ptr + 2 * HD, g_offset, g2, mask, FAST)
-            store(g_ptr + 3 * HD, g_offset, g3, mask, FAST)
+            store(g_ptr + HD, g_offset, g1, keep, D % 2 == 0, FAST)
+            store(g_ptr + 2 * HD, g_offset, g2, keep, D % 2 == 0, FAST)
+            store(g_ptr + 3 * HD, g_offset, g3, keep, D % 2 == 0, FAST)
         g_ptr -= SLOTS * HD
 
     tl.store(dh0_ptr + state, dh, mask=mask)

@@ -59,9 +59,11 @@ def tanh(product, bias, FAST: tl.constexpr):
     e = exp2(tl.minimum(scaled(product, bias, 2.0 * LOG2E), 126.0), FAST)
     r = reciprocal(1.0 + e, FAST)
     value = 1.0 - 2.0 * r
-    if not FAST:
-        # The difference above cancels near 0; the series is exact there to 1e-8.
-        x = product + bias
+    x = product + bias
+    # The difference above cancels near 0, where the first terms of the series are exact enough.
+    if FAST:
+        value = tl.where(tl.abs(x) < 0.015625, x, value)
+    else:
         s = x * x
         series = x * (1.0 + s * (-1.0 / 3.0 + s * (2.0 / 15.0 + s * (-17.0 / 315.0 + s * (62.0 / 2835.0)))))
         value = tl.where(tl.abs(x) < 0.25, series, value)
@@ -125,7 +127,7 @@ def cell_forward(CELL: tl.constexpr, p0, p1, p2, p3, b0, b1, b2, b3, h, a, b, FA
         n, slope = tanh(p2 + r * mixed, b2, FAST)
         change = h - n
         k0 = u_rest * slope
-        h = n + u * change
+        h = u_rest * n + u * h
         return h, a, b, k0, change * u * u_rest, k0 * mixed * r * r_rest, k0 * r, u, u
     else:
         h, slope = tanh(p0, b0, FAST)

@@ -11,29 +11,15 @@ import triton
 import triton.language as tl
 
 from xlstm_apps.kernels.rnn.triton_cells import LN2, cell_forward, memory_in
-from xlstm_apps.kernels.rnn.triton_memory import factor_element, load_raw, prefetch, store, store_factors, to_float
-
-
-@triton.jit
-def load_weights(
-    pointer, row, column, row_stride, column_stride, gate_stride, D: tl.constexpr,
-    GATES: tl.constexpr, FAST: tl.constexpr,
-):  # fmt: skip
-    """Weights of one head, zero outside [D, D], laid out as the matrix instruction wants them.
-
-    Columns beyond the padded D belong to the next gate, and are zero beyond the last.
-    """
-    PADDED: tl.constexpr = row.shape[0] * row.shape[1]
-    inner = column % PADDED
-    gate = column // PADDED
-    mask = (row < D) & (inner < D) & (gate < GATES)
-    offset = tl.minimum(row, D - 1) * row_stride + tl.minimum(inner, D - 1) * column_stride
-    offset = offset.to(tl.int64) + tl.minimum(gate, GATES - 1) * gate_stride
-    raw = load_raw(pointer, offset, mask, FAST)
-    if FAST:
-        return tl.where(mask, raw, 0).to(tl.uint16).to(pointer.dtype.element_ty, bitcast=True)
-    else:
-        return raw
+from xlstm_apps.kernels.rnn.triton_memory import (
+    add_input,
+    identity,
+    load_weights,
+    storable,
+    store,
+    store_factors,
+    unit_of_row,
+)
 
 
 @triton.jit
@@ -58,33 +44,33 @@ def products(r0, r1, r2, r3, hs, x0, x1, x2, x3, CELL: tl.constexpr, PRECISION: 
 
 
 @triton.jit
-def load_inputs(pointer, gate_stride, offset, mask, GATES: tl.constexpr, FAST: tl.constexpr):
-    """Inputs of all gates at one time step, as they lie in memory."""
-    n0 = load_raw(pointer, offset, mask, FAST)
-    n1 = n0
-    n2 = n0
-    n3 = n0
+def load_inputs(pointer, gate_stride, offset, mask, GATES: tl.constexpr):
+    """Inputs of all gates at one time step; where a cell has fewer, the first stands in."""
+    x0 = tl.load(pointer + offset, mask=mask, other=0.0)
+    x1 = x0
+    x2 = x0
+    x3 = x0
     if GATES > 1:
-        n1 = load_raw(pointer + gate_stride, offset, mask, FAST)
-        n2 = load_raw(pointer + 2 * gate_stride, offset, mask, FAST)
+        x1 = tl.load(pointer + gate_stride + offset, mask=mask, other=0.0)
+        x2 = tl.load(pointer + 2 * gate_stride + offset, mask=mask, other=0.0)
     if GATES > 3:
-        n3 = load_raw(pointer + 3 * gate_stride, offset, mask, FAST)
-    return n0, n1, n2, n3
+        x3 = tl.load(pointer + 3 * gate_stride + offset, mask=mask, other=0.0)
+    return x0, x1, x2, x3
 
 
 @triton.jit
-def inputs_to_float(n0, n1, n2, n3, zero, GATES: tl.constexpr, DTYPE: tl.constexpr, FAST: tl.constexpr):
-    """Raw inputs in float32; where a cell has fewer than four gates, the fourth is zero."""
-    x0 = to_float(n0, DTYPE, FAST)
-    x1 = x0
-    x2 = x0
-    x3 = zero
+def add_inputs(x0, x1, x2, x3, eye, zero, GATES: tl.constexpr, FAST: tl.constexpr):
+    """Inputs in float32; the fourth is zero where a cell has fewer gates."""
+    y0 = add_input(x0, eye, zero, FAST)
+    y1 = y0
+    y2 = y0
+    y3 = zero
     if GATES > 1:
-        x1 = to_float(n1, DTYPE, FAST)
-        x2 = to_float(n2, DTYPE, FAST)
+        y1 = add_input(x1, eye, zero, FAST)
+        y2 = add_input(x2, eye, zero, FAST)
     if GATES > 3:
-        x3 = to_float(n3, DTYPE, FAST)
-    return x0, x1, x2, x3
+        y3 = add_input(x3, eye, zero, FAST)
+    return y0, y1, y2, y3
 
 
 @triton.jit(do_not_specialize=["T", "B", "H", "x_b", "x_t"])
@@ -94,9 +80,9 @@ def forward_kernel(
     T, B, H, x_b, x_t, x_h,
     x_g: tl.constexpr, CELL: tl.constexpr, D: tl.constexpr, UNITS: tl.constexpr, BATCH: tl.constexpr,
     STATE: tl.constexpr, TRAIN: tl.constexpr, FACTORS: tl.constexpr, FAST: tl.constexpr,
-    PRECISION: tl.constexpr, PREFETCH: tl.constexpr,
+    PRECISION: tl.constexpr, ALIGNED: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """h [B, T, H, D] contiguous; factors [programs, T, ...] in the order of the programs' own elements."""
+    """h [B, T, H, D] contiguous; factors [programs, T, FACTORS, UNITS, BATCH]; x's strides are multiples of ALIGNED."""
     GATES: tl.constexpr = 1 if CELL == "elman" else (3 if CELL == "gru" else 4)
     WARPS: tl.constexpr = UNITS // 16
     DTYPE: tl.constexpr = x_ptr.dtype.element_ty
@@ -104,13 +90,18 @@ def forward_kernel(
     head = pid % H
     first = (pid // H) * BATCH
 
-    unit = tl.arange(0, WARPS)[:, None, None] * 16 + tl.arange(0, 16)[None, :, None]
+    row = tl.arange(0, 16)[None, :, None]
+    tile = tl.arange(0, WARPS)[:, None, None] * 16
+    unit = tile + unit_of_row(row, FAST)
     member = tl.arange(0, BATCH)[None, None, :]
     inner = tl.arange(0, UNITS)[None, None, :]
     mask = (unit < D) & (first + member < B)
-    # Elements outside the tensors read the nearest one inside: harmless, since the weights are zero there.
-    unit_in = unit if D == UNITS else tl.minimum(unit, D - 1)
+    # Sequences outside the batch read the last one inside, units outside the head read zero.
     member_in = tl.minimum(member, B - 1 - first)
+    unit_in = tl.minimum(unit, D - 1)
+    x_b = x_b // ALIGNED * ALIGNED
+    x_t = x_t // ALIGNED * ALIGNED
+    x_h = x_h // ALIGNED * ALIGNED
 
     r_ptr += head.to(tl.int64) * (D * D)
     gate_stride = H.to(tl.int64) * (D * D)
@@ -152,39 +143,29 @@ def forward_kernel(
     x_ptr += first.to(tl.int64) * x_b + head.to(tl.int64) * x_h
     h_ptr += (first.to(tl.int64) * T * H + head) * D
     k_ptr += pid.to(tl.int64) * T * (UNITS * BATCH * FACTORS)
-    x_offset = member_in.to(tl.int64) * x_b + unit_in
+    x_offset = member_in.to(tl.int64) * x_b + tile + row
     h_offset = member.to(tl.int64) * T * H * D + unit
-    element = factor_element(unit, member, UNITS, BATCH, FAST)
+    element = (tile + row) * BATCH + member
+    keep = storable(h_offset, mask, D % 2 == 0, FAST)
+    eye = identity(WARPS, DTYPE, FAST)
 
-    # One address for each line of 128 bytes that a step reads.
-    LINES: tl.constexpr = (UNITS * 2 + 127) // 128
-    line = tl.arange(0, 4 * BATCH * LINES)
-    far_offset = tl.minimum(line // LINES % BATCH, B - 1 - first).to(tl.int64) * x_b + (line % LINES) * 64
-    far_offset += tl.minimum(line // LINES // BATCH, GATES - 1) * x_g
-    far_ptr = x_ptr + tl.minimum(PREFETCH, T - 1).to(tl.int64) * x_t
-
-    n0, n1, n2, n3 = load_inputs(x_ptr, x_g, x_offset, mask, GATES, FAST)
-    x0, x1, x2, x3 = inputs_to_float(n0, n1, n2, n3, zero, GATES, DTYPE, FAST)
-    x_ptr += tl.where(T > 1, x_t, 0)
-    n0, n1, n2, n3 = load_inputs(x_ptr, x_g, x_offset, mask, GATES, FAST)
+    x0, x1, x2, x3 = load_inputs(x_ptr, x_g, x_offset, tile + row < D, GATES)
+    x0, x1, x2, x3 = add_inputs(x0, x1, x2, x3, eye, zero, GATES, FAST)
     # These products stand before the loop and again at its end, not once at its start: with two uses the compiler
     # keeps the weights in registers, with one it would read them from shared memory in every step.
     hs = spread(h.to(DTYPE), UNITS, BATCH)
     p0, p1, p2, p3 = products(r0, r1, r2, r3, hs, x0, x1, x2, x3, CELL, PRECISION)
-    for t in range(T):
-        # Inputs are fetched a step ahead; the last steps fetch theirs again.
-        x0, x1, x2, x3 = inputs_to_float(n0, n1, n2, n3, zero, GATES, DTYPE, FAST)
-        x_ptr += tl.where(t + 2 < T, x_t, 0)
-        n0, n1, n2, n3 = load_inputs(x_ptr, x_g, x_offset, mask, GATES, FAST)
-        if FAST and PREFETCH:
-            prefetch(far_ptr, far_offset)
-            far_ptr += tl.where(t + 1 + PREFETCH < T, x_t, 0)
+    for t in tl.range(0, T, num_stages=STAGES):
+        # Inputs of the next step; the last step loads its own again.
+        x_ptr += tl.where(t + 1 < T, x_t, 0)
+        x0, x1, x2, x3 = load_inputs(x_ptr, x_g, x_offset, tile + row < D, GATES)
+        x0, x1, x2, x3 = add_inputs(x0, x1, x2, x3, eye, zero, GATES, FAST)
         h, a, b, k0, k1, k2, k3, k4, k5 = cell_forward(CELL, p0, p1, p2, p3, b0, b1, b2, b3, h, a, b, FAST)
         hd = h.to(DTYPE)
         p0, p1, p2, p3 = products(
             r0, r1, r2, r3, spread(hd, UNITS, BATCH), x0, x1, x2, x3, CELL, PRECISION
         )  # fmt: skip
-        store(h_ptr, h_offset, hd, mask, FAST)
+        store(h_ptr, h_offset, hd, keep, D % 2 == 0, FAST)
         h_ptr += H * D
         if TRAIN:
             store_factors(k_ptr, element, k0, k1, k2, k3, k4, k5, UNITS * BATCH, FACTORS, FAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +18,8 @@ SLOTS = {"slstm": 4, "lstm": 4, "gru": 4, "elman": 1}
 """Gradients per step and unit, one for each row of the bias."""
 FACTORS = {"slstm": 6, "lstm": 6, "gru": 5, "elman": 1}
 """What the backward needs of each step and unit."""
-STREAMED_BLOCK = 64
-PREFETCH = 8
-"""Steps between the prefetch into the L2 cache and the load of what a step reads."""
+STAGES = 6
+"""Steps in flight between global memory and the step that needs them, plus one."""
 
 
 @functools.cache
@@ -57,7 +57,19 @@ class Plan:
     @property
     def padded(self) -> int:
         """Units per program in the buffer of factors."""
-        return self.units if self.resident else triton.cdiv(self.dim, STREAMED_BLOCK) * STREAMED_BLOCK
+        return self.units if self.resident else triton.cdiv(self.dim, self.block) * self.block
+
+    @property
+    def block(self) -> int:
+        """Units worked off at once where the weights are not resident."""
+        return 64 if self.dtype == torch.float32 else 128
+
+    @property
+    def streaming(self) -> dict[str, int]:
+        """Tile sizes of the kernels that stream the weights."""
+        exact = self.dtype == torch.float32
+        inner, warps, stages = (64, 4, 2) if exact else (32, 8, 3)
+        return {"UNITS": self.padded, "BLOCK": self.block, "INNER": inner, "num_warps": warps, "num_stages": stages}
 
     @property
     def tile(self) -> int:
@@ -70,20 +82,25 @@ class Plan:
 
     @property
     def packed(self) -> bool:
-        """Whether the factors of one unit lie side by side in 16 bytes."""
+        """Whether the factors of one unit are packed into two words of 64 bits."""
         return self.fast and self.resident
 
     @property
     def factors(self) -> int:
-        return 8 if self.packed else FACTORS[self.cell]
+        return triton.cdiv(FACTORS[self.cell], 3) if self.packed else FACTORS[self.cell]
 
     @property
     def factor_dtype(self) -> torch.dtype:
-        return torch.float32 if self.dtype == torch.float32 else torch.bfloat16
+        return torch.int64 if self.packed else torch.float32
 
     @property
     def precision(self) -> str:
         return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+
+
+def alignment(x: Tensor) -> int:
+    """Largest power of two up to 8 that divides the strides of `x`: elements that can be copied at once."""
+    return math.gcd(8, *x.stride()[:-1])
 
 
 def plan(gates: Tensor, cell: str) -> Plan:
@@ -126,14 +143,14 @@ def forward(
         if p.resident:
             triton_forward.forward_kernel[(p.programs,)](
                 gates, recurrent, bias, *states, h, factors, hn, cn, nn, mn, p.steps, p.batch, p.heads, x_b, x_t, x_h,
-                UNITS=p.units, PREFETCH=PREFETCH, num_warps=p.units // 16, **common,
+                UNITS=p.units, ALIGNED=alignment(gates), STAGES=STAGES, num_warps=p.units // 16, **common,
             )  # fmt: skip
         else:
             exchange = gates.new_empty(2, p.batch, p.heads, p.dim)
             triton_streamed.forward_kernel[(p.programs,)](
                 gates, recurrent, bias, *states, h, factors, exchange, hn, cn, nn, mn,
                 p.steps, p.batch, p.heads, x_b, x_t, x_h, exchange[0].numel(),
-                UNITS=p.padded, BLOCK=STREAMED_BLOCK, num_warps=4, num_stages=2, **common,
+                **p.streaming, **common,
             )  # fmt: skip
     return out
 
@@ -170,15 +187,15 @@ def backward(
             triton_backward.backward_kernel[(p.programs,)](
                 recurrent, factors, dy, *given, g, dh, dc, dm, p.steps, p.batch, p.heads, y_b, y_t, y_h,
                 CELL=cell, D=p.dim, UNITS=p.units, BATCH=p.tile, STATE=state, FACTORS=p.factors, FAST=p.fast,
-                PREFETCH=PREFETCH, PRECISION=p.precision, HD=p.heads * p.dim, num_warps=p.units // 16,
+                ALIGNED=alignment(dy), STAGES=STAGES, PRECISION=p.precision, HD=p.heads * p.dim,
+                num_warps=p.units // 16,
             )  # fmt: skip
         else:
             for x, final in zip((dh, dc, dm), finals, strict=True):
                 x.zero_() if final is None else x.copy_(final)
             triton_streamed.backward_kernel[(p.programs,)](
                 recurrent, factors, dy, g, dh, dc, dm, p.steps, p.batch, p.heads, y_b, y_t, y_h,
-                CELL=cell, D=p.dim, UNITS=p.padded, BLOCK=STREAMED_BLOCK, BATCH=p.tile, FACTORS=p.factors,
-                PRECISION=p.precision, num_warps=4, num_stages=2,
+                CELL=cell, D=p.dim, BATCH=p.tile, FACTORS=p.factors, PRECISION=p.precision, **p.streaming,
             )  # fmt: skip
     return out
 
@@ -187,8 +204,8 @@ def weight_gradients(g: Tensor, h: Tensor, h0: Tensor | None, cell: str) -> tupl
     """dR [G, H, D, D] and db [slots, H, D] in float32 from the gradients g of the pre-activations."""
     batch, steps, slots, heads, dim = g.shape
     p = plan(g, cell)
-    block = max(16, min(64, p.units))
-    length = 16 if INTERPRETED else 64
+    block = min(64, p.units)
+    length = 16 if INTERPRETED else 32 if p.dtype == torch.float32 else 128
     tiles = heads * slots * triton.cdiv(dim, block) ** 2
     rows = batch * steps
     parts = max(1, min(triton.cdiv(4 * processors(g.device), tiles), triton.cdiv(rows, 4 * length)))
@@ -204,4 +221,4 @@ def weight_gradients(g: Tensor, h: Tensor, h0: Tensor | None, cell: str) -> tupl
     dr, db = dr.sum(0), db.sum(0)
     if h0 is not None:
         dr += torch.einsum("bghd,bhk->ghdk", g[:, 0].float(), h0.to(h.dtype).float())
-    return dr[[0, 1, 3]] if cell == "gru" else dr, db
+    return torch.cat([dr[:2], dr[3:]]) if cell == "gru" else dr, db

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from xlstm_apps.kernels.rnn.triton_cells import LN2, cell_backward, cell_forward, memory_in
-from xlstm_apps.kernels.rnn.triton_memory import factors_to_float, load_factors, store_factors
+from xlstm_apps.kernels.rnn.triton_memory import load_factors, store_factors
 
 
 @triton.jit
@@ -45,7 +45,7 @@ def forward_kernel(
     T, B, H, x_b, x_t, x_h, size,
     x_g: tl.constexpr, CELL: tl.constexpr, D: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr,
     BATCH: tl.constexpr, STATE: tl.constexpr, TRAIN: tl.constexpr, FACTORS: tl.constexpr, FAST: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, INNER: tl.constexpr,
 ):  # fmt: skip
     """As `triton_forward.forward_kernel`; `exchange` [2, B, H, D], `size` = B H D, holds h of two steps."""
     GATES: tl.constexpr = 1 if CELL == "elman" else (3 if CELL == "gru" else 4)
@@ -54,7 +54,8 @@ def forward_kernel(
     head = pid % H
     first = (pid // H) * BATCH
     rows = tl.arange(0, BLOCK)[:, None]
-    columns = tl.arange(0, BLOCK)[None, :]
+    inner = tl.arange(0, INNER)
+    columns = inner[None, :]
     member = tl.arange(0, BATCH)[None, :]
     present = first + member < B
     base = ((first + member).to(tl.int64) * H + head) * D
@@ -93,8 +94,8 @@ def forward_kernel(
                 b3 = tl.load(bias + 3 * H * D, mask=unit < D, other=0.0).to(tl.float32)
             if GATES > 3:
                 p3 = tl.load(x + 3 * x_g, mask=mask, other=0.0).to(tl.float32)
-            for k in range(0, D, BLOCK):
-                hs = tl.load(read + base + k + rows, mask=present & (k + rows < D), other=0.0)
+            for k in range(0, D, INNER):
+                hs = tl.load(read + base + k + inner[:, None], mask=present & (k + inner < D)[:, None], other=0.0)
                 r = r_ptr + unit * D + k + columns
                 inside = (unit < D) & (k + columns < D)
                 p0 = tl.dot(tl.load(r, mask=inside, other=0.0), hs, acc=p0, input_precision=PRECISION)
@@ -144,7 +145,7 @@ def backward_kernel(
     r_ptr, k_ptr, dy_ptr, g_ptr, dh_ptr, dc_ptr, dm_ptr,
     T, B, H, y_b, y_t, y_h,
     CELL: tl.constexpr, D: tl.constexpr, UNITS: tl.constexpr, BLOCK: tl.constexpr, BATCH: tl.constexpr,
-    FACTORS: tl.constexpr, PRECISION: tl.constexpr,
+    FACTORS: tl.constexpr, PRECISION: tl.constexpr, INNER: tl.constexpr,
 ):  # fmt: skip
     """As `triton_backward.backward_kernel`; dh, dc, dm turn from final to initial states' gradients."""
     GATES: tl.constexpr = 1 if CELL == "elman" else (3 if CELL == "gru" else 4)
@@ -154,7 +155,8 @@ def backward_kernel(
     head = pid % H
     first = (pid // H) * BATCH
     rows = tl.arange(0, BLOCK)[:, None]
-    columns = tl.arange(0, BLOCK)[None, :]
+    inner = tl.arange(0, INNER)
+    columns = inner[None, :]
     member = tl.arange(0, BATCH)[None, :]
     present = first + member < B
     base = ((first + member).to(tl.int64) * H + head) * D
@@ -180,7 +182,6 @@ def backward_kernel(
             if CELL == "slstm":
                 db = tl.load(dm_ptr + state, mask=mask, other=0.0)
             k0, k1, k2, k3, k4, k5 = load_factors(k_ptr, unit * BATCH + member, UNITS * BATCH, FACTORS, False)
-            k0, k1, k2, k3, k4, k5 = factors_to_float(k0, k1, k2, k3, k4, k5, False)
             g0, g1, g2, g3, dh, da, db = cell_backward(CELL, dh, da, db, k0, k1, k2, k3, k4, k5)
             tl.store(dh_ptr + state, dh, mask=mask)
             if CELL == "slstm" or CELL == "lstm":
@@ -198,9 +199,9 @@ def backward_kernel(
             unit = u + rows
             mask = present & (unit < D)
             dh = tl.load(dh_ptr + base + unit, mask=mask, other=0.0)
-            for k in range(0, D, BLOCK):
-                g = g_ptr + out + k + rows
-                g_mask = present & (k + rows < D)
+            for k in range(0, D, INNER):
+                g = g_ptr + out + k + inner[:, None]
+                g_mask = present & (k + inner < D)[:, None]
                 r = r_ptr + unit + (k + columns) * D
                 inside = (unit < D) & (k + columns < D)
                 for gate in tl.static_range(GATES):
