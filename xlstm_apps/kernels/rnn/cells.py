@@ -5,8 +5,9 @@ step sees [H, B, D] matrices (head, batch row, channel). `pre` holds the preacti
 the S gates that read the previous output in the order of `SLOTS`; it arrives holding inputs and biases and leaves with
 what the backward pass needs. `h` and `aux` hold states, [n + 1, H, B, D], entry 0 from before the block.
 
-Backward, `dh` arrives with the gradients of the block's outputs and is used up, `dpre` receives those of the
-preactivations, `carry` is that of the step after the block, and the rest are gradients of states, updated in place.
+Backward, `dh` (of the longest block) arrives with the gradients of the block's outputs and is used up, `space.dpre`
+receives those of the preactivations, `carry` is that of the step after the block, and the rest are gradients of states,
+updated in place.
 """
 
 from __future__ import annotations
@@ -25,6 +26,34 @@ _sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_slope = torch.ops.aten.tanh_backward.grad_input
 
 
+class Space:
+    """Buffers for a block of steps, with one view per step, made once for all blocks of a call.
+
+    A view costs about as much as a small operation, and fresh memory a page fault every 4 KB.
+    """
+
+    def __init__(self, dpre: Tensor, steps: int):
+        self.dpre = dpre.transpose(0, 1)
+        """Gradients of preactivations of the longest block, [n, H, B, S, D]."""
+        self.steps = steps
+        """Length of this block."""
+        self.one = dpre.new_ones(())
+        self.buffers: dict[str, Tensor] = {}
+        self.views: dict[str, tuple[Tensor, ...]] = {}
+
+    def buffer(self, name: str, like: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Uninitialised tensor of the shape of `like`, and its steps."""
+        if name not in self.buffers:
+            self.buffers[name] = like.new_empty(self.dpre.shape[0], *like.shape[1:])
+        return self.buffers[name][: self.steps], self.of(name, self.buffers[name])
+
+    def of(self, name: str, x: Tensor) -> tuple[Tensor, ...]:
+        """Steps of `x`, which must be the same memory whenever the name is the same."""
+        if name not in self.views:
+            self.views[name] = x.unbind(0)
+        return self.views[name]
+
+
 def forward_slstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, norm: Tensor, logarithmic: bool) -> None:
     """`aux` is y; slots i, z, f, o become (share of the new input, tanh z, f, o).
 
@@ -32,7 +61,8 @@ def forward_slstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, norm: Ten
     stays in the range of the dtype; with `logarithmic` it is l = log n.
     """
     flat, states, memories = pre.flatten(3).unbind(0), h.unbind(0), aux.unbind(0)
-    i, z, f, _ = (x.unbind(0) for x in pre.unbind(3))
+    i, z = (pre[..., slot, :].unbind(0) for slot in (0, 1))
+    f = pre[..., 2, :].unbind(0) if logarithmic else ()
     sigmoids, scratch = pre.new_empty(pre[0, ..., 2:, :].shape), torch.empty_like(norm)
     keep, out = sigmoids.unbind(2)
     raw = pre[..., 2:, :].unbind(0)
@@ -54,26 +84,43 @@ def forward_slstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, norm: Ten
 
 
 def backward_slstm(
-    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, dpre: Tensor, carry: Tensor, dc: Tensor, dl: Tensor
+    pre: Tensor,
+    h: Tensor,
+    aux: Tensor,
+    weight: Tensor,
+    dh: Tensor,
+    space: Space,
+    carry: Tensor,
+    dc: Tensor,
+    dl: Tensor,
 ) -> None:
     share, z, f, o = pre.unbind(3)
-    stay, out, forgetting = 1 - share, torch.sigmoid(o), (-f).sigmoid_()
-    lever, through_out = torch.empty_like(pre[..., :2, :]), torch.empty_like(out)
-    _sigmoid_slope(z - aux[:-1], share, grad_input=lever[..., 0, :])
+    stay, stays = space.buffer("stay", share)
+    torch.sub(space.one, share, out=stay)
+    out, outs = space.buffer("out", share)
+    torch.sigmoid(o, out=out)
+    forgetting, forgettings = space.buffer("forgetting", share)
+    torch.neg(f, out=forgetting).sigmoid_()
+    lever, levers = space.buffer("lever", pre[..., :2, :])
+    step, _ = space.buffer("step", share)
+    _sigmoid_slope(torch.sub(z, aux[:-1], out=step), share, grad_input=lever[..., 0, :])
     _tanh_slope(share, z, grad_input=lever[..., 1, :])
+    through_out, through_outs = space.buffer("through_out", share)
     _sigmoid_slope(aux[1:], out, grad_input=through_out)
-    di, _, df, do = (x.unbind(0) for x in dpre.unbind(3))
-    dmemory = dpre[..., :2, :].unbind(0)
-    flat, dc_both, following = dpre.flatten(3).unbind(0), dc.unsqueeze(2), carry
-    for t in reversed(range(len(flat))):
-        grad = dh[t].baddbmm_(following, weight)
-        dc.addcmul_(grad, out[t])
-        torch.mul(grad, through_out[t], out=do[t])
-        torch.mul(dc_both, lever[t], out=dmemory[t])
-        di[t].addcmul_(share[t], dl)
+
+    shares, upstream = share.unbind(0), space.of("dh", dh)
+    di, df, do = (space.of(name, space.dpre[..., slot, :]) for name, slot in (("di", 0), ("df", 2), ("do", 3)))
+    dmemory = space.of("dmemory", space.dpre[..., :2, :])
+    flat, dc_both, following = space.of("flat", space.dpre.flatten(3)), dc.unsqueeze(2), carry
+    for t in reversed(range(space.steps)):
+        grad = upstream[t].baddbmm_(following, weight)
+        dc.addcmul_(grad, outs[t])
+        torch.mul(grad, through_outs[t], out=do[t])
+        torch.mul(dc_both, levers[t], out=dmemory[t])
+        di[t].addcmul_(shares[t], dl)
         dl.sub_(di[t])
-        torch.mul(dl, forgetting[t], out=df[t])
-        dc.mul_(stay[t])
+        torch.mul(dl, forgettings[t], out=df[t])
+        dc.mul_(stays[t])
         following = flat[t]
 
 
@@ -92,24 +139,29 @@ def forward_lstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
 
 
 def backward_lstm(
-    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, dpre: Tensor, carry: Tensor, dc: Tensor
+    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, space: Space, carry: Tensor, dc: Tensor
 ) -> None:
     o, i, f, z = pre.unbind(3)
-    shown = torch.tanh(aux[1:])
-    lever, through_out, through_memory = (torch.empty_like(x) for x in (pre[..., 1:, :], shown, shown))
+    shown, _ = space.buffer("shown", o)
+    torch.tanh(aux[1:], out=shown)
+    lever, levers = space.buffer("lever", pre[..., 1:, :])
     _sigmoid_slope(z, i, grad_input=lever[..., 0, :])
     _sigmoid_slope(aux[:-1], f, grad_input=lever[..., 1, :])
     _tanh_slope(i, z, grad_input=lever[..., 2, :])
+    through_out, through_outs = space.buffer("through_out", o)
     _sigmoid_slope(shown, o, grad_input=through_out)
+    through_memory, through_memories = space.buffer("through_memory", o)
     _tanh_slope(o, shown, grad_input=through_memory)
-    do, dmemory = dpre[..., 0, :].unbind(0), dpre[..., 1:, :].unbind(0)
-    flat, dc_all, following = dpre.flatten(3).unbind(0), dc.unsqueeze(2), carry
-    for t in reversed(range(len(flat))):
-        grad = dh[t].baddbmm_(following, weight)
-        dc.addcmul_(grad, through_memory[t])
-        torch.mul(grad, through_out[t], out=do[t])
-        torch.mul(dc_all, lever[t], out=dmemory[t])
-        dc.mul_(f[t])
+
+    stays, upstream = f.unbind(0), space.of("dh", dh)
+    do, dmemory = space.of("do", space.dpre[..., 0, :]), space.of("dmemory", space.dpre[..., 1:, :])
+    flat, dc_all, following = space.of("flat", space.dpre.flatten(3)), dc.unsqueeze(2), carry
+    for t in reversed(range(space.steps)):
+        grad = upstream[t].baddbmm_(following, weight)
+        dc.addcmul_(grad, through_memories[t])
+        torch.mul(grad, through_outs[t], out=do[t])
+        torch.mul(dc_all, levers[t], out=dmemory[t])
+        dc.mul_(stays[t])
         following = flat[t]
 
 
@@ -126,22 +178,26 @@ def forward_gru(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
 
 
 def backward_gru(
-    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, dpre: Tensor, carry: Tensor, passed: Tensor
+    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, space: Space, carry: Tensor, passed: Tensor
 ) -> None:
     """`dpre` has a fourth slot, the input side of new; `passed` is the gradient that update gates let through."""
     reset, update, mixed = pre.unbind(3)
     new = aux[1:]
-    lever = torch.empty_like(dpre)
+    lever, levers = space.buffer("lever", space.dpre)
     of_reset, of_update, of_mixed, of_new = lever.unbind(3)
-    _tanh_slope(1 - update, new, grad_input=of_new)
+    step, _ = space.buffer("step", reset)
+    _tanh_slope(torch.sub(space.one, update, out=step), new, grad_input=of_new)
     torch.mul(of_new, reset, out=of_mixed)
-    _sigmoid_slope(of_new * mixed, reset, grad_input=of_reset)
-    _sigmoid_slope(h[:-1] - new, update, grad_input=of_update)
-    every, recurrent, following = dpre.unbind(0), dpre[..., :3, :].flatten(3).unbind(0), carry
-    for t in reversed(range(len(every))):
-        grad = dh[t].add_(passed).baddbmm_(following, weight)
-        torch.mul(grad.unsqueeze(2), lever[t], out=every[t])
-        torch.mul(grad, update[t], out=passed)
+    _sigmoid_slope(torch.mul(of_new, mixed, out=step), reset, grad_input=of_reset)
+    _sigmoid_slope(torch.sub(h[:-1], new, out=step), update, grad_input=of_update)
+
+    updates, upstream, every = update.unbind(0), space.of("dh", dh), space.of("every", space.dpre)
+    wide = space.of("wide dh", dh.unsqueeze(3))
+    recurrent, following = space.of("recurrent", space.dpre[..., :3, :].flatten(3)), carry
+    for t in reversed(range(space.steps)):
+        upstream[t].add_(passed).baddbmm_(following, weight)
+        torch.mul(wide[t], levers[t], out=every[t])
+        torch.mul(upstream[t], updates[t], out=passed)
         following = recurrent[t]
 
 
@@ -153,10 +209,11 @@ def forward_elman(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
 
 
 def backward_elman(
-    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, dpre: Tensor, carry: Tensor
+    pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, space: Space, carry: Tensor
 ) -> None:
-    flat, following = dpre.flatten(3).unbind(0), carry
-    slope = 1 - h[1:] * h[1:]
-    for t in reversed(range(len(flat))):
-        torch.mul(dh[t].baddbmm_(following, weight), slope[t], out=flat[t])
+    slope, slopes = space.buffer("slope", h[1:])
+    _tanh_slope(space.one.expand(slope.shape), h[1:], grad_input=slope)
+    upstream, flat, following = space.of("dh", dh), space.of("flat", space.dpre.flatten(3)), carry
+    for t in reversed(range(space.steps)):
+        torch.mul(upstream[t].baddbmm_(following, weight), slopes[t], out=flat[t])
         following = flat[t]

@@ -63,13 +63,13 @@ def _stays_in_range(gates: Tensor, recurrent: Tensor, bias: Tensor, state: Carry
     if gates.device.type != "cpu":
         return False  # looking would stop the device
     limit = 600.0 if state_dtype(gates, recurrent, bias) == torch.float64 else 60.0
-    largest = (gates[:, :, 0].aminmax(), bias[0].aminmax())
-    bound = sum(max(-float(x.min), float(x.max)) for x in largest)
-    size = 1.0
     assert state.c is not None and state.log_n is not None
-    size = max(size, float(state.h.abs().max()), float(state.c.abs().max()))
-    bound += size * float(recurrent[0].abs().sum(-1).max())
-    return bound <= limit and float(state.log_n.max()) <= limit
+    size = max(1.0, *(float(x.abs().max()) for x in (state.h, state.c)))
+    rest = float(bias[0].abs().max()) + size * float(recurrent[0].abs().sum(-1).max())
+    if not (rest <= limit and float(state.log_n.max()) <= limit):
+        return False
+    # All gates first: that is quicker than the input gate alone, whose numbers are scattered.
+    return any(rest + max(map(abs, map(float, x.aminmax()))) <= limit for x in (gates, gates[:, :, 0]))
 
 
 def forward(
@@ -152,7 +152,8 @@ def backward(
     extra = {"slstm": (dc, dl), "lstm": (dc,), "gru": (dc,), "elman": ()}[cell]
     width = 4 if cell == "gru" else len(slots)
     rows = len(slots) * dim
-    dpre, dh = pre.new_empty(heads, most * batch * width * dim), pre.new_empty(most, heads, batch, dim)
+    dpre, dh = pre.new_empty(heads, most, batch, width, dim), pre.new_empty(most, heads, batch, dim)
+    space = cells.Space(dpre, most)
     carry = torch.zeros_like(pre[0]).flatten(2)
     dgates = torch.empty_like(gates, memory_format=torch.contiguous_format)
     dweight, dbias = torch.zeros_like(weight), weight.new_zeros(heads, width * dim)
@@ -160,18 +161,18 @@ def backward(
     for start, count in reversed(blocks):
         steps = slice(start, start + count)
         states, memories = (x[:, start : start + count + 1].transpose(0, 1) for x in (h, aux))
-        flat = dpre[:, : count * batch * width * dim].unflatten(1, (count * batch, width * dim))
-        grads, outputs = flat.view(heads, count, batch, width, dim).transpose(0, 1), dh[:count]
+        space.steps, outputs, grads = count, dh[:count], space.dpre[:count]
         if doutput is None:
             outputs.zero_()
         else:
             outputs.copy_(doutput[:, steps].permute(1, 2, 0, 3))
         if start + count == gates.shape[1]:
             outputs[-1] += dh_last
-        getattr(cells, f"backward_{cell}")(pre[steps], states, memories, weight, outputs, grads, carry, *extra)
+        getattr(cells, f"backward_{cell}")(pre[steps], states, memories, weight, dh, space, carry, *extra)
         carry = grads[0, ..., : len(slots), :].flatten(2).clone()
 
         # Gradients of the weights: one product for the block.
+        flat = dpre[:, :count].flatten(1, 2).flatten(2)
         dweight.baddbmm_(flat[..., :rows].mT, h[:, steps].flatten(1, 2))
         dbias += flat.sum(1)
         target = dgates[:, steps].permute(1, 3, 0, 2, 4)
