@@ -1,9 +1,9 @@
 r"""The time loops of each cell: as few operations per step as the mathematics allows.
 
 Only what depends on the previous step is inside a loop; the rest is done beforehand for a block of steps at once. A
-step sees [H, B, D] matrices (head, batch row, channel). `pre` holds the preactivations of a block, [n, H, B, S, D] with
-the S gates that read the previous output in the order of `SLOTS`; it arrives holding inputs and biases and leaves with
-what the backward pass needs. `h` and `aux` hold states, [n + 1, H, B, D], entry 0 from before the block.
+step sees [H, B, D] matrices (head, batch row, channel). `pre` holds the preactivations of a block, [n, H, B, G, D]; it
+arrives holding inputs and biases and leaves with what the backward pass needs. `h` and `aux` hold states,
+[n + 1, H, B, D], entry 0 from before the block.
 
 Backward, `dh` (of the longest block) arrives with the gradients of the block's outputs and is used up, `space.dpre`
 receives those of the preactivations, `carry` is that of the step after the block, and the rest are gradients of states,
@@ -18,9 +18,6 @@ from torch import Tensor
 
 from xlstm_apps.kernels.rnn.reference import GATE_FLOOR
 
-SLOTS = {"slstm": (0, 2, 1, 3), "lstm": (3, 0, 1, 2), "gru": (0, 1, 2), "elman": (0,)}
-"""Gate in each slot of `pre`, so that gates treated alike are neighbours."""
-
 # a (1 - a) times something, and 1 - a^2 times something, each in one pass.
 _sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_slope = torch.ops.aten.tanh_backward.grad_input
@@ -34,7 +31,7 @@ class Space:
 
     def __init__(self, dpre: Tensor, steps: int):
         self.dpre = dpre.transpose(0, 1)
-        """Gradients of preactivations of the longest block, [n, H, B, S, D]."""
+        """Gradients of preactivations of the longest block, [n, H, B, G, D]."""
         self.steps = steps
         """Length of this block."""
         self.one = dpre.new_ones(())
@@ -55,17 +52,17 @@ class Space:
 
 
 def forward_slstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, norm: Tensor, logarithmic: bool) -> None:
-    """`aux` is y; slots i, z, f, o become (share of the new input, tanh z, f, o).
+    """`aux` is y; gates i, f, z, o become (share of the new input, f, tanh z, o).
 
     `norm` [H, B, D], updated in place, is the normaliser n, a sum of positive numbers, where the caller knows that it
     stays in the range of the dtype; with `logarithmic` it is l = log n.
     """
     flat, states, memories = pre.flatten(3).unbind(0), h.unbind(0), aux.unbind(0)
-    i, z = (pre[..., slot, :].unbind(0) for slot in (0, 1))
-    f = pre[..., 2, :].unbind(0) if logarithmic else ()
-    sigmoids, scratch = pre.new_empty(pre[0, ..., 2:, :].shape), torch.empty_like(norm)
+    i, z = (pre[..., gate, :].unbind(0) for gate in (0, 2))
+    f = pre[..., 1, :].unbind(0) if logarithmic else ()
+    sigmoids, scratch = pre.new_empty(pre[0, ..., 1::2, :].shape), torch.empty_like(norm)
     keep, out = sigmoids.unbind(2)
-    raw = pre[..., 2:, :].unbind(0)
+    raw = pre[..., 1::2, :].unbind(0)
     for t in range(len(flat)):
         flat[t].baddbmm_(states[t], weight)
         torch.sigmoid(raw[t], out=sigmoids)
@@ -94,14 +91,14 @@ def backward_slstm(
     dc: Tensor,
     dl: Tensor,
 ) -> None:
-    share, z, f, o = pre.unbind(3)
+    share, f, z, o = pre.unbind(3)
     stay, stays = space.buffer("stay", share)
     torch.sub(space.one, share, out=stay)
     out, outs = space.buffer("out", share)
     torch.sigmoid(o, out=out)
     forgetting, forgettings = space.buffer("forgetting", share)
     torch.neg(f, out=forgetting).sigmoid_()
-    lever, levers = space.buffer("lever", pre[..., :2, :])
+    lever, levers = space.buffer("lever", pre[..., ::2, :])
     step, _ = space.buffer("step", share)
     _sigmoid_slope(torch.sub(z, aux[:-1], out=step), share, grad_input=lever[..., 0, :])
     _tanh_slope(share, z, grad_input=lever[..., 1, :])
@@ -109,8 +106,8 @@ def backward_slstm(
     _sigmoid_slope(aux[1:], out, grad_input=through_out)
 
     shares, upstream = share.unbind(0), space.of("dh", dh)
-    di, df, do = (space.of(name, space.dpre[..., slot, :]) for name, slot in (("di", 0), ("df", 2), ("do", 3)))
-    dmemory = space.of("dmemory", space.dpre[..., :2, :])
+    di, df, do = (space.of(name, space.dpre[..., gate, :]) for name, gate in (("di", 0), ("df", 1), ("do", 3)))
+    dmemory = space.of("dmemory", space.dpre[..., ::2, :])
     flat, dc_both, following = space.of("flat", space.dpre.flatten(3)), dc.unsqueeze(2), carry
     for t in reversed(range(space.steps)):
         grad = upstream[t].baddbmm_(following, weight)
@@ -125,14 +122,15 @@ def backward_slstm(
 
 
 def forward_lstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
-    """`aux` is c; slots o, i, f, z become their activations."""
+    """`aux` is c; gates become their activations."""
     flat, states, memories = pre.flatten(3).unbind(0), h.unbind(0), aux.unbind(0)
-    o, i, f, z = (x.unbind(0) for x in pre.unbind(3))
-    sigmoids, scratch = pre[..., :3, :].unbind(0), torch.empty_like(h[0])
+    i, f, z, o = (x.unbind(0) for x in pre.unbind(3))
+    scratch = h.new_empty(h.shape[1:])
     for t in range(len(flat)):
         flat[t].baddbmm_(states[t], weight)
-        sigmoids[t].sigmoid_()
-        z[t].copy_(scratch.copy_(z[t]).tanh_())
+        scratch.copy_(z[t]).tanh_()
+        flat[t].sigmoid_()  # quicker over all gates at once than over three of them
+        z[t].copy_(scratch)
         torch.mul(memories[t], f[t], out=memories[t + 1]).addcmul_(i[t], scratch)
         torch.tanh(memories[t + 1], out=scratch)
         torch.mul(scratch, o[t], out=states[t + 1])
@@ -141,10 +139,10 @@ def forward_lstm(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
 def backward_lstm(
     pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, space: Space, carry: Tensor, dc: Tensor
 ) -> None:
-    o, i, f, z = pre.unbind(3)
+    i, f, z, o = pre.unbind(3)
     shown, _ = space.buffer("shown", o)
     torch.tanh(aux[1:], out=shown)
-    lever, levers = space.buffer("lever", pre[..., 1:, :])
+    lever, levers = space.buffer("lever", pre[..., :3, :])
     _sigmoid_slope(z, i, grad_input=lever[..., 0, :])
     _sigmoid_slope(aux[:-1], f, grad_input=lever[..., 1, :])
     _tanh_slope(i, z, grad_input=lever[..., 2, :])
@@ -154,7 +152,7 @@ def backward_lstm(
     _tanh_slope(o, shown, grad_input=through_memory)
 
     stays, upstream = f.unbind(0), space.of("dh", dh)
-    do, dmemory = space.of("do", space.dpre[..., 0, :]), space.of("dmemory", space.dpre[..., 1:, :])
+    do, dmemory = space.of("do", space.dpre[..., 3, :]), space.of("dmemory", space.dpre[..., :3, :])
     flat, dc_all, following = space.of("flat", space.dpre.flatten(3)), dc.unsqueeze(2), carry
     for t in reversed(range(space.steps)):
         grad = upstream[t].baddbmm_(following, weight)
@@ -166,7 +164,7 @@ def backward_lstm(
 
 
 def forward_gru(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
-    """Slots reset, update and the recurrent side of new; `aux[1:]` is the input side of new, then new itself."""
+    """Gates reset, update and the recurrent side of new; `aux[1:]` is the input side of new, then new itself."""
     flat, states, new = pre.flatten(3).unbind(0), h.unbind(0), aux.unbind(0)
     reset, update, mixed = (x.unbind(0) for x in pre.unbind(3))
     sigmoids = pre[..., :2, :].unbind(0)
@@ -180,7 +178,7 @@ def forward_gru(pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor) -> None:
 def backward_gru(
     pre: Tensor, h: Tensor, aux: Tensor, weight: Tensor, dh: Tensor, space: Space, carry: Tensor, passed: Tensor
 ) -> None:
-    """`dpre` has a fourth slot, the input side of new; `passed` is the gradient that update gates let through."""
+    """`dpre` has a fourth gate, the input side of new; `passed` is the gradient that update gates let through."""
     reset, update, mixed = pre.unbind(3)
     new = aux[1:]
     lever, levers = space.buffer("lever", space.dpre)

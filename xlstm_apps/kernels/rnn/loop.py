@@ -32,7 +32,7 @@ class Saved(NamedTuple):
     """What the backward pass needs: see `cells`."""
 
     pre: Tensor
-    """[T, H, B, S, D]."""
+    """[T, H, B, G, D]."""
     h: Tensor
     """[H, T + 1, B, D]: all steps of a head are one matrix, for the gradient of its weights."""
     aux: Tensor
@@ -44,10 +44,9 @@ def _blocks(gates: Tensor) -> list[tuple[int, int]]:
     return [(start, min(size, gates.shape[1] - start)) for start in range(0, gates.shape[1], size)]
 
 
-def _weight(recurrent: Tensor, cell: str, dtype: torch.dtype) -> Tensor:
-    """[H, S * D_out, D_in], slots in the order of the cell."""
-    slots = recurrent.to(dtype)[list(cells.SLOTS[cell])]
-    return slots.transpose(0, 1).flatten(1, 2).contiguous()
+def _weight(recurrent: Tensor, dtype: torch.dtype) -> Tensor:
+    """[H, G * D_out, D_in]."""
+    return recurrent.to(dtype).transpose(0, 1).flatten(1, 2).contiguous()
 
 
 def _heads_first(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -77,13 +76,13 @@ def forward(
 ) -> tuple[Tensor, Carry, Saved | None]:
     """Shapes as in `xlstm_apps.kernels.rnn`, the sLSTM's state as (h, y, l)."""
     dtype = state_dtype(gates, recurrent, bias)
-    batch, length, _, heads, dim = gates.shape
-    slots = cells.SLOTS[cell]
+    batch, length, count_gates, heads, dim = gates.shape
     blocks = _blocks(gates)
-    weight, bias = _weight(recurrent, cell, dtype).mT, bias.to(dtype)
+    weight = _weight(recurrent, dtype).mT
+    bias = bias.to(dtype).transpose(0, 1).unsqueeze(1)  # [H, 1, G, D]
 
     kept = length if save else blocks[0][1]
-    pre = gates.new_empty(kept, heads, batch, len(slots), dim, dtype=dtype)
+    pre = gates.new_empty(kept, heads, batch, count_gates, dim, dtype=dtype)
     h = gates.new_empty(heads, kept + 1, batch, dim, dtype=dtype)
     aux = torch.empty_like(h) if cell != "elman" else h.new_empty(heads, 0)
     h[:, 0] = state.h.transpose(0, 1)
@@ -100,15 +99,15 @@ def forward(
     for start, count in blocks:
         # [B, n, G, H, D] -> [n, H, B, G, D]
         inputs = gates[:, start : start + count].permute(1, 3, 0, 2, 4)
-        block = slice(position, position + count)
+        block = pre[position : position + count]
         states, memories = (x[:, position : position + count + 1].transpose(0, 1) for x in (h, aux))
-        for slot, gate in enumerate(slots):
-            if cell == "gru" and gate == 2:
-                pre[block, ..., slot, :] = bias[3, :, None]
-                torch.add(inputs[..., 2, :], bias[2, :, None], out=memories[1:])
-            else:
-                torch.add(inputs[..., gate, :], bias[gate, :, None], out=pre[block, ..., slot, :])
-        getattr(cells, f"forward_{cell}")(pre[block], states, memories, weight, *extra)
+        if cell == "gru":
+            torch.add(inputs[..., :2, :], bias[..., :2, :], out=block[..., :2, :])
+            torch.add(inputs[..., 2, :], bias[..., 2, :], out=memories[1:])
+            block[..., 2, :] = bias[..., 3, :]
+        else:
+            torch.add(inputs, bias, out=block)
+        getattr(cells, f"forward_{cell}")(block, states, memories, weight, *extra)
         output[:, start : start + count] = states[1:].permute(2, 0, 1, 3)
         if save:
             position += count
@@ -139,8 +138,7 @@ def backward(
     """Gradients of gates, recurrent, bias (in the dtype of the arithmetic) and of the initial h, c, l, used or not."""
     pre, h, aux = saved
     batch, _, count_gates, heads, dim = gates.shape
-    slots = cells.SLOTS[cell]
-    weight = _weight(recurrent, cell, pre.dtype)
+    weight = _weight(recurrent, pre.dtype)
     blocks = _blocks(gates)
     most = blocks[0][1]
 
@@ -150,8 +148,8 @@ def backward(
     dh_last, dc, dl = (initial(x) for x in dlast)
     # A GRU has no cell: its buffer, zero here, takes what update gates pass on.
     extra = {"slstm": (dc, dl), "lstm": (dc,), "gru": (dc,), "elman": ()}[cell]
-    width = 4 if cell == "gru" else len(slots)
-    rows = len(slots) * dim
+    width = 4 if cell == "gru" else count_gates
+    rows = count_gates * dim
     dpre, dh = pre.new_empty(heads, most, batch, width, dim), pre.new_empty(most, heads, batch, dim)
     space = cells.Space(dpre, most)
     carry = torch.zeros_like(pre[0]).flatten(2)
@@ -169,23 +167,24 @@ def backward(
         if start + count == gates.shape[1]:
             outputs[-1] += dh_last
         getattr(cells, f"backward_{cell}")(pre[steps], states, memories, weight, dh, space, carry, *extra)
-        carry = grads[0, ..., : len(slots), :].flatten(2).clone()
+        carry = grads[0, ..., :count_gates, :].flatten(2).clone()
 
         # Gradients of the weights: one product for the block.
         flat = dpre[:, :count].flatten(1, 2).flatten(2)
         dweight.baddbmm_(flat[..., :rows].mT, h[:, steps].flatten(1, 2))
         dbias += flat.sum(1)
         target = dgates[:, steps].permute(1, 3, 0, 2, 4)
-        for slot, gate in enumerate(slots):
-            target[..., gate, :] = grads[..., 3 if cell == "gru" and gate == 2 else slot, :]
+        if cell == "gru":
+            target[..., :2, :], target[..., 2, :] = grads[..., :2, :], grads[..., 3, :]
+        else:
+            target.copy_(grads)
 
     dh0 = torch.bmm(carry, weight)
     if cell == "gru":
         dh0 += extra[0]
-    inverse = [slots.index(gate) for gate in range(count_gates)]
-    dweight = dweight.unflatten(1, (len(slots), dim)).transpose(0, 1)[inverse]
+    dweight = dweight.unflatten(1, (count_gates, dim)).transpose(0, 1).contiguous()
     dbias = dbias.unflatten(1, (width, dim)).transpose(0, 1)
     # The GRU's two biases of the new gate: input side, then recurrent side.
-    dbias = dbias[[0, 1, 3, 2]] if cell == "gru" else dbias[inverse]
+    dbias = dbias[[0, 1, 3, 2]] if cell == "gru" else dbias.contiguous()
     dh0, dc, dl = (x.transpose(0, 1).contiguous() for x in (dh0, dc, dl))
     return dgates, dweight, dbias, dh0, dc, dl
