@@ -16,6 +16,11 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_HEAD_DIM = 1024
 
 
+@torch.compiler.assume_constant_result
+def _too_old(device: torch.device) -> bool:
+    return torch.version.hip is None and torch.cuda.get_device_capability(device) < (8, 0)
+
+
 def unsupported(gates, recurrent, bias, state, *, cell: str, **_: object) -> str | None:
     """Reason why these kernels cannot take a call, or None."""
     del cell
@@ -24,6 +29,8 @@ def unsupported(gates, recurrent, bias, state, *, cell: str, **_: object) -> str
             return f"{name} is {x.dtype}; the kernels take float32, bfloat16 and float16"
     if state is not None and any(x is not None and x.dtype == torch.float64 for x in state):
         return "the state is float64; the kernels keep float32"
+    if gates.is_cuda and _too_old(gates.device):
+        return "the GPU is older than compute capability 8.0"
     if gates.shape[-1] > MAX_HEAD_DIM:
         return f"head dimension {gates.shape[-1]}; the kernels go up to {MAX_HEAD_DIM}"
     return None

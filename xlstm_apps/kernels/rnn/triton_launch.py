@@ -18,6 +18,8 @@ SLOTS = {"slstm": 4, "lstm": 4, "gru": 4, "elman": 1}
 """Gradients per step and unit, one for each row of the bias."""
 FACTORS = {"slstm": 6, "lstm": 6, "gru": 5, "elman": 1}
 """What the backward needs of each step and unit."""
+DATA_CENTRE = ((8, 0), (9, 0), (10, 0), (10, 3))
+"""Compute capabilities with 160 KiB of shared memory and more."""
 STAGES = 6
 """Steps in flight between global memory and the step that needs them, plus one."""
 
@@ -25,6 +27,12 @@ STAGES = 6
 @functools.cache
 def processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+@functools.cache
+def roomy(device: torch.device) -> bool:
+    """Whether a program may use more than 99 KiB of shared memory: data centre cards may, others may not."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) in DATA_CENTRE
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ class Plan:
     @property
     def resident(self) -> bool:
         """Whether the recurrent weights stay on chip."""
-        return self.units <= (64 if self.dtype == torch.float32 else 128)
+        most = 64 if self.dtype == torch.float32 else 128
+        return self.units <= (most if roomy(self.device) else most // 2)
 
     @property
     def padded(self) -> int:
@@ -68,7 +77,7 @@ class Plan:
     def streaming(self) -> dict[str, int]:
         """Tile sizes of the kernels that stream the weights."""
         exact = self.dtype == torch.float32
-        inner, warps, stages = (64, 4, 2) if exact else (32, 8, 3)
+        inner, warps, stages = (64, 4, 2) if exact else (32, 8, 3 if roomy(self.device) else 2)
         return {"UNITS": self.padded, "BLOCK": self.block, "INNER": inner, "num_warps": warps, "num_stages": stages}
 
     @property
