@@ -3,8 +3,9 @@
     python benchmarks/gpu_ops.py [--quick] [--only mlstm|rnn|others] [--filter TEXT] [--output FILE.csv]
 
 Every time is a median over repeats measured with CUDA events, in milliseconds, after a warm-up, on fresh random inputs
-(several sets in turn, so that small shapes do not live in the cache), gradients returned and never accumulated. `eager`
-is a plain call from Python; `graph` is a replay of the same calls captured in a CUDA graph, without the time Python needs.
+(several sets in turn, so that small shapes do not live in the cache), gradients returned and never accumulated.
+`eager` is a plain call from Python; `graph` is a replay of the same calls captured in a CUDA graph, without the time
+Python needs.
 """
 
 from __future__ import annotations
@@ -177,7 +178,7 @@ def mlstm_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
 
 def attention_rows(timer: Timer, only: str) -> Iterator[dict]:
     """Causal attention with the heads and the value dimension of each mLSTM shape."""
-    for name, ((B, T, H, K, V, options), _, _) in MLSTM_SHAPES.items():
+    for name, ((B, T, H, _, V, options), _, _) in MLSTM_SHAPES.items():
         if only not in name or options:
             continue
         D = min(128, V)
@@ -187,12 +188,16 @@ def attention_rows(timer: Timer, only: str) -> Iterator[dict]:
             return tuple(torch.randn(3, B, heads, T, D, device="cuda", dtype=torch.bfloat16))
 
         row = {"op": "attention", "implementation": "sdpa", "shape": f"{name} ({heads} heads of {D})"}
-        yield row | {"dtype": "bfloat16"} | measure(
-            timer,
-            lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True),
-            make,
-            1,
-            False,
+        yield (
+            row
+            | {"dtype": "bfloat16"}
+            | measure(
+                timer,
+                lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True),
+                make,
+                1,
+                False,
+            )
         )
         torch.cuda.empty_cache()
 
@@ -214,14 +219,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="this project's kernels alone, fewer repeats")
     parser.add_argument("--only", choices=["mlstm", "rnn", "others"], help="one group of rows")
+    parser.add_argument("--budget", type=float, default=300, help="milliseconds to repeat each measurement for")
     parser.add_argument("--filter", default="", help="only shapes whose name contains this")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the CSV file")
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("error: gpu_ops.py needs a CUDA device")
-    timer = Timer(60 if arguments.quick else 300)
+    timer = Timer(min(arguments.budget, 60) if arguments.quick else arguments.budget)
     product, copy = ceilings(timer)
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {product:.0f} TFLOP/s, {copy:.2f} TB/s", flush=True)
+    card = torch.cuda.get_device_name()
+    print(f"{card}, torch {torch.__version__}: {product:.0f} TFLOP/s, {copy:.2f} TB/s", flush=True)
     groups: list[Iterator[dict]] = []
     if arguments.only in (None, "mlstm"):
         groups.append(mlstm_rows(timer, arguments.quick, arguments.filter))
@@ -232,17 +239,17 @@ def main() -> None:
         groups.append(rnn_rows(timer, arguments.quick, arguments.filter))
     if arguments.only == "others" or (arguments.only is None and not arguments.quick):
         groups.append(attention_rows(timer, arguments.filter))
-    rows = []
-    for row in itertools.chain(*groups):
-        show(row)
-        rows.append({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()})
-    ceiling = {"op": "ceiling", "implementation": torch.cuda.get_device_name(), "shape": "matrix product, copy"}
-    rows.append(ceiling | {"tflops_both": f"{product:.4g}", "tbytes_both": f"{copy:.4g}"})
+    ceiling = {"op": "ceiling", "implementation": card, "shape": "matrix product, copy"}
+    ceiling |= {"tflops_both": product, "tbytes_both": copy}
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     with arguments.output.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS)
         writer.writeheader()
-        writer.writerows(rows)
+        for row in itertools.chain([ceiling], *groups):
+            if row is not ceiling:
+                show(row)
+            writer.writerow({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()})
+            file.flush()
     print(f"wrote {arguments.output}")
 
 

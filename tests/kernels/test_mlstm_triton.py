@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlstm_cases as cases
 import pytest
 import torch
 
-import mlstm_cases as cases
 from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
 from xlstm_apps.kernels.mlstm import reference
 
@@ -36,12 +36,27 @@ import torch
 torch.set_num_threads(1)
 import mlstm_cases as cases
 from xlstm_apps.kernels.mlstm import reference, triton
-for line in CASES.strip().splitlines():
+def check(line):
     case, shape = eval(line)
+    tolerance = 1e-4 if case.get("gates") == "extreme" else 1e-5  # on chip, q . k is not summed in float64
     try:
-        cases.check(triton, 1e-5, *shape, **{"chunk_size": 16, **case})
+        cases.check(triton, tolerance, *shape, **{"chunk_size": 16, **case})
     except AssertionError as error:
         raise AssertionError(line) from error
+for line in CASES.strip().splitlines():
+    check(line)
+# The kernels of larger heads, on small ones: two in the middle range, and the general ones.
+plain = triton.launch.Call
+for medium in (True, False):
+    class Larger(plain):
+        def _chunk(self, chunk_size):
+            self.small, self.medium = False, medium
+            return chunk_size
+    triton.launch.Call = Larger
+    check('{"chunk_size": 32}, (1, 70, 1, 16, 32)')
+    check('{"chunk_size": 32, "cu": [0, 31, 33, 70]}, (1, 70, 1, 16, 16)')
+    check('{"chunk_size": 32, "input_gate": "sigmoid", "state": False, "final": False}, (1, 40, 1, 16, 16)')
+triton.launch.Call = plain
 inputs, _, options = cases.make(2, 1, 2, 12, 20)
 step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")}
 arguments = [x[:, 0] for x in inputs[:5]]
@@ -55,7 +70,11 @@ print("all good")
 def test_kernels_in_the_interpreter() -> None:
     pytest.importorskip("triton")
     script = f"CASES = '''{INTERPRETED_CASES}'''\n{INTERPRETED_SCRIPT}"
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'kernels'}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "TRITON_INTERPRET": "1",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'kernels'}",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == "all good"
@@ -93,6 +112,7 @@ MATRIX = [
         for d in ({}, half)
     ],
     *[gpu_case(1, 300, 2, D, D, cu=[0, 64, 65, 200, 300], **d) for D in (32, 128, 256) for d in ({}, half)],
+    *[gpu_case(8, 130, 16, D, D, **d) for D in (32, 60, 64) for d in ({}, half)],  # enough heads to keep memory on chip
     *[gpu_case(2, 200, 2, D, D, state=False, final=False, **d) for D in (32, 64, 128, 256) for d in ({}, half)],
     gpu_case(1024, 65, 4, 32, 32),
     gpu_case(1024, 65, 4, 16, 16, **half),
@@ -115,7 +135,7 @@ def test_tf32(kernels, D, monkeypatch) -> None:
     found = cases.run(kernels, inputs, weights, options)
     monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", False)
     truth = cases.run(reference, [x.double() for x in inputs], [x.double() for x in weights], options)
-    for name, a, b in zip(cases.NAMES, found, truth, strict=True):
+    for name, a, b in zip(cases.NAMES[:-1], found, truth, strict=False):  # dm0: see `cases.errors`
         assert (a.double() - b).norm() <= 1e-3 * b.norm(), name
 
 
@@ -178,7 +198,8 @@ def test_steps(kernels, gate, normalize) -> None:
 def test_registration(kernels, D) -> None:
     inputs, _, _ = cases.make(1, 80, 2, D, D, device="cuda")
     inputs = [x.requires_grad_() for x in inputs]
-    torch.library.opcheck(kernels._forward, (*inputs, None, False, True, 1e-6, D**-0.5, 0))
+    for save in (True, False):
+        torch.library.opcheck(kernels._forward, (*inputs, None, False, True, 1e-6, D**-0.5, 0, save))
 
 
 @pytest.mark.gpu
@@ -186,7 +207,7 @@ def test_compiles_without_breaks_or_recompilation(kernels) -> None:
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     run = torch.compile(lambda *x: mlstm(*x, backend="triton").sum(), fullgraph=True, dynamic=True, backend=counter)
-    for B, T in ((2, 100), (3, 200), (4, 333)):
+    for B, T in ((5, 100), (3, 200), (7, 333)):
         inputs = [x.requires_grad_() for x in cases.make(B, T, 2, 32, 32, state=False, device="cuda")[0]]
         gradients = torch.autograd.grad(run(*inputs), inputs)
         truth = torch.autograd.grad(mlstm(*inputs, backend="triton").sum(), inputs)
@@ -240,3 +261,18 @@ def test_a_million_steps(kernels) -> None:
         assert torch.isfinite(x).all()
     tail, _ = mlstm(*(x[:, -4096:].double() for x in (q, k, v, i, f)), return_state=True, backend="torch")
     assert (h[:, -64:].double() - tail[:, -64:]).norm() <= 2e-2 * tail[:, -64:].norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("B", "T", "H", "K", "V"), [(32, 1024, 4, 64, 64), (4, 2048, 4, 128, 128), (1, 2048, 4, 256, 512)]
+)
+def test_many_programs(kernels, B, T, H, K, V) -> None:
+    # Faults of the compiler show in some programs of many; float32 products on ordinary cores cannot have them.
+    inputs, weights, options = cases.make(B, T, H, K, V, state=False, device="cuda", dtype=torch.bfloat16)
+    found = cases.run(kernels, inputs, weights, options)
+    truth = cases.run(kernels, [x.float() for x in inputs], [x.float() for x in weights], options)
+    for name, a, b in zip(cases.NAMES, found, truth, strict=False):
+        worst = (a.float() - b).flatten(2).norm(dim=-1) / b.flatten(2).norm(dim=-1).mean()
+        assert (a.float() - b).norm() <= 6e-3 * b.norm(), name
+        assert worst.max() <= 0.3, name

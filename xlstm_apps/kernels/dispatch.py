@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import logging
@@ -122,13 +123,21 @@ def _environment_backend() -> str:
     return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
 
 
-@_constant_in_graphs
-def _triton_missing(op: str) -> str | None:
-    """Reason why Triton kernels cannot run on this machine, or None. Never imports triton."""
+@functools.cache  # looking a module up takes longer than a small kernel runs
+def _not_installed(op: str) -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "the package triton is not installed"
     if importlib.util.find_spec(f"xlstm_apps.kernels.{op}.triton") is None:
         return f"there is no Triton kernel for {op} in this version"
+    return None
+
+
+@_constant_in_graphs
+def _triton_missing(op: str) -> str | None:
+    """Reason why Triton kernels cannot run on this machine, or None. Never imports triton."""
+    absent = _not_installed(op)
+    if absent is not None:
+        return absent
     if os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on", "y"}:
         return None
     if not torch.cuda.is_available():

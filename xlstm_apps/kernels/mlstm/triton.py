@@ -60,13 +60,15 @@ def _forward(
     chunk_size: int,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _run_forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, save)
+    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size)
+    output = launch.forward(call, c0, n0, m0, save)
+    return output if save else (*output[:4], *call.placeholders())
 
 
 @_forward.register_fake
 def _forward_fake(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, save):
     call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, fake=True)
-    return call.allocate_forward(save)
+    return call.allocate_outputs(save)
 
 
 @torch.library.custom_op("xlstm_apps::mlstm_triton_bwd", mutates_args=())
@@ -156,12 +158,13 @@ class _Direct(torch.autograd.Function):
         return _vjp(ctx, *gradients, backward=_run_backward)
 
 
-def _operator(*tensors: Tensor | None):
+def _operator(save: bool, *tensors: Tensor):
     """How to run the forward: as a registered operator where something may want to see one, else directly."""
-    plain = all(x is None or type(x) in (Tensor, torch.nn.Parameter) for x in tensors)
-    if not plain or torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
         return _forward
-    return _Direct.apply
+    if not all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors):
+        return _forward
+    return _Direct.apply if save else _run_forward
 
 
 def mlstm(
@@ -184,13 +187,16 @@ def mlstm(
     if launch.INTERPRETED:
         dtype = torch.float32  # Triton's interpreter multiplies the bit patterns of bfloat16
     c0, n0, m0 = (None, None, None) if state is None else (x.float() for x in state)
-    tensors = (q, k, v, igate, fgate, c0, n0, m0)
-    save = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
-    h, c, n, m, *_ = _operator(*tensors)(
-        q.to(dtype), k.to(dtype), v.to(dtype), igate, fgate, c0, n0, m0, cu_seqlens,
+    h_dtype = v.dtype
+    if not q.dtype == k.dtype == v.dtype == dtype:
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+    tensors = (q, k, v, igate, fgate) if state is None else (q, k, v, igate, fgate, c0, n0, m0)
+    save = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+    h, c, n, m, *_ = _operator(save, *tensors)(
+        q, k, v, igate, fgate, c0, n0, m0, cu_seqlens,
         input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0, save,
     )  # fmt: skip
-    return h.to(v.dtype), MLSTMState(c, n, m)
+    return (h if h.dtype == h_dtype else h.to(h_dtype)), MLSTMState(c, n, m)
 
 
 def mlstm_step(

@@ -18,6 +18,7 @@ FUSED_CHUNKS = 4
 
 OVERRIDES: dict[str, dict[str, int]] = {}
 """Tile sizes, warps and stages by kernel, in place of the built-in ones: for experiments."""
+_placeholders: dict[tuple, tuple[Tensor, ...]] = {}
 _compiled: dict[tuple, tuple] = {}
 
 
@@ -60,9 +61,13 @@ def power_of_2(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-def tile(n: int, most: int) -> int:
-    """Block length for a dimension of n: a power of two, at least what a matrix product needs."""
-    return max(16, min(most, power_of_2(n)))
+def tile(n: int, most: int, least: int = 16) -> int:
+    """Block length for a dimension of n: a power of two, at least what a matrix product needs.
+
+    Half-precision products on four warps or more take at least 64: the assembler that comes with Triton 3.6 and 3.7
+    gets some kernels with blocks of 32 columns wrong on Hopper (triton-lang/triton issue 11366).
+    """
+    return max(least, min(most, power_of_2(n)))
 
 
 class Call:
@@ -78,8 +83,14 @@ class Call:
         self.B, self.T, self.H, self.K = q.shape
         self.V = v.shape[-1]
         self.exact = q.dtype == torch.float32
-        self.small = max(self.K, self.V) <= (64 if self.exact else 128)
+        largest = max(self.K, self.V)
+        # Triton unrolls float32 products on a whole head into minutes of compilation: they take the general kernels.
+        fused = not self.exact or INTERPRETED
+        self.small = largest <= 64 and fused
+        self.medium = 64 < largest <= 128 and fused
         self.L = self._chunk(chunk_size)
+        # From one [B, H, T] to the next of a stack: aligned, or kernels would come in two variants.
+        self.plane = (self.B * self.H * self.T + 3) // 4 * 4
         self.packed = cu_seqlens is not None
         if cu_seqlens is None:
             self.sequences = self.B
@@ -97,24 +108,56 @@ class Call:
         self.aux = torch.float32 if self.exact else torch.bfloat16
         # Sums over gates and the normaliser, where float32 would cost digits.
         self.wide = torch.float64 if self.exact else torch.float32
+        # Gates between kernels too, except for small heads: their forward, which needs all digits, has them on chip.
+        self.gate_dtype = torch.float32 if self.small and not self.exact else torch.float64
+        # With tf32 allowed, products of three: Hopper's own drops bits instead of rounding, which is 1e-3 off.
         tf32 = self.exact and torch.backends.cuda.matmul.allow_tf32
-        self.precision = "tf32" if tf32 else "ieee"
-        self.precision_s = "tf32x3" if tf32 else "ieee"
+        self.precision = "tf32x3" if tf32 else "ieee"
         if not fake:
-            inputs = (self.q, self.k, self.v, igate, fgate)
+            self.qkv_strides = (*self.q.stride()[:3], *self.k.stride()[:3], *self.v.stride()[:3])
+            self.gate_strides = (*igate.stride(), *fgate.stride())
             self.key = (
-                q.device.index, q.shape, self.V, *(x.stride() for x in inputs), q.dtype, igate.dtype, fgate.dtype,
+                q.device.index, q.shape, self.V, self.qkv_strides, self.gate_strides, q.dtype, igate.dtype, fgate.dtype,
                 self.tables[0].dtype, self.sequences, self.packed, sigmoid, normalize, chunk_size, tf32,
             )  # fmt: skip
 
     def _chunk(self, chunk_size: int) -> int:
-        most = 64 if self.small and self.exact else 128 if self.small or self.exact else 256
+        length = most = 64 if max(self.K, self.V) <= 64 else 128 if self.medium or self.exact else 256
         if chunk_size:
             return tile(chunk_size, most)
-        length = 64 if max(self.K, self.V) <= 64 else most
         if isinstance(self.T, int) and length > self.T:
             length = tile(self.T, length)
         return length
+
+    @property
+    def small_tiles(self) -> tuple[int, int]:
+        """Padded K and V where the memory stays on chip."""
+        k, v = tile(self.K, 64), tile(self.V, 64)
+        return (32, 32) if max(k, v) <= 32 else (64, 64)
+
+    @property
+    def gradient_tiles(self) -> tuple[int, int]:
+        """Padded K and V where one program takes all of them."""
+        if self.precision == "ieee" and self.exact:
+            return tile(self.K, 64), tile(self.V, 64)
+        return tile(self.K, 128, 64), tile(self.V, 128, 64)
+
+    def scan_tiles(self, backward: bool) -> dict[str, int]:
+        """Tile of the memory that one program carries through a sequence."""
+        if self.exact:
+            return {
+                "BT": min(self.L, 32),
+                "BK": tile(self.K, 32),
+                "BV": tile(self.V, 32),
+                "num_warps": 4,
+                "num_stages": 2,
+            }
+        few = self.sequences * self.H * self.K * self.V <= 512 * 64 * 64  # programs, for tiles of 64 by 64
+        v_tile = 64 if few or backward else 128
+        return {
+            "BT": min(self.L, 128 if few else 64), "BK": 64, "BV": tile(self.V, v_tile, 64),
+            "num_warps": 4, "num_stages": 3,
+        }  # fmt: skip
 
     @property
     def one_program_per_head(self) -> bool:
@@ -130,25 +173,40 @@ class Call:
         return cu_seqlens.contiguous(), offsets, documents
 
     def allocate_forward(self, save: bool) -> tuple[Tensor, ...]:
+        """h, the final c, n, m, then what the kernels pass on; nothing of the latter where none of them needs it."""
+        if save or not self.one_program_per_head:
+            return *self._allocate_results(), *self._allocate_saved(self.total_chunks, self.plane)
+        name = (self.q.device, self.q.dtype)
+        if name not in _placeholders:
+            _placeholders[name] = self._allocate_saved(0, 0)
+        return *self._allocate_results(), *_placeholders[name]
+
+    def allocate_outputs(self, save: bool) -> tuple[Tensor, ...]:
+        """What the registered operator returns."""
+        saved = self._allocate_saved(self.total_chunks, self.plane) if save else self._allocate_saved(0, 0)
+        return *self._allocate_results(), *saved
+
+    def placeholders(self) -> tuple[Tensor, ...]:
+        """Stand in for what is not saved."""
+        return self._allocate_saved(0, 0)
+
+    def _allocate_results(self) -> tuple[Tensor, ...]:
         new = self.q.new_empty
-        f32 = torch.float32
-        slots, tokens = (self.total_chunks, self.H), (self.B, self.H, self.T)
-        states = (self.sequences, self.H)
-        final = (
-            new(self.B, self.T, self.H, self.V),
-            new(*states, self.K, self.V, dtype=f32),
-            new(*states, self.K, dtype=f32),
-            new(*states, dtype=f32),
-        )
-        if not (save or not self.one_program_per_head):
-            slots, tokens = (0, 0), (0, 0, 0)
         return (
-            *final,
-            new(4, *tokens, dtype=self.wide),  # kexp, qexp, m, weight
-            new(slots, dtype=f32),  # decay
-            new(*slots, self.K, self.V, dtype=self.aux),  # memory at the start of each chunk
-            new(*slots, self.K, dtype=self.wide),  # its normaliser
-            new(tokens if self.normalize else (0,), dtype=f32),  # q . n
+            new(self.B, self.T, self.H, self.V),
+            new(self.sequences, self.H, self.K, self.V, dtype=torch.float32),
+            new(self.sequences, self.H, self.K, dtype=torch.float32),
+            new(self.sequences, self.H, dtype=torch.float32),
+        )
+
+    def _allocate_saved(self, chunks: int, plane: int) -> tuple[Tensor, ...]:
+        new = self.q.new_empty
+        return (
+            new(4, plane, dtype=self.gate_dtype),  # kexp, qexp, m, weight: [B, H, T] each
+            new(chunks, self.H, dtype=self.wide),  # decay
+            new(chunks, self.H, self.K, self.V, dtype=self.aux),  # memory at the start of each chunk
+            new(chunks, self.H, self.K, dtype=self.wide),  # its normaliser
+            new(plane if self.normalize else 0, dtype=torch.float32),  # q . n
         )
 
     def allocate_backward(self, needs_dstate: bool) -> tuple[Tensor, ...]:

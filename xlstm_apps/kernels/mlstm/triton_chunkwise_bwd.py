@@ -23,7 +23,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence
+from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence, rounded_exponents
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H"])
@@ -76,9 +76,9 @@ def memory_gradient_kernel(
         chunk = count - 1 - index // steps
         if index % steps == 0:
             slot = (first + chunk).to(tl.int64) * H + head
-            decay = tl.load(decay_ptr + slot)
-            needed = (tile_mask & (chunk > 0)) if not HAS_STATE else tile_mask
-            c = tl.load(c_ptr + slot * K * V + tile, mask=needed, other=0.0)
+            decay = tl.load(decay_ptr + slot).to(tl.float32)
+            earlier_memory = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # none before the first chunk
+            c = tl.load(c_ptr + slot * K * V + tile, mask=earlier_memory[:, None] & column_mask[None, :], other=0.0)
             tl.store(dc_ptr + slot * K * V + tile, dc.to(dc_ptr.dtype.element_ty), mask=tile_mask)
             dc *= decay
             across = tl.sum(tl.sum(c.to(tl.float32) * dc, 1), 0)
@@ -142,6 +142,7 @@ def pair_kernel(
 
         qexp = tl.load(qexp_ptr + gates + queries, mask=query_mask, other=float("inf"))
         kexp = tl.load(kexp_ptr + gates + keys, mask=key_mask, other=float("-inf"))
+        qexp, kexp = rounded_exponents(qexp, aux), rounded_exponents(kexp, aux)
         weight = (kexp[None, :] - qexp[:, None]).to(tl.float32)
         weight = tl.where(queries[:, None] >= keys[None, :], weight, float("-inf"))
         weight = tl.exp2(weight) * scale

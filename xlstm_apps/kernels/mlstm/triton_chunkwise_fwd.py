@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence
+from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence, split_exponents
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
@@ -48,7 +48,7 @@ def memory_kernel(
             slot = (first + t // L).to(tl.int64) * H + head
             decay = tl.load(decay_ptr + slot)
             tl.store(c_ptr + slot * K * V + tile, c.to(c_ptr.dtype.element_ty), mask=tile_mask)
-            c *= decay
+            c *= decay.to(tl.float32)
             if v_tile == 0:
                 added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
                 tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
@@ -75,7 +75,7 @@ def output_kernel(
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, L: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     BK: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
-    PRECISION: tl.constexpr, PRECISION_S: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Outputs of BM queries, BV columns: the memory at the start of the chunk, then the keys of the chunk up to them."""
     v_tiles: tl.constexpr = (V + BV - 1) // BV
@@ -92,10 +92,11 @@ def output_kernel(
     columns = v_tile * BV + tl.arange(0, BV)
     column_mask = columns < V
     gates = (batch * H + head) * T + start
+    wide: tl.constexpr = n_ptr.dtype.element_ty
     qexp = tl.load(qexp_ptr + gates + local, mask=mask, other=float("inf"))
+    qexp, q_rest = split_exponents(qexp, wide)
     q_rows = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + (start + local) * stride_qt
     acc = tl.zeros([BM, BV], tl.float32)
-    wide: tl.constexpr = n_ptr.dtype.element_ty
     qn = tl.zeros([BM], wide)
     if HAS_STATE or chunk > 0:
         slot = chunk_id.to(tl.int64) * H + head
@@ -112,8 +113,8 @@ def output_kernel(
             if NORMALIZE:
                 qn += tl.sum(q.to(wide) * n[None, :], 1)
             acc = tl.dot(q.to(c.dtype), c, acc, input_precision=PRECISION)
-        inter = tl.exp2((-qexp).to(tl.float32))
-        acc *= inter[:, None]
+        inter = tl.exp2(-qexp)
+        acc *= inter.to(tl.float32)[:, None]
         qn *= inter
 
     k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt
@@ -128,37 +129,41 @@ def output_kernel(
         key_rows = k_base + keys.to(tl.int64)[None, :] * stride_kt
         if BS == KP:
             k = tl.load(key_rows + dims[:, None], mask=(dims < K)[:, None] & key_mask[None, :], other=0.0)
-            s = tl.dot(q_all, k, input_precision=PRECISION_S)
+            s = tl.dot(q_all, k, input_precision=PRECISION)
         else:
             s = tl.zeros([BM, BN], wide)
             for block in range(0, K, BS):
                 inside = (block + dims) < K
                 q = tl.load(q_rows[:, None] + (block + dims)[None, :], mask=mask[:, None] & inside[None, :], other=0.0)
                 k = tl.load(key_rows + (block + dims)[:, None], mask=inside[:, None] & key_mask[None, :], other=0.0)
-                s = tl.dot(q.to(wide), k.to(wide), s, input_precision=PRECISION_S)
+                s = tl.dot(q.to(wide), k.to(wide), s, input_precision=PRECISION, out_dtype=wide)
         v = tl.load(
             v_base + keys.to(tl.int64)[:, None] * stride_vt, mask=key_mask[:, None] & column_mask[None, :], other=0.0
         )
         kexp = tl.load(kexp_ptr + gates + keys, mask=key_mask, other=float("-inf"))
-        weight = (kexp[None, :] - qexp[:, None]).to(tl.float32)
-        weight = tl.where(local[:, None] >= keys[None, :], weight, float("-inf"))
-        p = s * (tl.exp2(weight) * scale)
+        kexp, k_rest = split_exponents(kexp, wide)
+        weight = tl.exp2(tl.where(local[:, None] >= keys[None, :], kexp[None, :] - qexp[:, None], float("-inf")))
+        p = s * (weight * (k_rest * scale)[None, :])
         if NORMALIZE:
             qn += tl.sum(p, 1)
         acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
 
+    q_rest = 1.0 / q_rest
     if NORMALIZE:
         if SIGMOID:
             floor = tl.full([BM], 1.0, tl.float32)
         else:
             m = tl.load(m_ptr + gates + local, mask=mask, other=0.0).to(tl.float32)
             floor = tl.exp2(tl.minimum(-m, 115.0))
-        qn = qn.to(tl.float32)
-        acc *= (1.0 / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
+        qn = (qn * q_rest).to(tl.float32)
+        acc *= (q_rest.to(tl.float32) / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
         if v_tile == 0:
             tl.store(qn_ptr + gates + local, qn, mask=mask)
     elif not SIGMOID:
-        acc *= tl.exp2(tl.load(m_ptr + gates + local, mask=mask, other=0.0).to(tl.float32))[:, None]
+        m = tl.load(m_ptr + gates + local, mask=mask, other=0.0).to(tl.float32)
+        acc *= (q_rest.to(tl.float32) * tl.exp2(m))[:, None]
+    else:
+        acc *= q_rest.to(tl.float32)[:, None]
     h_rows = h_ptr + batch * stride_hb + head.to(tl.int64) * stride_hh + (start + local) * stride_ht
     tl.store(
         h_rows[:, None] + columns[None, :], acc.to(h_ptr.dtype.element_ty), mask=mask[:, None] & column_mask[None, :]

@@ -1,4 +1,4 @@
-"""mLSTM kernels for small heads (K, V <= 128), one program per head: the memory never leaves the chip within a kernel.
+"""mLSTM kernels for small heads (K, V <= 64), one program per head: the memory never leaves the chip within a kernel.
 
 They stand in for groups of the general kernels and fill the same buffers, so that either can follow the other:
 `fused_forward_kernel` for the gate scan, memory scan and outputs; `fused_scan_kernel` for the row statistics and the
@@ -10,19 +10,27 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_gates import LN2, LOG2E, load_gates, locate, locate_sequence, maximum
+from xlstm_apps.kernels.mlstm.triton_gates import (
+    LN2,
+    LOG2E,
+    load_gates,
+    locate,
+    locate_sequence,
+    maximum,
+    rounded_exponents,
+    split_exponents,
+)
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps", "plane"])
 def fused_forward_kernel(
     q_ptr, k_ptr, v_ptr, igate, fgate, c_initial, n_initial, m_initial,
-    h_ptr, c_final, n_final, m_final, kexp_ptr, qexp_ptr, m_ptr, weight_ptr, decay_ptr, c_ptr, n_ptr, qn_ptr,
-    cu_seqlens, chunk_offsets,
+    h_ptr, c_final, n_final, m_final, gates_ptr, decay_ptr, c_ptr, n_ptr, qn_ptr, cu_seqlens, chunk_offsets,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
-    stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh, T, chunks, H, scale, eps,
+    stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh, T, chunks, H, scale, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, BV: tl.constexpr, L: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, SAVE: tl.constexpr, PACKED: tl.constexpr,
-    PRECISION: tl.constexpr, PRECISION_S: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """BV columns of the outputs of one sequence and head. `SAVE` also writes what the backward needs."""
     v_tiles: tl.constexpr = (V + BV - 1) // BV
@@ -72,7 +80,7 @@ def fused_forward_kernel(
             mask=mask[:, None] & column_mask[None, :],
             other=0.0,
         )
-        write, keep = load_gates(igate, fgate, i_base, f_base, stride_it, stride_ft, tokens, mask, SIGMOID)
+        write, keep = load_gates(igate, fgate, i_base, f_base, stride_it, stride_ft, tokens, mask, SIGMOID, wide)
         running = tl.cumsum(keep, 0)
         total = tl.sum(keep, 0)
         if SIGMOID:
@@ -86,9 +94,12 @@ def fused_forward_kernel(
             end = tl.maximum(tl.max(kexp, 0), 0.0)
             m = running + m0 + qexp
             m0 += total + end
-        weight = tl.exp2((kexp - end).to(tl.float32))
-        decay = tl.exp2((-end).to(tl.float32))
-        inter = tl.exp2((-qexp).to(tl.float32))
+        weight = tl.exp2((kexp - end).to(wide))
+        decay = tl.exp2((-end).to(wide))
+        q_high, q_rest = split_exponents(qexp, wide)
+        k_high, k_rest = split_exponents(kexp, wide)
+        q_rest = 1.0 / q_rest
+        inter = tl.exp2(-q_high)
         slot = (first + chunk).to(tl.int64) * H + head
         gates = (batch * H + head) * T + start + local
         c_low = c.to(aux)
@@ -96,40 +107,43 @@ def fused_forward_kernel(
             tl.store(c_ptr + slot * K * V + tile, c_low, mask=tile_mask)
             if v_tile == 0:
                 tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
-                tl.store(kexp_ptr + gates, kexp.to(kexp_ptr.dtype.element_ty), mask=mask)
-                tl.store(qexp_ptr + gates, qexp.to(qexp_ptr.dtype.element_ty), mask=mask)
-                tl.store(m_ptr + gates, m.to(m_ptr.dtype.element_ty), mask=mask)
-                tl.store(weight_ptr + gates, weight, mask=mask)
+                stored: tl.constexpr = gates_ptr.dtype.element_ty
+                tl.store(gates_ptr + gates, kexp.to(stored), mask=mask)
+                tl.store(gates_ptr + plane + gates, qexp.to(stored), mask=mask)
+                tl.store(gates_ptr + 2 * plane + gates, m.to(stored), mask=mask)
+                tl.store(gates_ptr + 3 * plane + gates, weight.to(stored), mask=mask)
                 tl.store(decay_ptr + slot, decay)
 
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION_S)
-        difference = (kexp[None, :] - qexp[:, None]).to(tl.float32)
-        p = s * (tl.exp2(tl.where(causal, difference, float("-inf"))) * scale)
-        acc = tl.dot(q.to(aux), c_low, input_precision=PRECISION) * inter[:, None]
+        s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+        p = tl.exp2(tl.where(causal, k_high[None, :] - q_high[:, None], float("-inf")))
+        p = s * (p * (k_rest * scale)[None, :])
+        acc = tl.dot(q.to(aux), c_low, input_precision=PRECISION) * inter.to(tl.float32)[:, None]
         acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
         m32 = m.to(tl.float32)
         if NORMALIZE:
             qn = tl.sum(p.to(wide), 1) + tl.sum(q.to(wide) * n[None, :], 1) * inter
-            qn = qn.to(tl.float32)
+            qn = (qn * q_rest).to(tl.float32)
             if SIGMOID:
                 floor = tl.full([L], 1.0, tl.float32)
             else:
                 floor = tl.exp2(tl.minimum(-m32, 115.0))
-            acc *= (1.0 / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
+            acc *= (q_rest.to(tl.float32) / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
             if SAVE:
                 if v_tile == 0:
                     tl.store(qn_ptr + gates, qn, mask=mask)
         elif not SIGMOID:
-            acc *= tl.exp2(m32)[:, None]
+            acc *= (q_rest.to(tl.float32) * tl.exp2(m32))[:, None]
+        else:
+            acc *= q_rest.to(tl.float32)[:, None]
         out = ((batch * T + start + local) * H + head) * V
         tl.store(
             h_ptr + out[:, None] + columns[None, :],
             acc.to(h_ptr.dtype.element_ty),
             mask=mask[:, None] & column_mask[None, :],
         )
-        weighted = k.to(tl.float32) * (weight * scale)[:, None]
-        n = n * decay + tl.sum(weighted.to(wide), 0)
-        c = tl.dot(tl.trans(weighted.to(aux)), v.to(aux), c * decay, input_precision=PRECISION)
+        weighted = k.to(wide) * (weight * scale)[:, None]
+        n = n * decay + tl.sum(weighted, 0)
+        c = tl.dot(tl.trans(weighted.to(aux)), v.to(aux), c * decay.to(tl.float32), input_precision=PRECISION)
 
     tl.store(c_final + state * K * V + tile, c, mask=tile_mask)
     if v_tile == 0:
@@ -137,12 +151,12 @@ def fused_forward_kernel(
         tl.store(m_final + state + tl.arange(0, 1), (m0 * LN2).to(tl.float32))
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "eps"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "eps", "plane"])
 def fused_scan_kernel(
-    q_ptr, dh_ptr, h_ptr, qn_ptr, m_ptr, kexp_ptr, qexp_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final,
-    dc_final, dn_final, rowscale_ptr, dqn_ptr, dm_ptr, carry_ptr, open_ptr, dc_ptr, dn_ptr, boundary_ptr, end_ptr,
-    dc_initial, dn_initial, cu_seqlens, chunk_offsets,
-    stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H, eps,
+    q_ptr, dh_ptr, h_ptr, qn_ptr, gates_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
+    stats_ptr, carry_ptr, open_ptr, dc_ptr, dn_ptr, boundary_ptr, end_ptr, dc_initial, dn_initial,
+    cu_seqlens, chunk_offsets,
+    stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
     NEEDS_DSTATE: tl.constexpr, M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
@@ -165,7 +179,7 @@ def fused_scan_kernel(
         dn = tl.load(dn_final + state * K + rows, mask=row_mask, other=0.0)
         c_end = tl.load(c_final + state * K * V + tile, mask=tile_mask, other=0.0)
         n_end = tl.load(n_final + state * K + rows, mask=row_mask, other=0.0)
-        tl.store(end_ptr + state, tl.sum(tl.sum(c_end * dc, 1), 0) + tl.sum(n_end * dn, 0))
+        tl.store(end_ptr + state * KP + rows, tl.sum(c_end * dc, 1) + n_end * dn)
     else:
         dc = tl.zeros([KP, VP], tl.float32)
         dn = tl.zeros([KP], tl.float32)
@@ -180,39 +194,40 @@ def fused_scan_kernel(
         mask = local < length
         tokens = local.to(tl.int64)
         gates = (batch * H + head) * T + start + local
-        qexp = tl.load(qexp_ptr + gates, mask=mask, other=float("inf"))
+        decay = tl.load(decay_ptr + slot).to(tl.float32)
+        earlier_memory = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # none before the first chunk
+        c = tl.load(c_ptr + slot * K * V + tile, mask=earlier_memory[:, None] & column_mask[None, :], other=0.0)
+        n = tl.load(n_ptr + slot * K + rows, mask=earlier_memory, other=0.0).to(tl.float32)
+        qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
         inter = tl.exp2((-qexp).to(tl.float32))
         value_mask = mask[:, None] & column_mask[None, :]
         g = tl.load(g_base + tokens[:, None] * stride_gt + columns[None, :], mask=value_mask, other=0.0)
         q = tl.load(
             q_base + tokens[:, None] * stride_qt + rows[None, :], mask=mask[:, None] & row_mask[None, :], other=0.0
         )
+        rowscale = tl.full([L], 1.0, tl.float32)
         dqn = tl.zeros([L], tl.float32)
+        dm = tl.zeros([L], tl.float32)
+        if not SIGMOID:
+            m = tl.load(gates_ptr + 2 * plane + gates, mask=mask, other=0.0).to(tl.float32)
+            rowscale = tl.exp2(m)
         if NORMALIZE:
             out = ((batch * T + start + local) * H + head) * V
             h = tl.load(h_ptr + out[:, None] + columns[None, :], mask=value_mask, other=0.0)
             delta = tl.sum(h.to(tl.float32) * g.to(tl.float32), 1)
             qn = tl.load(qn_ptr + gates, mask=mask, other=0.0)
-            if SIGMOID:
-                floor = tl.full([L], 1.0, tl.float32)
-            else:
-                floor = tl.exp2(tl.minimum(-tl.load(m_ptr + gates, mask=mask, other=0.0).to(tl.float32), 115.0))
+            floor = tl.full([L], 1.0, tl.float32)
+            if not SIGMOID:
+                floor = tl.exp2(tl.minimum(-m, 115.0))
             rowscale = 1.0 / (tl.maximum(tl.abs(qn), floor) + eps)
             dqn = tl.where(tl.abs(qn) > floor, -delta * rowscale * tl.where(qn > 0.0, 1.0, -1.0), 0.0)
             dm = -delta * rowscale * eps
-            tl.store(dqn_ptr + gates, dqn, mask=mask)
-        else:
-            if SIGMOID:
-                rowscale = tl.full([L], 1.0, tl.float32)
-            else:
-                rowscale = tl.exp2(tl.load(m_ptr + gates, mask=mask, other=0.0).to(tl.float32))
-            dm = tl.zeros([L], tl.float32)
-            tl.store(dqn_ptr + gates, dqn, mask=mask)
-        tl.store(rowscale_ptr + gates, rowscale, mask=mask)
+        tl.store(stats_ptr + gates, rowscale, mask=mask)
+        tl.store(stats_ptr + plane + gates, dqn, mask=mask)
         if M_PATH:
-            tl.store(dm_ptr + gates, dm, mask=mask)
-            kexp = tl.load(kexp_ptr + gates, mask=mask, other=float("-inf"))
-            earlier = tl.load(qexp_ptr + gates - 1, mask=mask & (within > 0), other=0.0)
+            tl.store(stats_ptr + 2 * plane + gates, dm, mask=mask)
+            kexp = tl.load(gates_ptr + gates, mask=mask, other=float("-inf"))
+            earlier = tl.load(gates_ptr + plane + gates - 1, mask=mask & (within > 0), other=0.0)
             winner = tl.min(tl.where(kexp > earlier, local, length), 0)
             tl.store(carry_ptr + slot, tl.sum(tl.where(mask & (local < winner), dm, 0.0), 0))
             tl.store(open_ptr + slot, tl.where(winner < length, 0.0, 1.0))
@@ -220,34 +235,26 @@ def fused_scan_kernel(
         if HAS_DSTATE or index > 0:
             tl.store(dc_ptr + slot * K * V + tile, dc.to(aux), mask=tile_mask)
             tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
-        decay = tl.load(decay_ptr + slot)
         dc *= decay
         dn *= decay
-        across = 0.0
-        if HAS_STATE or chunk > 0:
-            c = tl.load(c_ptr + slot * K * V + tile, mask=tile_mask, other=0.0).to(tl.float32)
-            n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
-            across += tl.sum(tl.sum(c * dc, 1), 0) + tl.sum(n * dn, 0)
-        tl.store(boundary_ptr + slot, across)
-        if NEEDS_DSTATE or chunk > 0:
-            q32 = q.to(tl.float32)
-            dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
-            weighted = (q32 * (inter * rowscale)[:, None]).to(aux)
-            dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
+        tl.store(boundary_ptr + slot * KP + rows, tl.sum(c.to(tl.float32) * dc, 1) + n * dn)
+        q32 = q.to(tl.float32)
+        dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
+        weighted = (q32 * (inter * rowscale)[:, None]).to(aux)
+        dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
     if NEEDS_DSTATE:
         tl.store(dc_initial + state * K * V + tile, dc, mask=tile_mask)
         tl.store(dn_initial + state * K + rows, dn, mask=row_mask)
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
 def fused_gradient_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, kexp_ptr, qexp_ptr, weight_ptr, rowscale_ptr, dqn_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr,
-    dq_ptr, dk_ptr, dv_ptr, qdq_ptr, kdk_ptr, column_ptr, split_ptr, cu_seqlens, chunk_offsets, chunk_docs,
+    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr, sums_ptr,
+    cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
-    stride_gb, stride_gt, stride_gh, T, chunks, H, scale,
+    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
     HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
-    PRECISION_S: tl.constexpr,
 ):  # fmt: skip
     """dq, dk, dv of one chunk, and the sums its gate gradients need.
 
@@ -280,33 +287,34 @@ def fused_gradient_kernel(
     k = tl.load(k_rows[:, None] + rows[None, :], mask=key_mask, other=0.0)
     v = tl.load(v_rows[:, None] + columns[None, :], mask=value_mask, other=0.0)
     g = tl.load(g_rows[:, None] + columns[None, :], mask=value_mask, other=0.0)
-    kexp = tl.load(kexp_ptr + gates, mask=mask, other=float("-inf"))
-    qexp = tl.load(qexp_ptr + gates, mask=mask, other=float("inf"))
-    r = tl.load(rowscale_ptr + gates, mask=mask, other=0.0)
-    dqn = tl.load(dqn_ptr + gates, mask=mask, other=0.0)
+    kexp = tl.load(gates_ptr + gates, mask=mask, other=float("-inf"))
+    qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
+    kexp, qexp = rounded_exponents(kexp, aux), rounded_exponents(qexp, aux)
+    r = tl.load(stats_ptr + gates, mask=mask, other=0.0)
+    dqn = tl.load(stats_ptr + plane + gates, mask=mask, other=0.0)
     memory = rows[:, None] * V + columns[None, :]
     memory_mask = row_mask[:, None] & column_mask[None, :]
 
     # Rows are queries.
     difference = (kexp[None, :] - qexp[:, None]).to(tl.float32)
     pair_weight = tl.exp2(tl.where(within[:, None] >= within[None, :], difference, float("-inf"))) * scale
-    s = tl.dot(q, tl.trans(k), input_precision=PRECISION_S)
+    s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     ds = (tl.dot(g, tl.trans(v), input_precision=PRECISION) * r[:, None] + dqn[:, None]) * pair_weight
     s *= ds
-    tl.store(column_ptr + gates, tl.sum(s, 0), mask=mask)
+    tl.store(sums_ptr + 2 * plane + gates, tl.sum(s, 0), mask=mask)
     before = tl.where(within[:, None] < within[None, :], 1.0, 0.0).to(aux)
     s = tl.dot(s.to(aux), before, input_precision=PRECISION)
-    tl.store(split_ptr + gates, tl.sum(tl.where(within[:, None] >= within[None, :], s, 0.0), 0), mask=mask)
+    tl.store(sums_ptr + 3 * plane + gates, tl.sum(tl.where(within[:, None] >= within[None, :], s, 0.0), 0), mask=mask)
     if HAS_STATE or chunk > 0:
         c = tl.load(c_ptr + slot * K * V + memory, mask=memory_mask, other=0.0)
         n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
         inter = tl.exp2((-qexp).to(tl.float32))
         dq = tl.dot(g.to(aux), tl.trans(c), input_precision=PRECISION)
         dq = dq * (inter * r)[:, None] + (inter * dqn)[:, None] * n[None, :]
-        tl.store(qdq_ptr + gates, tl.sum(q.to(tl.float32) * dq, 1), mask=mask)
+        tl.store(sums_ptr + gates, tl.sum(q.to(tl.float32) * dq, 1), mask=mask)
     else:
         dq = tl.zeros([L, KP], tl.float32)
-        tl.store(qdq_ptr + gates, tl.zeros([L], tl.float32), mask=mask)
+        tl.store(sums_ptr + gates, tl.zeros([L], tl.float32), mask=mask)
     dq = tl.dot(ds.to(aux), k.to(aux), dq, input_precision=PRECISION)
     key_out = ((batch * T + tokens) * H + head) * K
     tl.store(dq_ptr + key_out[:, None] + rows[None, :], dq.to(dq_ptr.dtype.element_ty), mask=key_mask)
@@ -317,19 +325,19 @@ def fused_gradient_kernel(
     if HAS_DSTATE or chunk * L + L < length:
         dc = tl.load(dc_ptr + slot * K * V + memory, mask=memory_mask, other=0.0)
         dn = tl.load(dn_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
-        weight = tl.load(weight_ptr + gates, mask=mask, other=0.0).to(tl.float32) * scale
+        weight = tl.load(gates_ptr + 3 * plane + gates, mask=mask, other=0.0).to(tl.float32) * scale
         dk = (tl.dot(v.to(aux), tl.trans(dc), input_precision=PRECISION) + dn[None, :]) * weight[:, None]
         dv = tl.dot(k.to(aux), dc, input_precision=PRECISION) * weight[:, None]
-        tl.store(kdk_ptr + gates, tl.sum(k.to(tl.float32) * dk, 1), mask=mask)
+        tl.store(sums_ptr + plane + gates, tl.sum(k.to(tl.float32) * dk, 1), mask=mask)
     else:
         dk = tl.zeros([L, KP], tl.float32)
         dv = tl.zeros([L, VP], tl.float32)
-        tl.store(kdk_ptr + gates, tl.zeros([L], tl.float32), mask=mask)
+        tl.store(sums_ptr + plane + gates, tl.zeros([L], tl.float32), mask=mask)
     ds = tl.dot(v, tl.trans(g), input_precision=PRECISION) * r[None, :] + dqn[None, :]
     ds = (ds * pair_weight).to(aux)
     dk = tl.dot(ds, q.to(aux), dk, input_precision=PRECISION)
     tl.store(dk_ptr + key_out[:, None] + rows[None, :], dk.to(dk_ptr.dtype.element_ty), mask=key_mask)
-    p = tl.dot(k, tl.trans(q), input_precision=PRECISION_S) * (pair_weight * r[None, :])
+    p = tl.dot(k, tl.trans(q), input_precision=PRECISION) * (pair_weight * r[None, :])
     dv = tl.dot(p.to(aux), g.to(aux), dv, input_precision=PRECISION)
     value_out = ((batch * T + tokens) * H + head) * V
     tl.store(dv_ptr + value_out[:, None] + columns[None, :], dv.to(dv_ptr.dtype.element_ty), mask=value_mask)

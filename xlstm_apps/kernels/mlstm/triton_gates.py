@@ -62,7 +62,33 @@ def locate_sequence(sequence, T, chunks, cu_seqlens, chunk_offsets, PACKED: tl.c
 
 @triton.jit
 def log_sigmoid(x):
-    return tl.minimum(x, 0.0) - tl.log(1.0 + tl.exp(-tl.abs(x)))
+    u = tl.exp(-tl.abs(x))
+    # log(1 + u); in float32 the sum drops a small u.
+    return tl.minimum(x, 0.0) - tl.where(u < 1e-4, u - 0.5 * u * u, tl.log(1.0 + u))
+
+
+@triton.jit
+def split_exponents(x, WIDE: tl.constexpr):
+    """Exponents in the precision of the pair matrix, and 2 to the power of what that rounds off.
+
+    The sums over gates reach thousands, and a row whose q . n nearly vanishes shows every digit lost. The second factor
+    goes on whole rows and columns, so that pairs cost no more than with plain rounding.
+    """
+    high = x.to(WIDE)
+    if WIDE == tl.float32:
+        rest = tl.where(tl.abs(high) < float("inf"), (x - high).to(tl.float32), 0.0)
+        return high, tl.exp2(rest)
+    else:
+        return high, tl.full(x.shape, 1.0, tl.float64)
+
+
+@triton.jit
+def rounded_exponents(x, AUX: tl.constexpr):
+    """As float32, where the products are in half precision anyway."""
+    if AUX == tl.float32:
+        return x
+    else:
+        return x.to(tl.float32)
 
 
 @triton.jit
@@ -77,15 +103,20 @@ def linear_step(value_a, keep_a, value_b, keep_b):
 
 
 @triton.jit
-def load_gates(igate, fgate, i_base, f_base, stride_it, stride_ft, tokens, mask, SIGMOID: tl.constexpr):
-    """Logarithms, base 2, of what a token writes and of what it keeps; nothing written and all kept beyond the end."""
-    f = tl.load(fgate + f_base + tokens * stride_ft, mask=mask, other=0.0).to(tl.float64)
-    i = tl.load(igate + i_base + tokens * stride_it, mask=mask, other=0.0).to(tl.float64)
-    keep = tl.where(mask, log_sigmoid(tl.maximum(f, GATE_FLOOR)) * LOG2E, 0.0)
+def load_gates(
+    igate, fgate, i_base, f_base, stride_it, stride_ft, tokens, mask, SIGMOID: tl.constexpr, WIDE: tl.constexpr
+):
+    """Logarithms, base 2, of what a token writes and of what it keeps; nothing written and all kept beyond the end.
+
+    `WIDE` is the precision of the transcendental functions; sums over what is returned are float64.
+    """
+    f = tl.load(fgate + f_base + tokens * stride_ft, mask=mask, other=0.0).to(WIDE)
+    i = tl.load(igate + i_base + tokens * stride_it, mask=mask, other=0.0).to(WIDE)
+    keep = tl.where(mask, log_sigmoid(tl.maximum(f, GATE_FLOOR)), 0.0)
     if SIGMOID:
         i = log_sigmoid(i)
-    write = tl.where(mask, i * LOG2E, float("-inf"))
-    return write, keep
+    write = tl.where(mask, i, float("-inf"))
+    return write.to(tl.float64) * LOG2E, keep.to(tl.float64) * LOG2E
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H"])
@@ -103,7 +134,16 @@ def chunk_summary_kernel(
     i_base = batch * stride_ib + head.to(tl.int64) * stride_ih
     f_base = batch * stride_fb + head.to(tl.int64) * stride_fh
     write, keep = load_gates(
-        igate, fgate, i_base, f_base, stride_it, stride_ft, start + local, local < length, SIGMOID=False
+        igate,
+        fgate,
+        i_base,
+        f_base,
+        stride_it,
+        stride_ft,
+        start + local,
+        local < length,
+        SIGMOID=False,
+        WIDE=tl.float64,
     )
     running = tl.cumsum(keep, 0)
     slot = chunk_id.to(tl.int64) * H + head
@@ -143,7 +183,9 @@ def gate_kernel(
     mask = local < length
     i_base = batch * stride_ib + head.to(tl.int64) * stride_ih
     f_base = batch * stride_fb + head.to(tl.int64) * stride_fh
-    write, keep = load_gates(igate, fgate, i_base, f_base, stride_it, stride_ft, start + local, mask, SIGMOID)
+    write, keep = load_gates(
+        igate, fgate, i_base, f_base, stride_it, stride_ft, start + local, mask, SIGMOID, tl.float64
+    )
     running = tl.cumsum(keep, 0)
     if SIGMOID:
         kexp = write - running
@@ -159,16 +201,17 @@ def gate_kernel(
     tl.store(kexp_ptr + out, kexp.to(kexp_ptr.dtype.element_ty), mask=mask)
     tl.store(qexp_ptr + out, qexp.to(qexp_ptr.dtype.element_ty), mask=mask)
     tl.store(m_ptr + out, m.to(m_ptr.dtype.element_ty), mask=mask)
-    weight = tl.exp2((kexp - end).to(tl.float32))
-    tl.store(weight_ptr + out, weight, mask=mask)
+    wide: tl.constexpr = added_ptr.dtype.element_ty
+    weight = tl.exp2((kexp - end).to(wide))
+    tl.store(weight_ptr + out, weight.to(weight_ptr.dtype.element_ty), mask=mask)
     slot = chunk_id.to(tl.int64) * H + head
-    tl.store(decay_ptr + slot, tl.exp2((-end).to(tl.float32)))
+    tl.store(decay_ptr + slot, tl.exp2((-end).to(wide)))
     k_rows = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + (start + local) * stride_kt
     for block in range(0, K, BK):
         dims = block + tl.arange(0, BK)
         k = tl.load(k_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
-        k = k.to(tl.float32) * (weight * scale)[:, None]
-        tl.store(added_ptr + slot * K + dims, tl.sum(k.to(added_ptr.dtype.element_ty), 0), mask=dims < K)
+        k = k.to(wide) * (weight * scale)[:, None]
+        tl.store(added_ptr + slot * K + dims, tl.sum(k, 0), mask=dims < K)
     tl.store(
         m_final + sequence.to(tl.int64) * H + head + tl.zeros([L], tl.int32),
         (m * LN2).to(tl.float32),
@@ -251,15 +294,14 @@ def delta_kernel(
         tl.store(open_ptr + slot, tl.where(first < length, 0.0, 1.0))
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "boundary_tiles", "dqk_tiles"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "boundary_tiles", "dqk_tiles", "plane"])
 def gate_gradient_kernel(
-    igate, fgate, kexp_ptr, qexp_ptr, qdq_ptr, kdk_ptr, column_ptr, split_ptr, cross_ptr, boundary_ptr, end_ptr,
-    dm_ptr, carry_ptr, open_ptr, dm_final,
+    igate, fgate, gates_ptr, stats_ptr, sums_ptr, cross_ptr, boundary_ptr, end_ptr, carry_ptr, open_ptr, dm_final,
     digate, dfgate, dm_initial, cu_seqlens, chunk_offsets, chunk_docs,
     stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh,
-    T, chunks, H, boundary_tiles, dqk_tiles, tile_stride,
-    L: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr, M_PATH: tl.constexpr,
-    HAS_DSTATE: tl.constexpr, NEEDS_DM: tl.constexpr, PACKED: tl.constexpr,
+    T, chunks, H, boundary_tiles, dqk_tiles, plane,
+    L: tl.constexpr, TILE: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr,
+    M_PATH: tl.constexpr, HAS_DSTATE: tl.constexpr, NEEDS_DM: tl.constexpr, PACKED: tl.constexpr,
 ):  # fmt: skip
     """Gradients of the raw gates, from the sums described in `triton_chunkwise_bwd`."""
     pid = tl.program_id(0)
@@ -273,17 +315,17 @@ def gate_gradient_kernel(
     qdq = tl.zeros([L], tl.float32)
     kdk = tl.zeros([L], tl.float32)
     kdk_before = tl.zeros([L], tl.float32)
+    long_plane = tl.full([1], plane, tl.int64)
     for tile in range(0, dqk_tiles):
-        partial = gates + tl.full([1], tile_stride, tl.int64) * tile
-        qdq += tl.load(qdq_ptr + partial, mask=mask, other=0.0)
-        kdk += tl.load(kdk_ptr + partial, mask=mask, other=0.0)
-        kdk_before += tl.load(kdk_ptr + partial - 1, mask=in_chunk, other=0.0)
-    across = tl.zeros([1], tl.float32)
+        qdq += tl.load(sums_ptr + tile * long_plane + gates, mask=mask, other=0.0)
+        kdk_ptr = sums_ptr + (dqk_tiles + tile) * long_plane + gates
+        kdk += tl.load(kdk_ptr, mask=mask, other=0.0)
+        kdk_before += tl.load(kdk_ptr - 1, mask=in_chunk, other=0.0)
+    parts = tl.arange(0, PARTS)
     boundary = boundary_ptr + (chunk_id.to(tl.int64) * H + head) * boundary_tiles
-    for tile in range(0, boundary_tiles):
-        across += tl.load(boundary + tile)
-    di = kdk + tl.load(column_ptr + gates, mask=mask, other=0.0)
-    dlog_f = across + tl.load(split_ptr + gates, mask=mask, other=0.0)
+    across = tl.sum(tl.load(boundary + parts, mask=parts < boundary_tiles, other=0.0), 0)
+    di = kdk + tl.load(sums_ptr + 2 * dqk_tiles * long_plane + gates, mask=mask, other=0.0)
+    dlog_f = across + tl.load(sums_ptr + (2 * dqk_tiles + 1) * long_plane + gates, mask=mask, other=0.0)
     if TILE < L:
         # The first tile's tokens separate its earlier keys from the second tile's queries, the second's the reverse.
         in_first = local < chunk * L + TILE
@@ -309,18 +351,17 @@ def gate_gradient_kernel(
         if HAS_DSTATE:
             # The returned memory is divided by exp(m).
             final = end_ptr + (sequence.to(tl.int64) * H + head) * boundary_tiles
-            dm_end = tl.zeros([1], tl.float32) + tl.load(dm_final + sequence.to(tl.int64) * H + head)
-            for tile in range(0, boundary_tiles):
-                dm_end -= tl.load(final + tile)
+            dm_end = tl.load(dm_final + sequence.to(tl.int64) * H + head)
+            dm_end -= tl.sum(tl.load(final + parts, mask=parts < boundary_tiles, other=0.0), 0)
             carry += alive * dm_end
-        kexp = tl.load(kexp_ptr + gates, mask=mask, other=float("-inf"))
-        earlier = tl.load(qexp_ptr + gates - 1, mask=mask & (local > chunk * L), other=0.0)
+        kexp = tl.load(gates_ptr + gates, mask=mask, other=float("-inf"))
+        earlier = tl.load(gates_ptr + long_plane + gates - 1, mask=mask & (local > chunk * L), other=0.0)
         won = kexp > earlier
-        kexp_next = tl.load(kexp_ptr + gates + 1, mask=mask & (local + 1 < length), other=float("-inf"))
-        qexp_here = tl.load(qexp_ptr + gates, mask=mask, other=float("inf"))
+        kexp_next = tl.load(gates_ptr + gates + 1, mask=mask & (local + 1 < length), other=float("-inf"))
+        qexp_here = tl.load(gates_ptr + long_plane + gates, mask=mask, other=float("inf"))
         is_last = local == chunk * L + L - 1
         keep = tl.where((kexp_next > qexp_here) & (is_last == 0), 0.0, 1.0)
-        dm = tl.load(dm_ptr + gates, mask=mask, other=0.0)
+        dm = tl.load(stats_ptr + 2 * long_plane + gates, mask=mask, other=0.0)
         value, kept = tl.associative_scan((dm, keep), 0, linear_step, reverse=True)
         dm = value + kept * carry
         di += tl.where(won, dm, 0.0)
