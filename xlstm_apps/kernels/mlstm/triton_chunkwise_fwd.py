@@ -74,10 +74,14 @@ def output_kernel(
     stride_hb, stride_ht, stride_hh, T, chunks, H, scale, eps,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, L: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     BK: tl.constexpr, BS: tl.constexpr, BV: tl.constexpr,
-    SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
+    SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_MEMORY: tl.constexpr, PACKED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Outputs of BM queries, BV columns: the memory at the start of the chunk, then the keys of the chunk up to them."""
+    """Outputs of BM queries, BV columns: the memory at the start of the chunk, then the keys of the chunk up to them.
+
+    Without `HAS_MEMORY` there is nothing before any chunk. A first chunk with nothing before it reads zeros: leaving
+    that out at run time would keep the compiler from fitting the kernel into its registers.
+    """
     v_tiles: tl.constexpr = (V + BV - 1) // BV
     m_tiles: tl.constexpr = L // BM
     pid = tl.program_id(0)
@@ -96,10 +100,21 @@ def output_kernel(
     qexp = tl.load(qexp_ptr + gates + local, mask=mask, other=float("inf"))
     qexp, q_rest = split_exponents(qexp, wide)
     q_rows = q_ptr + batch * stride_qb + head.to(tl.int64) * stride_qh + (start + local) * stride_qt
+    slot = chunk_id.to(tl.int64) * H + head
+    inter = tl.exp2(-qexp)
     acc = tl.zeros([BM, BV], tl.float32)
     qn = tl.zeros([BM], wide)
-    if HAS_STATE or chunk > 0:
-        slot = chunk_id.to(tl.int64) * H + head
+    dims = tl.arange(0, BS)
+    if HAS_MEMORY:
+        # q . n apart from the products, never from a tile of q that a pipelined product reads as well: Triton (3.6 and
+        # 3.9) then keeps one buffer for it and overwrites that while the product is still reading.
+        if NORMALIZE:
+            for block in range(0, K, BS):
+                inside = (block + dims) < K
+                q = tl.load(q_rows[:, None] + (block + dims)[None, :], mask=mask[:, None] & inside[None, :], other=0.0)
+                n = tl.load(n_ptr + slot * K + block + dims, mask=inside, other=0.0)
+                qn += tl.sum(q.to(wide) * n[None, :], 1)
+            qn *= inter
         for block in range(0, K, BK):
             rows = block + tl.arange(0, BK)
             row_mask = rows < K
@@ -109,17 +124,11 @@ def output_kernel(
                 mask=row_mask[:, None] & column_mask[None, :],
                 other=0.0,
             )
-            n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0)
-            if NORMALIZE:
-                qn += tl.sum(q.to(wide) * n[None, :], 1)
             acc = tl.dot(q.to(c.dtype), c, acc, input_precision=PRECISION)
-        inter = tl.exp2(-qexp)
         acc *= inter.to(tl.float32)[:, None]
-        qn *= inter
 
     k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt
     v_base = v_ptr + batch * stride_vb + head.to(tl.int64) * stride_vh + start * stride_vt + columns[None, :]
-    dims = tl.arange(0, BS)
     if BS == KP:
         q_all = tl.load(q_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
     end = tl.minimum(chunk * L + m_tile * BM + BM, length)

@@ -103,7 +103,7 @@ def _forward_general(call: Call, state, has_state, save, h, c, n, m, gate_values
         kernel, key, triton.cdiv(V, o["BV"]) * (L // o["BM"]) * call.H * call.total_chunks,
         q, k, v, kexp, qexp, m_all, cs, ns, h, qn, *call.tables, *call.qkv_strides, *h.stride()[:3], *sizes, call.scale,
         call.eps,
-        K=K, V=V, KP=kp, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_STATE=has_state, PACKED=call.packed,
+        K=K, V=V, KP=kp, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_MEMORY=has_state or call.chunks != 1, PACKED=call.packed,
         PRECISION=call.precision, **o,
     )  # fmt: skip
 
