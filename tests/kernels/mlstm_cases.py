@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from xlstm_apps.kernels.mlstm import reference
-from xlstm_apps.kernels.mlstm import torch as plain_torch
 from xlstm_apps.kernels.state import MLSTMState
 
 NAMES = ("h", "c", "n", "m", "dq", "dk", "dv", "di", "df", "dc0", "dn0", "dm0")
@@ -60,7 +59,7 @@ def errors(module, *shape, final=True, floor=1e-3, **case):
     """Norm of the difference over norm of the truth (at least `floor` per element), per output and gradient.
 
     What the stabiliser of the initial state gets is all but cancelled by what its memory gets (the output hardly
-    depends on it), so that one counts against 1.
+    depends on it), so that one counts against 1, and not at all with extreme gates.
     """
     inputs, weights, options = make(*shape, **case)
     found = run(module, inputs, weights, options, final=final)
@@ -68,20 +67,14 @@ def errors(module, *shape, final=True, floor=1e-3, **case):
     result = {}
     for name, a, b in zip(NAMES, found, truth, strict=False):
         assert a.shape == b.shape, name
+        if name == "dm0" and case.get("gates") == "extreme":
+            continue
         least = (1.0 if name == "dm0" else floor) * b.numel() ** 0.5
         result[name] = ((a.double() - b).norm() / b.norm().clamp(min=least)).item()
     return result
 
 
 def check(module, tolerance, *shape, **case):
-    """Assert that every error is within the tolerance; NaN is not.
-
-    Where a row's q . n nearly vanishes, the inputs' own precision does not determine the result that well; such a
-    case passes if the plain torch backend in the same precision is no better.
-    """
+    """Assert that every error is within the tolerance; NaN is not."""
     result = errors(module, *shape, **case)
-    if all(e <= tolerance for e in result.values()):
-        return
-    plain = errors(plain_torch, *shape, **case)
-    table = {n: f"{e:.1e}, plain torch {plain[n]:.1e}" for n, e in result.items()}
-    assert all(e <= max(tolerance, 1.2 * plain[n]) for n, e in result.items()), table
+    assert all(e <= tolerance for e in result.values()), {n: f"{e:.1e}" for n, e in result.items()}

@@ -329,7 +329,7 @@ def gate_gradient_kernel(
     if TILE < L:
         # The first tile's tokens separate its earlier keys from the second tile's queries, the second's the reverse.
         in_first = local < chunk * L + TILE
-        has_second = chunk * L + TILE < length
+        has_second = local * 0 + (chunk * L + TILE) < length
         di += tl.load(cross_ptr + gates, mask=mask & in_first & has_second, other=0.0)
         keys = tl.load(cross_ptr + gates - 1, mask=in_chunk & in_first & has_second, other=0.0)
         queries = tl.load(cross_ptr + gates, mask=mask & (in_first == 0), other=0.0)
