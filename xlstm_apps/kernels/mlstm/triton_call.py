@@ -1,4 +1,4 @@
-"""One call of the Triton mLSTM as the host sees it: sizes, chunk length, types, buffers; and how a kernel is started."""
+"""One call of the Triton mLSTM as the host sees it: sizes, chunk length, types, buffers; and how kernels start."""
 
 from __future__ import annotations
 
@@ -35,21 +35,27 @@ def run(kernel, key: tuple, programs: int, *args, **meta) -> None:
         args: Run-time arguments, in order.
         meta: Compile-time arguments and launch options.
     """
-    address = 0
-    for x in args:
-        if isinstance(x, Tensor):
-            address |= x.data_ptr()
     name = (kernel.__name__, key)
-    known = _compiled.get(name) if address % 16 == 0 else None
+    known = _compiled.get(name)
     if known is not None:
-        compiled, constants = known
-        compiled[(programs, 1, 1)](*args, *constants)
-        return
+        compiled, constants, tensors = known
+        if _aligned(args, tensors):
+            compiled[(programs, 1, 1)](*args, *constants)
+            return
     compiled = kernel[(programs,)](*args, **meta)
-    if address % 16 == 0 and not INTERPRETED:
+    tensors = tuple(i for i, x in enumerate(args) if isinstance(x, Tensor))
+    if not INTERPRETED and _aligned(args, tensors):
         if len(_compiled) >= 4096:
             _compiled.clear()
-        _compiled[name] = (compiled, tuple(meta[x] for x in kernel.arg_names[len(args) :]))
+        _compiled[name] = (compiled, tuple(meta[x] for x in kernel.arg_names[len(args) :]), tensors)
+
+
+def _aligned(args: tuple, tensors: tuple[int, ...]) -> bool:
+    """Whether the addresses of all tensors, given their places in `args`, are multiples of 16 bytes."""
+    address = 0
+    for i in tensors:
+        address |= args[i].data_ptr()
+    return address % 16 == 0
 
 
 def pick(kernel, **tiles: int) -> dict[str, int]:

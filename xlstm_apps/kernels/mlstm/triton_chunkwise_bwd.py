@@ -3,8 +3,8 @@
 With `r` the factor of an output row (one over its denominator), `g = dh * r`, `w` the weight of a key at the end of its
 chunk, `dn` the gradient of the normaliser state and `dqn` that of `q . n` (zero where the floor won):
 
-    P  = exp(kexp - qexp) scale (q . k) r            dS = exp(kexp - qexp) scale ((g . v) + dqn)      (causal, in the chunk)
-    dq = dS k   + exp(-qexp) (C g + dqn n)           dk = dS' q + w scale (dC v + dn)
+    P  = exp(kexp - qexp) scale (q . k) r     dS = exp(kexp - qexp) scale ((g . v) + dqn)    (causal, in the chunk)
+    dq = dS k   + exp(-qexp) (C g + dqn n)    dk = dS' q + w scale (dC v + dn)
     dv = P' dh  + w scale dC' k
 
 `P` and `dS` are stored once per chunk, so no product is computed twice.
@@ -13,7 +13,7 @@ A forget gate scales every pair of a query at or after it and a key before it. T
 reverse running sum of `q . dq - k . dk`, gets that by subtracting nearly equal sums; where gates close, nothing but
 rounding is left. Here pairs are only ever added: with `G = exp(kexp - qexp) scale (q . k) ((g . v) + dqn)`,
 
-    dlogf_t = sum_{i >= t > j} G_ij                      both in the chunk: `split` (same tile), `cross` (different tiles)
+    dlogf_t = sum_{i >= t > j} G_ij         both in the chunk: `split` (one tile), `cross` (two tiles)
             + sum_{i >= t} q_i . dq_i (memory part) + sum_{j < t} k_j . dk_j (memory part)
             + the memory at the start of the chunk times its gradient there, past the chunk: `boundary`
 """
@@ -37,8 +37,8 @@ def memory_gradient_kernel(
 ):  # fmt: skip
     """One tile of the gradient of the memory, backwards; written out at the end of each chunk.
 
-    `boundary` gets the tile's part of the inner product of what is left of each chunk's first memory at its end with the
-    gradient there, `end` that of the final memory with its gradient.
+    `boundary` gets the tile's part of an inner product: what a chunk's end has left of the memory at its start, with
+    the gradient there. `end` gets that of the final memory with its gradient.
     """
     v_tiles: tl.constexpr = (V + BV - 1) // BV
     k_tiles: tl.constexpr = (K + BK - 1) // BK
@@ -107,8 +107,8 @@ def memory_gradient_kernel(
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
 def pair_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, kexp_ptr, qexp_ptr, rowscale_ptr, dqn_ptr, p_ptr, ds_ptr, column_ptr, split_ptr, cross_ptr,
-    cu_seqlens, chunk_offsets, chunk_docs,
+    q_ptr, k_ptr, v_ptr, dh_ptr, kexp_ptr, qexp_ptr, rowscale_ptr, dqn_ptr, p_ptr, ds_ptr,
+    column_ptr, split_ptr, cross_ptr, cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
     stride_gb, stride_gt, stride_gh, T, chunks, H, scale,
     K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, PACKED: tl.constexpr,
@@ -116,8 +116,8 @@ def pair_kernel(
 ):  # fmt: skip
     """One [BM, BM] tile of `P`, `dS` and sums of `G`, rows queries; tiles above the diagonal stay unwritten.
 
-    A chunk has one or two tiles a side. Per token: `column`, the sum of G over the queries of its own tile; `split`, that
-    over pairs it separates there; `cross`, the sum over the other tile's keys, for a query, or queries, for a key.
+    A chunk has one or two tiles a side. Per token: `column`, the sum of G over the queries of its own tile; `split`,
+    that over pairs it separates there; `cross`, the sum over the other tile's keys (a query) or queries (a key).
     """
     tiles: tl.constexpr = L // BM
     tl.static_assert(tiles <= 2)

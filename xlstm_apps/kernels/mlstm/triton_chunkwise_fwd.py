@@ -16,7 +16,7 @@ def memory_kernel(
     K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BT: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
     HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """One tile of the memory `C` [BK, BV] and of `n` [BK] through one sequence; written out at the start of each chunk."""
+    """One tile of the memory `C` [BK, BV] and of `n` [BK] through one sequence; written at the start of each chunk."""
     v_tiles: tl.constexpr = (V + BV - 1) // BV
     k_tiles: tl.constexpr = (K + BK - 1) // BK
     pid = tl.program_id(0)

@@ -123,14 +123,12 @@ def fused_forward_kernel(
         if NORMALIZE:
             qn = tl.sum(p.to(wide), 1) + tl.sum(q.to(wide) * n[None, :], 1) * inter
             qn = (qn * q_rest).to(tl.float32)
-            if SIGMOID:
-                floor = tl.full([L], 1.0, tl.float32)
-            else:
+            floor = tl.full([L], 1.0, tl.float32)
+            if not SIGMOID:
                 floor = tl.exp2(tl.minimum(-m32, 115.0))
             acc *= (q_rest.to(tl.float32) / (tl.maximum(tl.abs(qn), floor) + eps))[:, None]
-            if SAVE:
-                if v_tile == 0:
-                    tl.store(qn_ptr + gates, qn, mask=mask)
+            if SAVE and v_tile == 0:
+                tl.store(qn_ptr + gates, qn, mask=mask)
         elif not SIGMOID:
             acc *= (q_rest.to(tl.float32) * tl.exp2(m32))[:, None]
         else:

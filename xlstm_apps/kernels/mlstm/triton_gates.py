@@ -1,14 +1,14 @@
 """One-dimensional work of the chunkwise mLSTM: gate scans before the matrix kernels, gate gradients after them.
 
-Everything the matrix kernels need to know about the gates fits in two numbers per token. With `F` the running sum of the
-logarithms of the forget gates from the start of a chunk and `m0` the stabiliser there,
+Everything the matrix kernels need to know about the gates fits in two numbers per token. With `F` the running sum of
+the logarithms of the forget gates from the start of a chunk and `m0` the stabiliser there,
 
     kexp_j = i_j - F_j - m0                     (what key j weighs)
     qexp_t = max(0, max_{j <= t} kexp_j)        (what query t is measured against; `-F_t` with sigmoid input gates)
 
-and then `exp(kexp_j - qexp_t)` is the weight of key j for query t, `exp(-qexp_t)` that of the memory at the start of the
-chunk, and `m_t = F_t + m0 + qexp_t` the stabiliser of the recurrence. So the stabiliser is a scan over the gates alone,
-and both kinds of input gate share every matrix kernel. All of it is in units of log 2, for `exp2`.
+and then `exp(kexp_j - qexp_t)` is the weight of key j for query t, `exp(-qexp_t)` that of the memory at the start of
+the chunk, and `m_t = F_t + m0 + qexp_t` the stabiliser of the recurrence. So the stabiliser is a scan over the gates
+alone, and both kinds of input gate share every matrix kernel. All of it is in units of log 2, for `exp2`.
 
 Sums run in float64 and are stored relative to the chunk, since a gate of -30 over a long chunk would leave float32 too
 few digits for the difference of two sums.
@@ -75,7 +75,7 @@ def split_exponents(x, WIDE: tl.constexpr):
     goes on whole rows and columns, so that pairs cost no more than with plain rounding.
     """
     high = x.to(WIDE)
-    if WIDE == tl.float32:
+    if WIDE == tl.float32:  # noqa: SIM300
         rest = tl.where(tl.abs(high) < float("inf"), (x - high).to(tl.float32), 0.0)
         return high, tl.exp2(rest)
     else:
@@ -85,7 +85,7 @@ def split_exponents(x, WIDE: tl.constexpr):
 @triton.jit
 def rounded_exponents(x, AUX: tl.constexpr):
     """As float32, where the products are in half precision anyway."""
-    if AUX == tl.float32:
+    if AUX == tl.float32:  # noqa: SIM300
         return x
     else:
         return x.to(tl.float32)
@@ -156,7 +156,9 @@ def gate_kernel(
     igate, fgate, k_ptr, m_initial, totals, peaks, kexp_ptr, qexp_ptr, m_ptr, weight_ptr, decay_ptr, added_ptr, m_final,
     cu_seqlens, chunk_offsets, chunk_docs,
     stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh, stride_kb, stride_kt, stride_kh, T, chunks, H,
-    scale, K: tl.constexpr, L: tl.constexpr, BK: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
+    scale,
+    K: tl.constexpr, L: tl.constexpr, BK: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr,
+    HAS_STATE: tl.constexpr, PACKED: tl.constexpr,
 ):  # fmt: skip
     """`kexp`, `qexp`, `m` per token, the weight of each key at the end of its chunk, the decay over each chunk.
 
@@ -224,8 +226,10 @@ def delta_kernel(
     h_ptr, dh_ptr, q_ptr, qn_ptr, m_ptr, kexp_ptr, qexp_ptr,
     rowscale_ptr, dqn_ptr, inter_ptr, dqn_inter_ptr, added_ptr, dm_ptr, carry_ptr, open_ptr,
     cu_seqlens, chunk_offsets, chunk_docs,
-    stride_hb, stride_ht, stride_hh, stride_gb, stride_gt, stride_gh, stride_qb, stride_qt, stride_qh, T, chunks, H, eps,
-    K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BV: tl.constexpr, SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, M_PATH: tl.constexpr,
+    stride_hb, stride_ht, stride_hh, stride_gb, stride_gt, stride_gh, stride_qb, stride_qt, stride_qh,
+    T, chunks, H, eps,
+    K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BV: tl.constexpr, SIGMOID: tl.constexpr,
+    NORMALIZE: tl.constexpr, M_PATH: tl.constexpr,
     PACKED: tl.constexpr,
 ):  # fmt: skip
     """Per query: the factor of its output row, the gradient of its normaliser `q . n`, that of its stabiliser.

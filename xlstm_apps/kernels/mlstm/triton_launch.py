@@ -103,8 +103,8 @@ def _forward_general(call: Call, state, has_state, save, h, c, n, m, gate_values
         kernel, key, triton.cdiv(V, o["BV"]) * (L // o["BM"]) * call.H * call.total_chunks,
         q, k, v, kexp, qexp, m_all, cs, ns, h, qn, *call.tables, *call.qkv_strides, *h.stride()[:3], *sizes, call.scale,
         call.eps,
-        K=K, V=V, KP=kp, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize, HAS_MEMORY=has_state or call.chunks != 1, PACKED=call.packed,
-        PRECISION=call.precision, **o,
+        K=K, V=V, KP=kp, L=L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
+        HAS_MEMORY=has_state or call.chunks != 1, PACKED=call.packed, PRECISION=call.precision, **o,
     )  # fmt: skip
 
 
@@ -211,8 +211,8 @@ def backward(
         bm = min(L, 64 if call.exact else 128)
         cross = new(call.plane, dtype=f32)
         k_tiles, sums = _gradient_products(
-            call, key, bm, has_state, strides, options, kexp, qexp, weight, rowscale, dqn, inter, dqn_inter, cs, ns, dcs,
-            dns, dh, dq, dk, dv, cross,
+            call, key, bm, has_state, strides, options, kexp, qexp, weight, rowscale, dqn, inter, dqn_inter, cs, ns,
+            dcs, dns, dh, dq, dk, dv, cross,
         )  # fmt: skip
     run(
         gates.gate_gradient_kernel, key, slots,

@@ -1,4 +1,4 @@
-"""Gradients of one chunk for heads of 65 to 128 dimensions: two kernels on tiles of the chunk, no pair matrix in memory.
+"""Gradients of one chunk for heads of 65 to 128 dimensions: two kernels on tiles of it, no pair matrix in memory.
 
 The general kernels write the pair matrices out, which costs more here than computing them twice: once with rows of
 queries for dq and the gate sums, once with rows of keys for dk and dv. Formulas in `triton_chunkwise_bwd`.
