@@ -236,7 +236,7 @@ def comparison_table(evaluation: Evaluation, head: ForecastConfig) -> Table:
         caption=f"seasonal naive repeats the last {evaluation.season} steps; MASE: error over its error in training",
         header_style="bold",
     )
-    table.add_column("model")
+    table.add_column("model", min_width=max(len(row["model"]) for row in rows))  # names are never cut
     metrics = [m for m in TITLES if m != "coverage" or len(levels) > 1]
     for metric in metrics:
         nominal = f" (nominal {levels[-1] - levels[0]:.0%})" if metric == "coverage" else ""
