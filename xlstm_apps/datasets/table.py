@@ -1,7 +1,7 @@
 """Series on a regular grid: what every reader produces and every window is cut from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,19 +118,7 @@ class SeriesTable:
             )
         keep = np.repeat(self.offsets[:-1] + ends, self.lengths) > np.arange(len(self.values))
         offsets = np.concatenate([[0], np.cumsum(ends)])
-        return SeriesTable(
-            values=self.values[keep],
-            timestamps=self.timestamps[keep],
-            offsets=offsets,
-            item_ids=self.item_ids,
-            channels=self.channels,
-            freq=self.freq,
-            time_zone=self.time_zone,
-            layout=self.layout,
-            time_kind=self.time_kind,
-            month_ends=self.month_ends,
-            report=self.report,
-        )
+        return replace(self, values=self.values[keep], timestamps=self.timestamps[keep], offsets=offsets)
 
     def to_frame(self) -> "pl.DataFrame":
         """The grid in long form: `unique_id` (long layouts), `ds`, one column per channel; NaN shown as null."""

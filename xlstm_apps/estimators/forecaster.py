@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -341,15 +342,4 @@ def tail_of(table: SeriesTable, length: int) -> SeriesTable:
     offsets = np.concatenate([[0], np.cumsum(kept)])
     owner = np.repeat(np.arange(len(table)), kept)
     rows = table.offsets[1:][owner] - kept[owner] + (np.arange(len(owner)) - offsets[:-1][owner])
-    return SeriesTable(
-        values=table.values[rows],
-        timestamps=table.timestamps[rows],
-        offsets=offsets,
-        item_ids=table.item_ids,
-        channels=table.channels,
-        freq=table.freq,
-        time_zone=table.time_zone,
-        layout=table.layout,
-        time_kind=table.time_kind,
-        month_ends=table.month_ends,
-    )
+    return replace(table, values=table.values[rows], timestamps=table.timestamps[rows], offsets=offsets, report={})
