@@ -116,3 +116,16 @@ def test_what_this_machine_cannot_do_is_found_before_training(options, message, 
 def test_wrong_settings_name_themselves(options, message):
     with pytest.raises(ValueError, match=message):
         FitConfig(**options)
+
+
+def test_the_caller_may_end_training_after_an_epoch():
+    seen = []
+    loader = BatchLoader(Points(8), 4, shuffle=True)
+    result = fit(
+        Toy(),
+        loader,
+        BatchLoader(Points(8), 4),
+        FitConfig(max_epochs=5),
+        after_epoch=lambda row: bool(seen.append(row["val_loss"])) or len(seen) == 2,
+    )
+    assert (result.epochs, result.stopped) == (2, "caller") and result.best_value == min(seen)

@@ -1,6 +1,8 @@
 """A table and the settings brought together: everything that can be wrong is found here, before anything is trained."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +55,7 @@ class ForecastPlan:
         resume: bool = False,
         console: Console | None = None,
         label: str = "training",
+        after_epoch: Callable[[dict[str, Any]], bool] | None = None,
     ) -> "training.FitResult":
         """Fit `model` on the training windows, the best epoch chosen on the validation windows; see `training.fit`."""
         config = self.fit
@@ -72,7 +75,16 @@ class ForecastPlan:
             )
         module = forecasting.ForecastModule(model, max_rows=max(ROWS_PER_STEP, config.batch_size))
         return training.fit(
-            module, loader, valid, config, seed=seed, run_dir=run_dir, resume=resume, console=console, label=label
+            module,
+            loader,
+            valid,
+            config,
+            seed=seed,
+            run_dir=run_dir,
+            resume=resume,
+            console=console,
+            label=label,
+            after_epoch=after_epoch,
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Journal(pl.Callback):
         run_dir: Where `checkpoints/` and `metrics.csv` go; None keeps the best weights in memory and writes nothing.
         checkpoint_seconds: Least interval between two checkpoints within an epoch.
         signals: Tells whether the user asked to stop.
+        after_epoch: Called with every epoch's row of the history; True ends training.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Journal(pl.Callback):
         run_dir: Path | None,
         checkpoint_seconds: float,
         signals: StopSignals,
+        after_epoch: Callable[[dict[str, Any]], bool] | None = None,
     ):
+        self.after_epoch = after_epoch
         self.loader, self.seed, self.total_steps, self.patience = loader, seed, total_steps, patience
         self.validated, self.run_dir, self.checkpoint_seconds, self.signals = (
             validated,
@@ -138,6 +142,8 @@ class Journal(pl.Callback):
             self.stopped = "budget"
         elif self.patience is not None and self.waited >= self.patience:
             self.stopped = "patience"
+        elif self.after_epoch is not None and self.after_epoch(self.history[-1]):
+            self.stopped = "caller"
         trainer.should_stop = bool(self.stopped)
         if self.run_dir is not None:
             files.write_rows(self.run_dir / "metrics.csv", self.history)

@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -42,7 +42,7 @@ class FitResult:
     seconds: float
     """Time spent fitting, over all parts of a resumed run."""
     stopped: str
-    """`budget` or `patience`."""
+    """`budget`, `patience` or `caller`."""
     device: str
     """Device it ran on."""
     history: list[dict[str, Any]]
@@ -79,6 +79,7 @@ def fit(
     resume: bool = False,
     console: Console | None = None,
     label: str = "training",
+    after_epoch: Callable[[dict[str, Any]], bool] | None = None,
 ) -> FitResult:
     """Train `module` and leave it with the weights of the epoch that was best on `valid`.
 
@@ -97,6 +98,7 @@ def fit(
         resume: Go on from `run_dir/checkpoints/last.ckpt` where it exists.
         console: Where to show progress; None: silent.
         label: Name shown with the progress.
+        after_epoch: Called after every epoch with its row of the history; True ends training there.
 
     Returns:
         Best epoch, its loss, history and time.
@@ -122,6 +124,7 @@ def fit(
             run_dir=run_dir,
             checkpoint_seconds=config.checkpoint_seconds,
             signals=signals,
+            after_epoch=after_epoch,
         )
         callbacks: list[pl.Callback] = [journal]
         if console is not None:
