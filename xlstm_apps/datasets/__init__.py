@@ -6,6 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "config": ["SeriesData"],
+        "covariates": ["Columns", "Covariates"],
+        "encoding": ["CovariateEncoding"],
         "report": ["report_text"],
         "scaler": ["Scaler"],
         "series": ["load_table", "table_from_frame"],

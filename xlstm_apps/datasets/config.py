@@ -31,6 +31,29 @@ class SeriesData:
     target_columns: list[str] | None = None
     """Columns to forecast. None: every numeric column."""
 
+    past_covariates: list[str] = field(default_factory=list)
+    """Columns known up to the present, such as other sensors: numbers, true / false, or text of few values."""
+
+    known_covariates: list[str] = field(default_factory=list)
+    """Columns known for future steps too, such as prices set ahead. Rows at the end of a series that have these but no
+    target are future rows; more can come from `future_path`."""
+
+    static_covariates: list[str] = field(default_factory=list)
+    """Columns that say what a series is, with one value per series, such as its region."""
+
+    categorical_covariates: list[str] = field(default_factory=list)
+    """Those of the covariates whose numbers are codes (a shop's number), not amounts. Text needs no mention."""
+
+    holidays_column: str | None = None
+    """Column that marks holidays, by name or true / false, empty on other days; known for future steps too."""
+
+    calendar: bool = False
+    """Add time of day, day of week, weekend, day of month and of year, as far as they change from step to step;
+    in local time where the table has a time zone."""
+
+    future_path: str | None = None
+    """A second table, with the known covariates of future steps, its columns named as in the first."""
+
     freq: str | None = None
     """Step between stamps: `15m`, `1h`, `1d`, `1b` (business days), `1w`, `1mo`, `1q`, `1y`. None: inferred."""
 
@@ -71,13 +94,28 @@ class SeriesData:
     """What to do with stamps that do not lie on the regular grid of `freq`; they are never rounded."""
 
     resample: Resample | None = None
-    """Bring the rows to `freq` by this statistic over each step. None: rows stay as they are."""
+    """Bring the rows to `freq` by this statistic over each step; of covariates in categories the first is taken. None:
+    rows stay as they are."""
 
     val_fraction: float = 0.1
     """Share of each series' time span for validation, right before the test part."""
 
     test_fraction: float = 0.2
     """Share of each series' time span, its end, for the test."""
+
+    split_rows: list[int] | None = None
+    """Rows for training, validation and test, counted from the begin of each series, in place of the fractions; rows
+    after them are not used. As in the papers, for ETTh: `[8640, 2880, 2880]`."""
+
+    stream: bool = False
+    """Read the file in pieces and keep the series on disk while working with them, for tables larger than memory."""
+
+    memory_rows: int = 20_000_000
+    """Files of more rows than this are streamed in any case."""
+
+    cache_dir: str | None = None
+    """Folder for the series of a streamed table, as large as they are; freed when they are no longer used. None: the
+    system's temporary folder."""
 
     def __post_init__(self) -> None:
         if self.decimal not in (None, ".", ","):
@@ -91,8 +129,45 @@ class SeriesData:
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--data.{name} is a share between 0 and 1, not {getattr(self, name)}")
+        if self.split_rows is not None:
+            if len(self.split_rows) != 3 or self.split_rows[0] < 1 or min(self.split_rows) < 0:
+                raise ValueError(
+                    f"--data.split_rows is three counts of rows, [train, val, test], not {self.split_rows}; "
+                    "for example '[8640, 2880, 2880]'"
+                )
+            if (self.val_fraction, self.test_fraction) != (0.1, 0.2):
+                raise ValueError(
+                    "--data.split_rows takes the place of val_fraction and test_fraction; give one of them"
+                )
+        if self.memory_rows < 1:
+            raise ValueError(f"--data.memory_rows is a number of rows, 1 or more, not {self.memory_rows}")
+        self._check_roles()
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 f"--data.val_fraction {self.val_fraction} and --data.test_fraction {self.test_fraction} leave no rows "
                 "to train on; their sum must stay below 1"
+            )
+
+    def _check_roles(self) -> None:
+        """One role per column, as far as columns are named."""
+        roles: dict[str, str] = {}
+        lists = ("target_columns", "past_covariates", "known_covariates", "static_covariates")
+        named = [(role, name) for role in lists for name in getattr(self, role) or []]
+        for role, column in (("time_column", self.time_column), ("holidays_column", self.holidays_column)):
+            named += [(role, column)] if column is not None else []
+        for role, name in named:
+            if name in roles:
+                again = f"twice in {role}" if roles[name] == role else f"in {roles[name]} and in {role}"
+                raise ValueError(f"column {name!r} is named {again}; a column has one role, so keep one of them")
+            roles[name] = role
+        for name in self.categorical_covariates:
+            if roles.get(name) in (None, "target_columns", "time_column"):
+                raise ValueError(
+                    f"categorical_covariates names {name!r}, which is no covariate; name it in past_covariates, "
+                    "known_covariates or static_covariates too"
+                )
+        if self.future_path is not None and not (self.known_covariates or self.holidays_column):
+            raise ValueError(
+                "future_path holds known covariates, and none are named; name them in "
+                "known_covariates or holidays_column"
             )

@@ -1,4 +1,4 @@
-"""Mean and standard deviation per series and channel, from the training part alone."""
+"""What turns a table into numbers for a model, from the training part alone: targets per series, and covariates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .encoding import CovariateEncoding
+from .moments import moments
 from .table import SeriesTable
 
 
@@ -19,50 +21,53 @@ class Scaler:
     """float32 [S, C]; 1 where the training part is constant or empty."""
     item_ids: list[str] | None
     channels: list[str]
+    covariates: CovariateEncoding | None = None
+    """Scales and vocabularies of the covariates; None where the table has none."""
 
     @classmethod
-    def fit(cls, table: SeriesTable, train_ends: Sequence[int]) -> "Scaler":
+    def fit(cls, table: SeriesTable, train_ends: Sequence[int] | np.ndarray) -> "Scaler":
         """Statistics of the first `train_ends[i]` rows of every series, NaN left out."""
         ends = np.asarray(train_ends, dtype=np.int64)
         if len(ends) != len(table) or (ends < 0).any() or (ends > table.lengths).any():
             raise ValueError(f"train_ends holds one row number per series of the table, which has {len(table)} series")
-        train = np.arange(len(table.values)) < np.repeat(table.offsets[:-1] + ends, table.lengths)
-        owner = np.repeat(np.arange(len(table)), table.lengths)[train]
-        mean = np.zeros((len(table), len(table.channels)))
-        std = np.ones_like(mean)
-        for c in range(len(table.channels)):  # one channel at a time keeps the float64 copies small
-            x = table.values[train, c].astype(np.float64)
-            seen = ~np.isnan(x)
-            count = np.bincount(owner[seen], minlength=len(table))
-            total = np.bincount(owner[seen], x[seen], minlength=len(table))
-            mean[:, c] = np.divide(total, count, out=np.zeros(len(table)), where=count > 0)
-            square = np.bincount(owner[seen], (x[seen] - mean[owner[seen], c]) ** 2, minlength=len(table))
-            deviation = np.sqrt(np.divide(square, count, out=np.zeros(len(table)), where=count > 0))
-            # A constant read as float32 must not be blown up by its rounding error.
-            std[:, c] = np.where(deviation > 1e-6 * np.abs(mean[:, c]), deviation, 1.0)
-        return cls(mean.astype(np.float32), std.astype(np.float32), table.item_ids, list(table.channels))
+        _, mean, deviation = moments(table.values, table.offsets, ends)
+        covariates = CovariateEncoding.fit(table, ends)
+        return cls(mean.astype(np.float32), _spread(mean, deviation), table.item_ids, list(table.channels), covariates)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Widths of the covariates in a batch: `past`, `known`, `static` (numbers of columns) and `known_codes`,
+        `static_codes` (how many codes each category has, code 0 included).
+        """
+        none: dict[str, Any] = {"past": 0, "known": 0, "known_codes": [], "static": 0, "static_codes": []}
+        return none if self.covariates is None else self.covariates.sizes
 
     def for_table(self, table: SeriesTable) -> "Scaler":
         """The same statistics in the order of another table; a series not seen in training gets those of its own rows.
 
         Raises:
-            ValueError: the table lacks a channel, or has others.
+            ValueError: the table lacks a channel or a covariate, or has others.
         """
         if table.channels != self.channels:
             raise ValueError(
                 f"the table has the value columns {table.channels}, but the model was trained on {self.channels}"
             )
+        if self.covariates is not None:
+            self.covariates.check(table)
+        elif table.covariates is not None:
+            raise ValueError("the table has covariates, and the model was trained without; read it without them")
         if self.item_ids is None and table.item_ids is None:
             return self
         known = {name: i for i, name in enumerate(self.item_ids or [])}
         rows = np.array([known.get(name, -1) for name in table.item_ids or [""]], dtype=np.int64)
-        own = Scaler.fit(table, table.lengths)
+        _, mean, deviation = moments(table.values, table.offsets, np.where(rows < 0, table.lengths, 0))
         seen = (rows >= 0)[:, None]
         return Scaler(
-            np.where(seen, self.mean[rows], own.mean),
-            np.where(seen, self.std[rows], own.std),
+            np.where(seen, self.mean[rows], mean.astype(np.float32)),
+            np.where(seen, self.std[rows], _spread(mean, deviation)),
             table.item_ids,
-            own.channels,
+            list(table.channels),
+            self.covariates and self.covariates.for_table(table, rows),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +77,7 @@ class Scaler:
             "std": self.std.tolist(),
             "item_ids": self.item_ids,
             "channels": self.channels,
+            "covariates": self.covariates and self.covariates.to_dict(),
         }
 
     @classmethod
@@ -82,4 +88,10 @@ class Scaler:
             np.asarray(data["std"], dtype=np.float32).reshape(shape),
             data["item_ids"],
             list(data["channels"]),
+            CovariateEncoding.from_dict(data["covariates"]) if data.get("covariates") else None,
         )
+
+
+def _spread(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Deviations to divide by. A constant read as float32 must not be blown up by its rounding error."""
+    return np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0).astype(np.float32)

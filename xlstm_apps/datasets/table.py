@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .covariates import Covariates
 from .frequency import Frequency
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class SeriesTable:
     """How stamps are handed out: as date and time, as dates, or as integers (row counts or years)."""
     month_ends: bool = False
     """Whether monthly stamps stand at the end of the month."""
+    covariates: Covariates | None = None
+    """What is known beside the values; None where nothing is."""
     report: dict[str, Any] = field(default_factory=dict)
     """What was read, what was found and what was left out; JSON-able."""
 
@@ -110,7 +113,7 @@ class SeriesTable:
         return column.cast(pl.Date) if self.time_kind == "date" else column
 
     def until(self, ends: Sequence[int]) -> "SeriesTable":
-        """The table as it was known earlier: the first `ends[i]` rows of each series."""
+        """The table as it was known earlier: the first `ends[i]` rows of each series. Known covariates reach on."""
         ends = np.asarray(ends, dtype=np.int64)
         if len(ends) != len(self) or (ends < 1).any() or (ends > self.lengths).any():
             raise ValueError(
@@ -118,7 +121,9 @@ class SeriesTable:
             )
         keep = np.repeat(self.offsets[:-1] + ends, self.lengths) > np.arange(len(self.values))
         offsets = np.concatenate([[0], np.cumsum(ends)])
-        return replace(self, values=self.values[keep], timestamps=self.timestamps[keep], offsets=offsets)
+        covariates = self.covariates and self.covariates.until(keep)
+        values, timestamps = self.values[keep], self.timestamps[keep]
+        return replace(self, values=values, timestamps=timestamps, offsets=offsets, covariates=covariates)
 
     def to_frame(self) -> "pl.DataFrame":
         """The grid in long form: `unique_id` (long layouts), `ds`, one column per channel; NaN shown as null."""

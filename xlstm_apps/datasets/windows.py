@@ -1,13 +1,14 @@
 """Windows of context and target, gathered by index from the table's flat arrays; none is ever stored."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .covariate_rows import CovariateRows
 from .scaler import Scaler
 from .table import SeriesTable
 
@@ -86,7 +87,8 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
         """A batch of windows: `context` [B, L, C] and `target` [B, H, C] scaled float32 with 0 for NaN, `context_mask`
-        and `target_mask` (True = observed), `series` [B], `cutoff` [B], `mean` and `std` [B, C] to undo the scaling.
+        and `target_mask` (True = observed), `series` [B], `cutoff` [B], `mean` and `std` [B, C] to undo the scaling;
+        and where the table has covariates, those of `CovariateRows.windows`.
         """
         device = self._ends.device
         index = torch.as_tensor(indices, dtype=torch.int64, device=device)
@@ -105,6 +107,7 @@ class WindowDataset(Dataset[Batch]):
             "cutoff": cutoff,
             "mean": self._gather.mean[series],
             "std": self._gather.std[series],
+            **self._gather.covariates(series, cutoff, self.context_length, self.prediction_length),
         }
 
     def windows(self) -> tuple[Tensor, Tensor]:
@@ -134,6 +137,7 @@ def last_windows(
     table: SeriesTable,
     scaler: Scaler,
     context_length: int,
+    prediction_length: int | None = None,
     *,
     series: Sequence[int] | Tensor | None = None,
     device: torch.device | str = "cpu",
@@ -141,12 +145,28 @@ def last_windows(
     """The context at the end of every series, to predict beyond it: a batch as from `WindowDataset`, without targets.
 
     Args:
+        prediction_length: H, needed where the table has known covariates: `known` then reaches H rows beyond the end.
         series: which series, by number; None: all of them. Hand over slices of a large table, one batch at a time.
+
+    Raises:
+        ValueError: a known covariate of a future row is missing; names the series and the stamp.
     """
     chosen = torch.arange(len(table)) if series is None else torch.as_tensor(series, dtype=torch.int64)
-    gather = _Gather(table, scaler)
+    future = None
+    if table.covariates is not None and prediction_length is not None and len(chosen):
+        future = table.future_timestamps(chosen.numpy(), prediction_length)
+    gather = _Gather(table, scaler, None if future is None else future.max())
     cutoff = gather.length[chosen]
     context, mask = gather.rows(chosen, cutoff - context_length, context_length, cutoff)
+    beyond = {}
+    if future is not None and gather.beside is not None:
+        lacking = gather.beside.missing(chosen, cutoff, prediction_length)
+        if lacking is not None:
+            raise ValueError(_missing_future(table, int(chosen[lacking[0]]), future[lacking[0]], *lacking[1:]))
+        stamps = torch.from_numpy(future.view(np.int64))
+        beyond = gather.covariates(chosen, cutoff, context_length, prediction_length, stamps)
+    elif gather.beside is not None and len(chosen):
+        raise ValueError("the table has covariates: last_windows needs prediction_length")
     batch = {
         "context": context,
         "context_mask": mask,
@@ -154,6 +174,7 @@ def last_windows(
         "cutoff": cutoff,
         "mean": gather.mean[chosen],
         "std": gather.std[chosen],
+        **beyond,
     }
     return {name: x.to(device) for name, x in batch.items()}
 
@@ -161,11 +182,20 @@ def last_windows(
 class _Gather:
     """The flat arrays as tensors, sharing memory with the table, and how rows are cut from them."""
 
-    def __init__(self, table: SeriesTable, scaler: Scaler) -> None:
+    def __init__(self, table: SeriesTable, scaler: Scaler, last: np.datetime64 | None = None) -> None:
         self.values = torch.from_numpy(np.ascontiguousarray(table.values))
         self.begin = torch.from_numpy(table.offsets[:-1])
         self.length = torch.from_numpy(table.lengths)
         self.mean, self.std = torch.from_numpy(scaler.mean), torch.from_numpy(scaler.std)
+        self.beside: CovariateRows | None = None
+        if table.covariates is not None:
+            if scaler.covariates is None:
+                raise ValueError("the table has covariates, and the scaler was fitted without; fit it on this table")
+            self.beside = CovariateRows(table, scaler.covariates, last)
+
+    def covariates(self, *where: Any) -> Batch:
+        """The covariates of windows, as `CovariateRows.windows`; empty where the table has none."""
+        return {} if self.beside is None else self.beside.windows(*where)
 
     def rows(self, series: Tensor, start: Tensor, count: int, end: Tensor) -> tuple[Tensor, Tensor]:
         """Rows [start, start + count) of each series, scaled, and which of them are observed: [B, count, C] twice.
@@ -183,7 +213,19 @@ class _Gather:
     def to(self, device: torch.device | str) -> "_Gather":
         for name in ("values", "begin", "length", "mean", "std"):
             setattr(self, name, getattr(self, name).to(device))
+        if self.beside is not None:
+            self.beside.to(device)
         return self
+
+
+def _missing_future(table: SeriesTable, series: int, future: np.ndarray, step: int, column: str) -> str:
+    name = f" of series {table.item_ids[series]!r}" if table.item_ids is not None else ""
+    stamp = table.ds(future[step : step + 1])[0]
+    return (
+        f"the known covariate {column!r}{name} is missing at {stamp}, step {step + 1} of {len(future)}; "
+        "add that row to the future table (future_path, or the frame of future rows), or to the end of this one "
+        "without a target"
+    )
 
 
 def _cutoffs(
@@ -203,10 +245,14 @@ def _cutoffs(
 
 def _usable(table, locate, candidates: int, context_length: int, prediction_length: int, part: Part) -> np.ndarray:
     """Whether each candidate window has an observed target, and in training an observed context too: bool [N]."""
-    observed = ~np.isnan(table.values).all(axis=1)
+    rows = len(table.values)
+    observed = np.empty(rows, dtype=bool)
+    for begin in range(0, rows, 1 << 20):  # in pieces: the values may lie on disk
+        observed[begin : begin + (1 << 20)] = ~np.isnan(table.values[begin : begin + (1 << 20)]).all(axis=1)
     if observed.all():
         return np.ones(candidates, dtype=bool)
-    seen = np.concatenate([[0], np.cumsum(observed)])
+    seen = np.zeros(rows + 1, dtype=np.int32 if rows < 1 << 31 else np.int64)
+    np.cumsum(observed, out=seen[1:])
     usable = np.empty(candidates, dtype=bool)
     for begin in range(0, candidates, 1 << 20):  # in pieces: the table may have many more windows than memory for them
         index = torch.arange(begin, min(begin + (1 << 20), candidates))
