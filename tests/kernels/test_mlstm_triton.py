@@ -46,17 +46,19 @@ def check(line):
 for line in CASES.strip().splitlines():
     check(line)
 # The kernels of larger heads, on small ones: two in the middle range, and the general ones.
-plain = triton.launch.Call
+kinds = triton.triton_call
+plain = kinds.Call
 for medium in (True, False):
     class Larger(plain):
         def _chunk(self, chunk_size):
             self.small, self.medium = False, medium
             return chunk_size
-    triton.launch.Call = Larger
+    kinds.Call = Larger
+    kinds._calls.clear()
     check('{"chunk_size": 32}, (1, 70, 1, 16, 32)')
     check('{"chunk_size": 32, "cu": [0, 31, 33, 70]}, (1, 70, 1, 16, 16)')
     check('{"chunk_size": 32, "input_gate": "sigmoid", "state": False, "final": False}, (1, 40, 1, 16, 16)')
-triton.launch.Call = plain
+kinds.Call = plain
 inputs, _, options = cases.make(2, 1, 2, 12, 20)
 step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")}
 arguments = [x[:, 0] for x in inputs[:5]]
@@ -87,7 +89,7 @@ import torch
 torch.set_num_threads(1)
 import mlstm_cases as cases
 from xlstm_apps.kernels.mlstm import triton
-triton.launch.INTERPRETED = False  # or half precision would be widened first
+triton.INTERPRETED = False  # or half precision would be widened first
 for shape in ((1, 70, 2, 32, 32), (1, 90, 1, 64, 48), (1, 140, 1, 80, 96), (1, 270, 1, 144, 96)):
     cases.check(triton, 6e-3, *shape, dtype=torch.bfloat16, seed=1)
 print("all good")

@@ -1,7 +1,8 @@
 """GPU kernels of the mLSTM: the `triton` backend.
 
 Two custom operators, `xlstm_apps::mlstm_triton_fwd` and `..._bwd`, so that torch.compile and torch.export see one node
-each. The kernels are in the `triton_*` modules beside this one; which tiles they use is in `triton_launch.py`.
+each. The kernels are in the `triton_*` modules beside this one; which of them run, with which tiles, is in
+`triton_launch_fwd.py` and `triton_launch_bwd.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xlstm_apps.kernels.mlstm import triton_launch as launch
+from xlstm_apps.kernels.mlstm import triton_call
+from xlstm_apps.kernels.mlstm.triton_call import INTERPRETED
+from xlstm_apps.kernels.mlstm.triton_launch_bwd import backward
+from xlstm_apps.kernels.mlstm.triton_launch_fwd import forward
 from xlstm_apps.kernels.mlstm.triton_step import step
 from xlstm_apps.kernels.state import MLSTMState
 
@@ -30,16 +34,9 @@ def unsupported(q, k, v, igate, fgate, state, **options: object) -> str | None:
     return None
 
 
-def _run_forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, *options):
-    *options, save = options
-    return launch.forward(launch.Call(q, k, v, igate, fgate, cu_seqlens, *options), c0, n0, m0, save)
-
-
-def _run_backward(
-    q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, has_state, needs_dstate, *options
-):  # fmt: skip
-    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, *options)
-    return launch.backward(call, h, c, n, saved, dh, dc, dn, dm, has_state, needs_dstate)
+def _unit_stride(x: Tensor) -> Tensor:
+    """The kernels read heads as rows of neighbours."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 @torch.library.custom_op("xlstm_apps::mlstm_triton_fwd", mutates_args=())
@@ -59,16 +56,22 @@ def _forward(
     scale: float,
     chunk_size: int,
     save: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size)
-    output = launch.forward(call, c0, n0, m0, save)
-    return output if save else (*output[:4], *call.placeholders())
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
+    state = () if c0 is None else tuple(x.contiguous() for x in (c0, n0, m0))
+    call = triton_call.find(
+        q, k, v, igate, fgate, cu_seqlens, c0 is not None, sigmoid, normalize, eps, scale, chunk_size
+    )
+    output = forward(call, q, k, v, igate, fgate, state, call.tables(cu_seqlens), save)
+    return output if save else (*output, q.new_empty(0, dtype=torch.uint8))
 
 
 @_forward.register_fake
 def _forward_fake(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, save):
-    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, fake=True)
-    return call.allocate_outputs(save)
+    call = triton_call.Call(
+        q, k, v, igate, fgate, cu_seqlens, c0 is not None, sigmoid, normalize, eps, scale, chunk_size
+    )
+    return *call.allocate_results(q), q.new_empty(call.saved_size if save else 0, dtype=torch.uint8)
 
 
 @torch.library.custom_op("xlstm_apps::mlstm_triton_bwd", mutates_args=())
@@ -81,7 +84,7 @@ def _backward(
     h: Tensor,
     c: Tensor,
     n: Tensor,
-    saved: list[Tensor],
+    saved: Tensor,
     cu_seqlens: Tensor | None,
     dh: Tensor,
     dc: Tensor | None,
@@ -95,48 +98,52 @@ def _backward(
     scale: float,
     chunk_size: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    return _run_backward(
-        q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, has_state, needs_dstate, sigmoid, normalize,
-        eps, scale, chunk_size,
-    )  # fmt: skip
+    q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
+    call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, has_state, sigmoid, normalize, eps, scale, chunk_size)
+    dstate = () if dc is None else (dc, dn, dm)
+    gradients = backward(call, q, k, v, igate, fgate, h, c, n, saved, call.tables(cu_seqlens), dh, dstate, needs_dstate)
+    return gradients if needs_dstate else (*gradients, *call.allocate_state_gradients(q, wanted=False))
 
 
 @_backward.register_fake
 def _backward_fake(
-    q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, has_state, needs_dstate, sigmoid, normalize, eps,
-    scale, chunk_size,
+    q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, has_state, needs_dstate, *options
 ):  # fmt: skip
-    call = launch.Call(q, k, v, igate, fgate, cu_seqlens, sigmoid, normalize, eps, scale, chunk_size, fake=True)
-    return call.allocate_backward(needs_dstate)
-
-
-def _save(ctx, inputs, output) -> None:
-    q, k, v, igate, fgate, c0, _, _, cu_seqlens, *options, _ = inputs
-    h, c, n, _, *saved = output
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(q, k, v, igate, fgate, h, c, n, cu_seqlens, *saved)
-    ctx.options = options
-    ctx.has_state = c0 is not None
-    ctx.needs_dstate = any(ctx.needs_input_grad[5:8])
+    call = triton_call.Call(q, k, v, igate, fgate, cu_seqlens, has_state, *options)
+    return *call.allocate_gradients(q, igate, fgate), *call.allocate_state_gradients(q, wanted=needs_dstate)
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    _save(ctx, inputs, output)
-    ctx.mark_non_differentiable(*output[4:])
+    q, k, v, igate, fgate, c0, _, _, cu_seqlens, *options, _ = inputs
+    h, c, n, _, saved = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(q, k, v, igate, fgate, h, c, n, saved, cu_seqlens)
+    ctx.mark_non_differentiable(saved)
+    ctx.options = options
+    ctx.has_state = c0 is not None
 
 
-def _vjp(ctx, dh, dc=None, dn=None, dm=None, *_, backward=_backward):
-    q, k, v, igate, fgate, h, c, n, cu_seqlens, *saved = ctx.saved_tensors
+def _complete(h: Tensor, c: Tensor, n: Tensor, dh, dc, dn, dm) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Gradients of the outputs, zeros where autograd has none; of the final state none at all if it has none."""
     if dh is None:
         dh = torch.zeros_like(h)
-    if dc is not None or dn is not None or dm is not None:
-        dc = torch.zeros_like(c) if dc is None else dc
-        dn = torch.zeros_like(n) if dn is None else dn
-        dm = torch.zeros_like(n[..., 0]) if dm is None else dm
-    gradients = backward(
-        q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, dc, dn, dm, ctx.has_state, ctx.needs_dstate, *ctx.options
-    )
-    states = gradients[5:] if ctx.needs_dstate else (None, None, None)
+    if dc is None and dn is None and dm is None:
+        return dh, ()
+    dc = torch.zeros_like(c) if dc is None else dc
+    dn = torch.zeros_like(n) if dn is None else dn
+    dm = torch.zeros_like(n[..., 0]) if dm is None else dm
+    return dh, (dc, dn, dm)
+
+
+def _vjp(ctx, dh, dc, dn, dm, _):
+    q, k, v, igate, fgate, h, c, n, saved, cu_seqlens = ctx.saved_tensors
+    dh, dstate = _complete(h, c, n, dh, dc, dn, dm)
+    needs_dstate = any(ctx.needs_input_grad[5:8])
+    gradients = _backward(
+        q, k, v, igate, fgate, h, c, n, saved, cu_seqlens, dh, *(dstate or (None, None, None)), ctx.has_state,
+        needs_dstate, *ctx.options,
+    )  # fmt: skip
+    states = gradients[5:] if needs_dstate else (None, None, None)
     return *gradients[:5], *states, *(None,) * 7
 
 
@@ -147,24 +154,33 @@ class _Direct(torch.autograd.Function):
     """The same operator without the dispatcher, whose bookkeeping takes longer than the kernels of small calls."""
 
     @staticmethod
-    def forward(ctx, *inputs):
-        output = _run_forward(*inputs)
-        _save(ctx, inputs, output)
-        return output[:4]
+    def forward(ctx, call, tables, q, k, v, igate, fgate, *state):
+        h, c, n, m, saved = forward(call, q, k, v, igate, fgate, state, tables, True)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(q, k, v, igate, fgate, h, c, n, saved, *tables)
+        ctx.call = call
+        return h, c, n, m
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *gradients):
-        return _vjp(ctx, *gradients, backward=_run_backward)
+    def backward(ctx, dh, dc, dn, dm):
+        q, k, v, igate, fgate, h, c, n, saved, *tables = ctx.saved_tensors
+        dh, dstate = _complete(h, c, n, dh, dc, dn, dm)
+        needs_dstate = any(ctx.needs_input_grad[7:])
+        gradients = backward(ctx.call, q, k, v, igate, fgate, h, c, n, saved, tables, dh, dstate, needs_dstate)
+        if ctx.call.has_state and not needs_dstate:
+            gradients = (*gradients, None, None, None)
+        return None, None, *gradients
 
 
-def _operator(save: bool, *tensors: Tensor):
-    """How to run the forward: as a registered operator where something may want to see one, else directly."""
+def _observed(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether something may want to see a registered operator: a compiler, a dispatch mode, a transform, a subclass."""
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
-        return _forward
-    if not all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors):
-        return _forward
-    return _Direct.apply if save else _run_forward
+        return True
+    for x in tensors:
+        if type(x) is not Tensor and type(x) is not torch.nn.Parameter:
+            return True
+    return torch._C._are_functorch_transforms_active()
 
 
 def mlstm(
@@ -183,19 +199,27 @@ def mlstm(
     chunk_size: int | None,
 ) -> tuple[Tensor, MLSTMState]:
     """The whole sequence; shapes and options as in `xlstm_apps.kernels.mlstm`."""
-    dtype = torch.promote_types(torch.promote_types(q.dtype, k.dtype), v.dtype)
-    if launch.INTERPRETED:
-        dtype = torch.float32  # Triton's interpreter multiplies the bit patterns of bfloat16
-    c0, n0, m0 = (None, None, None) if state is None else (x.float() for x in state)
     h_dtype = v.dtype
-    if not q.dtype == k.dtype == v.dtype == dtype:
+    if INTERPRETED or not q.dtype == k.dtype == h_dtype:
+        dtype = torch.promote_types(torch.promote_types(q.dtype, k.dtype), h_dtype)
+        if INTERPRETED:
+            dtype = torch.float32  # Triton's interpreter multiplies the bit patterns of bfloat16
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+    c0, n0, m0 = (None, None, None) if state is None else (x.float() for x in state)
     tensors = (q, k, v, igate, fgate) if state is None else (q, k, v, igate, fgate, c0, n0, m0)
     save = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
-    h, c, n, m, *_ = _operator(save, *tensors)(
-        q, k, v, igate, fgate, c0, n0, m0, cu_seqlens,
-        input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0, save,
-    )  # fmt: skip
+    options = (input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0)
+    if _observed(tensors):
+        h, c, n, m, _ = _forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, *options, save)
+    else:
+        q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
+        state = () if c0 is None else (c0.contiguous(), n0.contiguous(), m0.contiguous())
+        call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, c0 is not None, *options)
+        tables = call.tables(cu_seqlens)
+        if save:
+            h, c, n, m = _Direct.apply(call, tables, q, k, v, igate, fgate, *state)
+        else:
+            h, c, n, m = forward(call, q, k, v, igate, fgate, state, tables, False)
     return (h if h.dtype == h_dtype else h.to(h_dtype)), MLSTMState(c, n, m)
 
 
