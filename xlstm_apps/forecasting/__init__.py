@@ -5,7 +5,10 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "config": ["ForecastConfig"],
+        "conformal": ["Calibration", "normalised_errors", "stretch"],
+        "error_history": ["ErrorHistory", "Policy"],
+        "config": ["CovariateSizes", "ForecastConfig"],
+        "presets": ["BACKBONE", "PRESETS", "with_preset"],
         "metrics": ["Scores"],
         "model": ["ForecastModel"],
         "module": ["ForecastModule", "pinball"],

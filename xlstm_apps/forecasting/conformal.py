@@ -1,0 +1,231 @@
+"""Conformal intervals: how far the truth fell from the median on rows held out, measured in the model's own spread.
+
+The normalised error of a target is r = (y - median) / (outermost quantile - median) on the side where y fell, so r = 1
+means "at the model's upper quantile". Any level tau then has the quantile median + rho(tau) * spread, with rho the
+tau-quantile of r over held-out targets (split conformal prediction: Vovk et al. 2005; Romano et al., NeurIPS 2019, for
+errors in units of a model's quantiles). The point forecast stays what it is and quantiles cannot cross.
+
+Shapes: B windows, H horizon, C channels, Q levels of the model, U units (series and channel, or all as one), G groups
+of neighbouring steps, K bins of r. Everything is in the scaler's units, where a deviation of 1 is the training's.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+SPREAD_FLOOR = 1e-3
+"""A spread is at least this share of the training deviation."""
+SMALLEST, LARGEST, PER_DECADE = 1e-2, 1e3, 24
+"""Bins of |r|: geometric, 10 % wide, beyond them none is told from another."""
+LUMP = 0.05
+"""Share in one bin above which its errors are taken to be equal."""
+FILE = "calibration"
+
+
+def edges(device: torch.device | str = "cpu") -> Tensor:
+    """Borders of the K bins of r, [K + 1]: symmetric about 0."""
+    decades = int(torch.log10(torch.tensor(LARGEST / SMALLEST)).round())
+    positive = SMALLEST * 10 ** (torch.arange(decades * PER_DECADE + 1, dtype=torch.float64) / PER_DECADE)
+    return torch.cat([-positive.flip(0), torch.zeros(1, dtype=torch.float64), positive]).float().to(device)
+
+
+def step_groups(horizon: int) -> Tensor:
+    """Group of every step, int64 [H]: groups of 1, 1, 2, 4, ... steps, since errors change fast at first."""
+    return torch.arange(1, horizon + 1).log2().ceil().long()
+
+
+def spreads(forecast: Tensor, levels: list[float]) -> tuple[Tensor, Tensor, Tensor]:
+    """Median, and the distance to the outermost quantile below and above it: [B, H, C] each.
+
+    Where the model has no quantile on a side its other side serves, and the training deviation where it has neither.
+    """
+    median = forecast[..., levels.index(0.5)]
+    below = (median - forecast[..., 0]) if levels[0] < 0.5 else None
+    above = (forecast[..., -1] - median) if levels[-1] > 0.5 else None
+    if below is None and above is None:
+        below = above = torch.ones_like(median)
+    below, above = (above if below is None else below), (below if above is None else above)
+    return median, below.clamp(min=SPREAD_FLOOR), above.clamp(min=SPREAD_FLOOR)
+
+
+def normalised_errors(forecast: Tensor, target: Tensor, levels: list[float]) -> Tensor:
+    """r of every target, [B, H, C]; what stands under a False mask is of no meaning."""
+    median, below, above = spreads(forecast, levels)
+    error = target - median
+    return error / torch.where(error >= 0, above, below)
+
+
+def stretch(forecast: Tensor, rho: Tensor, levels: list[float]) -> Tensor:
+    """median + rho * spread: rho broadcasts to [B, H, C, L]."""
+    median, below, above = (x[..., None] for x in spreads(forecast, levels))
+    return median + rho * torch.where(rho >= 0, above, below)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where the truth fell around the median, as known at one point of time. Made by `Calibrator`."""
+
+    levels: list[float]
+    """Levels of the model whose spread is the yardstick."""
+    shares: Tensor
+    """Cumulative share of r at the right border of each bin, float32 [U + 1, G, K]; the last unit is all of them."""
+    known: Tensor
+    """Independent errors these rest on, float32 [U + 1, G]: the fewer, the wider the intervals."""
+    channels: int
+    """C."""
+    item_ids: list[str] | None
+    """Series the units belong to; None where the table was one series, or where all are one unit."""
+    paths: Tensor
+    """Whole windows of held-out errors as shares in (0, 1), float32 [N, H, C]; 0.5 where the truth was missing."""
+    report: dict[str, Any] = field(default_factory=dict)
+    """Windows and rows it rests on; JSON-able."""
+
+    def to(self, device: torch.device | str) -> "Calibration":
+        """The same on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("shares", "known", "paths")}
+        return replace(self, **moved)
+
+    def rows_for(self, item_ids: list[str] | None) -> list[int]:
+        """Numbers of the series of another table here, -1 for those not known: what `quantiles` takes as `series`."""
+        known = {name: i for i, name in enumerate(self.item_ids or [])}
+        return [known.get(name, -1) for name in item_ids or [""]]
+
+    def quantiles(self, forecast: Tensor, levels: list[float], series: Tensor | None = None) -> Tensor:
+        """Calibrated quantiles of any levels, [B, H, C, len(levels)].
+
+        Args:
+            forecast: What the model gave, in the scaler's units, [B, H, C, Q].
+            levels: Between 0 and 1.
+            series: Numbers of the windows' series in the table it was made of, -1 for others, int64 [B]; None: the
+                windows are of other series, or there is one only.
+
+        Raises:
+            ValueError: A level does not lie between 0 and 1.
+        """
+        rho = rho_at(self.shares, self.known, levels)  # [U + 1, G, L]
+        unit = unit_rows(len(forecast), series, len(self.shares) - 1, self.channels, forecast.device)
+        step = step_groups(forecast.shape[1]).to(forecast.device)
+        return stretch(forecast, rho[unit[:, None, :], step[None, :, None]], self.levels)
+
+    def sample_paths(self, forecast: Tensor, n: int, seed: int = 0, series: Tensor | None = None) -> Tensor:
+        """Possible futures, [B, n, H, C]: each takes the shares of one held-out window drawn at random, so that its
+        steps and channels hang together as theirs did (Schaake shuffle: Clark et al. 2004), at this forecast's
+        quantiles.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        batch, horizon, channels, _ = forecast.shape
+        out = forecast.new_empty(batch, n, horizon, channels)
+        step = step_groups(horizon).to(forecast.device)[:, None].expand(-1, channels)
+        units = unit_rows(batch, series, len(self.shares) - 1, self.channels, forecast.device)
+        for i in range(batch):  # one window at a time: n paths with all their bins would be large
+            drawn = torch.randint(len(self.paths), (n,), generator=generator).to(self.paths.device)
+            unit = units[i].expand(horizon, -1)
+            u = self.paths[drawn].permute(1, 2, 0).contiguous()  # [H, C, n]
+            rho = _quantile(self.shares[unit, step], self.known[unit, step], u).permute(2, 0, 1)  # [n, H, C]
+            out[i] = stretch(forecast[i : i + 1], rho[..., None], self.levels)[..., 0]
+        return out
+
+    def save(self, folder: str | Path) -> None:
+        """Write `calibration.safetensors` and `calibration.json`."""
+        folder = Path(folder)
+        tensors = {name: getattr(self, name).cpu().contiguous() for name in ("shares", "known", "paths")}
+        facts = {"levels": self.levels, "channels": self.channels, "item_ids": self.item_ids, "report": self.report}
+        for name, write in (
+            (f"{FILE}.safetensors", lambda path: save_file(tensors, path)),
+            (f"{FILE}.json", lambda path: path.write_text(json.dumps(facts), encoding="utf-8")),
+        ):
+            aside = folder / f"{name}.partial"
+            write(aside)
+            aside.replace(folder / name)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Calibration | None":
+        """Read what `save` wrote; None where the folder holds none: the model then answers with its own quantiles."""
+        folder = Path(folder)
+        if not (folder / f"{FILE}.json").is_file():
+            return None
+        facts = json.loads((folder / f"{FILE}.json").read_text(encoding="utf-8"))
+        return cls(**load_file(folder / f"{FILE}.safetensors"), **facts)
+
+
+def unit_rows(batch: int, series: Tensor | None, units: int, channels: int, device: torch.device | str) -> Tensor:
+    """Unit of every window and channel, int64 [B, C]; `units` (the row after the last) is all of them together."""
+    channel = torch.arange(channels, device=device).expand(batch, -1)
+    if units == channels:
+        return channel
+    if units == 0 or series is None:
+        return torch.full_like(channel, units)
+    series = series.to(device)[:, None]
+    return torch.where(series >= 0, series * channels + channel, units)
+
+
+def rho_at(shares: Tensor, known: Tensor, levels: list[float]) -> Tensor:
+    """Quantiles of r, [..., L]: at most 0 below the median's level, 0 at it, at least 0 above it.
+
+    Args:
+        shares: [..., K].
+        known: Independent errors behind them, [...].
+        levels: L levels.
+
+    Raises:
+        ValueError: A level does not lie between 0 and 1.
+    """
+    for level in levels:
+        if not 0 < level < 1:
+            raise ValueError(f"a quantile level must lie between 0 and 1, not {level}")
+    wanted = torch.tensor(levels, dtype=shares.dtype, device=shares.device).expand(*shares.shape[:-1], -1)
+    return _quantile(shares, known, wanted.contiguous())
+
+
+def _quantile(shares: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
+    """r at the shares wanted [..., n], from shares [..., K] and known [...].
+
+    Within a bin linear, save where a bin holds so much that its errors are likely equal (sales of 0): there the bin's
+    outer border, so that they all count as inside. Widened by the ratio of the quantiles of Student's t with as many
+    degrees of freedom as errors are known to those of the normal distribution (Fisher & Cornish 1960).
+    """
+    border = edges(shares.device)
+    place = torch.searchsorted(shares.contiguous(), wanted).clamp(max=shares.shape[-1] - 1)
+    right = shares.gather(-1, place)
+    left = torch.where(place > 0, shares.gather(-1, (place - 1).clamp(min=0)), 0)
+    inside = ((wanted - left) / (right - left).clamp(min=1e-9)).clamp(0, 1)
+    inside = torch.where(right - left > LUMP, (wanted > 0.5).to(inside), inside)
+    value = border[place] + inside * (border[place + 1] - border[place])
+    value = torch.where(wanted < 0.5, value.clamp(max=0), value.clamp(min=0))
+    z2, n = torch.special.ndtri(wanted.clamp(1e-6, 1 - 1e-6)).square(), known[..., None].clamp(min=1)
+    wider = 1 + (z2 + 1) / (4 * n) + (5 * z2.square() + 16 * z2 + 3) / (96 * n.square())
+    return torch.where(wanted == 0.5, 0, value * wider)
+
+
+def shares_of(shares: Tensor, errors: Tensor) -> Tensor:
+    """Share of errors below each of `errors` [...], given shares [..., K]."""
+    border = edges(shares.device)
+    place = torch.bucketize(errors, border[1:-1], right=True)
+    right = shares.gather(-1, place[..., None])[..., 0]
+    left = torch.where(place > 0, shares.gather(-1, (place - 1).clamp(min=0)[..., None])[..., 0], 0)
+    inside = ((errors - border[place]) / (border[place + 1] - border[place])).clamp(0, 1)
+    return (left + inside * (right - left)).clamp(1e-3, 1 - 1e-3)
+
+
+@cache
+def prior(low: float, high: float) -> Tensor:
+    """Shares of r if the model's own quantiles were right, [K]: Student's t with 2 degrees of freedom through them.
+
+    Its heavy tails widen the intervals where few errors are known.
+    """
+
+    def quantile(p: float) -> float:  # of Student's t with 2 degrees of freedom
+        return (2 * p - 1) / (2 * p * (1 - p)) ** 0.5
+
+    low, high = (low if low < 0.5 else 1 - high), (high if high > 0.5 else 1 - low)
+    if low == high:  # the median alone: the yardstick is the deviation, take it for the 16 % and 84 % quantile
+        low, high = 0.16, 0.84
+    border = edges()[1:].double()
+    t = torch.where(border >= 0, border * quantile(high), -border * quantile(low))
+    return (0.5 + t / (2 * (2 + t.square()).sqrt())).float()
