@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+
+from xlstm_apps.report import ResidualSample
 
 START = datetime(2013, 1, 1)
 ROWS = 8_730
@@ -44,6 +47,7 @@ def fake_run(
     history: int = 144,
     cutoffs: int = 3,
     plotted: int = 7,
+    windows: int = 60,
     skill: float = 0.24,
     status: str = "finished",
     path: str = "sample:nyc-weather",
@@ -54,6 +58,7 @@ def fake_run(
     Args:
         names: unique_id of each series.
         plotted: how many of them have forecasts to plot, `cutoffs` each.
+        windows: how many of each series were scored for the residuals.
         skill: share of the seasonal naive's error that the model saves; negative for a model that loses.
     """
     rng = np.random.default_rng(seed)
@@ -65,11 +70,9 @@ def fake_run(
     _csv(folder / "metrics.csv", ["epoch", "step", "train_loss", "val_loss", "learning_rate"], _losses(rng))
 
     models = {"xlstm": 1 - skill, "seasonal_naive": 1.0, "nlinear": 0.9}
-    header = ["model", "mae", "rmse", "mase", "wql", "coverage"]
-    rows = [
-        [m, 3.04 * f, 4.1 * f, 1.21 * f, 0.083 * f, {"xlstm": 0.7563, "nlinear": 0.742}.get(m, "")]
-        for m, f in models.items()
-    ]
+    header = ["model", "mae", "rmse", "mase", "wql", "coverage_80", "coverage_95", "coverage_80_raw", "coverage_95_raw"]
+    covered = {"xlstm": (0.7951, 0.9423, 0.6712, 0.8208), "nlinear": (0.742, 0.91, "", "")}
+    rows = [[m, 3.04 * f, 4.1 * f, 1.21 * f, 0.083 * f, *covered.get(m, [""] * 4)] for m, f in models.items()]
     _csv(evaluation / "comparison.csv", header, rows)
     grow = [0.35 + 0.65 * math.sqrt((s + 1) / horizon) for s in range(horizon)]
     _csv(
@@ -89,7 +92,10 @@ def fake_run(
         ([n, m, own[m][i], 1.3 * own[m][i], 1.2 * own[m][i] / scale[i]] for i, n in enumerate(names) for m in models),
     )
     empirical = [q + 0.03 * math.sin(5 * q) for q in QUANTILES]
-    _csv(evaluation / "calibration.csv", ["quantile", "empirical"], zip(QUANTILES, empirical, strict=True))
+    raw = [0.5 + 0.8 * (q - 0.5) for q in QUANTILES]
+    header = ["quantile", "empirical", "empirical_raw"]
+    _csv(evaluation / "calibration.csv", header, zip(QUANTILES, empirical, raw, strict=True))
+    _residuals(rng, names, windows, horizon, scale).write_csv(evaluation / "residuals.csv")
     quantile_names = [str(q) for q in QUANTILES]
     _csv(
         evaluation / "forecasts.csv",
@@ -175,6 +181,21 @@ def _forecasts(rng, names, cutoffs, history, horizon, scale) -> Iterable[list[An
                     values = [median[s] + spread[s] * 1.9 * (q - 0.5) for q in QUANTILES]
                     naive = truth[j - 24 * (s // 24 + 1)] if j - 24 * (s // 24 + 1) >= 0 else ""
                     yield [name, cutoff, ds, y, *values, naive]
+
+
+def _residuals(rng, names, windows, horizon, scale) -> pl.DataFrame:
+    """Errors that grow with the step and hang on the hour, and of which each tells something of the next."""
+    first = ROWS - horizon - windows + 1
+    series, cutoff = np.repeat(np.arange(len(names)), windows), np.tile(first + np.arange(windows), len(names))
+    sample = ResidualSample(series, cutoff, channels=1, horizon=horizon)
+    noise = rng.normal(0, 1, (len(names), ROWS + 1))
+    noise[:, 1:] += 0.6 * noise[:, :-1]
+    rows = cutoff[:, None] + np.arange(horizon)
+    error = scale[series, None] * noise[series[:, None], rows] * np.sqrt(1 + np.arange(horizon) / 4)
+    error += scale[series, None] * 0.5 * (rows % 24 == 17)
+    at = sample.inside(0, len(series))
+    sample.add(rows[at[:2]] * 1.0, error[at[:2]], np.ones(len(at[0]), bool))
+    return sample.frame(list(names), lambda _, row: pl.Series([str(START + timedelta(hours=int(r))) for r in row]))
 
 
 def _predictions(rng, names, horizon, scale) -> Iterable[list[Any]]:

@@ -12,7 +12,8 @@ from xlstm_apps.report.numbers import ABSENT
 from xlstm_apps.report.run import Run
 
 SECTIONS = [
-    "forecasts", "comparison", "horizon", "series", "calibration", "future", "training", "data", "configuration", "run",
+    "forecasts", "comparison", "horizon", "series", "calibration", "residuals", "future", "training", "data",
+    "configuration", "run",
 ]  # fmt: skip
 SMALL = {"names": WEATHER[:2], "cutoffs": 1, "history": 12, "horizon": 6}
 FILES = {
@@ -21,6 +22,7 @@ FILES = {
     "evaluation/horizon.csv": "horizon",
     "evaluation/series.csv": "series",
     "evaluation/calibration.csv": "calibration",
+    "evaluation/residuals.csv": "residuals",
     "predictions.csv": "future",
     "metrics.csv": "training",
     "data_summary.json": "data",
@@ -39,7 +41,7 @@ def test_has_every_section_and_a_headline_with_numbers(run, read):
         in report.text
     )
     assert "not finished" not in report.text and "loses" not in report.text
-    assert len(report.data) == 6
+    assert len(report.data) == 11
     assert len(report.data[0]["keys"]) == len(report.data[0]["figures"]) == 21
 
 
@@ -60,7 +62,7 @@ def test_tables_and_charts_are_accessible(run, read):
     assert report.count("table") == report.count("caption") == report.count("thead") > 3
     assert all(attrs.get("scope") for tag, attrs in report.tags if tag == "th")
     charts = [attrs for _, attrs in report.tags if attrs.get("class") == "chart"]
-    assert len(charts) == 6 and all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
+    assert len(charts) == 11 and all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
     ids = [attrs["id"] for _, attrs in report.tags if attrs.get("id")]
     assert len(ids) == len(set(ids))
 
@@ -200,7 +202,7 @@ def test_draws_in_a_browser(run, tmp_path):
     ]  # fmt: skip
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
     body = dom[dom.index("<body") :]
-    assert len(re.findall(r'class="chart[^"]*js-plotly-plot', body)) == 6
+    assert len(re.findall(r'class="chart[^"]*js-plotly-plot', body)) == 11
     assert 'class="chart failed' not in body
     assert len(re.findall("<option", body)) == 2 + 1 + 2
 

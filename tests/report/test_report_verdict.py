@@ -133,7 +133,7 @@ def test_no_value_in_json_breaks_the_page(run, read, name):
             read(folder)
 
 
-@pytest.mark.parametrize("table", ["comparison", "horizon", "series", "calibration", "forecasts"])
+@pytest.mark.parametrize("table", ["comparison", "horizon", "series", "calibration", "forecasts", "residuals"])
 @pytest.mark.parametrize("cell", ["", "nan", "inf"])
 def test_no_cell_of_a_table_breaks_the_page(run, read, table, cell):
     folder = run(names=["a/b", "a/c"], cutoffs=1, history=4, horizon=2)

@@ -10,7 +10,7 @@ from xlstm_apps import __version__
 from .forecast_data import Summary
 from .numbers import column, count, percent, span
 from .run import Run, number
-from .scores import Scores, title
+from .scores import Scores, is_coverage, title
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -80,10 +80,8 @@ def _accuracy(run: Run, scores: Scores | None, summary: Summary) -> str:
     windows = summary.windows.get("test")
     where = "On the held-out last part of each series" + (f" ({count(windows, 'window')})" if windows else "")
     warning = "\n\n**A simpler method does as well or better on this data; prefer it.**" if tone == "bad" else ""
-    metrics = [m for m in scores.metrics if m in ("mae", "rmse", "mase", "wql", "coverage")]
-    texts = [
-        [percent(v, 1) for v in scores.values(m)] if m == "coverage" else column(scores.values(m)) for m in metrics
-    ]
+    metrics = [m for m in scores.metrics if m in ("mae", "rmse", "mase", "wql") or is_coverage(m)]
+    texts = [[percent(v, 1) for v in scores.values(m)] if is_coverage(m) else column(scores.values(m)) for m in metrics]
     rows = [f"| model | {' | '.join(title(m) for m in metrics)} |", f"|---|{'---:|' * len(metrics)}"]
     for i, name in enumerate(scores.models):
         cells = [

@@ -121,24 +121,38 @@ def interval_name(low: str, high: str) -> str:
     return f"{low} to {high} quantile"
 
 
-def calibration(nominal: Sequence[float], empirical: Values) -> Figure:
-    """Share of truth below each quantile against the quantile itself; on the diagonal when the quantiles are right."""
+def calibration(nominal: Sequence[float], empirical: Values, before: Values = ()) -> Figure:
+    """Share of truth below each quantile against the quantile itself; on the diagonal when the quantiles are right.
+
+    Args:
+        before: The same of the model's own quantiles, where they were calibrated since.
+    """
     edge = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "line": {"width": 0, "color": MUTED}}
+    hover = "%{x:.1%} quantile: %{y:.1%} of the truth below it<extra></extra>"
+    calibrated = any(value is not None for value in before)
+    traces = [
+        {**edge, "x": [0, 1], "y": [-0.05, 0.95], "showlegend": False},
+        {**edge, "x": [0, 1], "y": [0.05, 1.05], "fill": "tonexty", "fillcolor": "var(--neutral-band)",
+         "name": "within 5 points"},
+        line([0, 1], [0, 1], "exact", MUTED, width=1, dash="dash", hoverinfo="skip"),
+    ]  # fmt: skip
+    if calibrated:
+        marks = {"mode": "lines+markers", "marker": {"size": 7, "color": "var(--series-2)", "symbol": "diamond-open"}}
+        traces.append(
+            line(nominal, before, "before", "var(--series-2)", dash="dot", width=1.5, **marks, hovertemplate=hover)
+        )
+    marks = {"mode": "lines+markers", "marker": {"size": 8, "color": MODEL}}
+    traces.append(
+        line(nominal, empirical, "calibrated" if calibrated else "model", MODEL, **marks, hovertemplate=hover)
+    )
     return {
-        "data": [
-            {**edge, "x": [0, 1], "y": [-0.05, 0.95], "showlegend": False},
-            {**edge, "x": [0, 1], "y": [0.05, 1.05], "fill": "tonexty", "fillcolor": "var(--neutral-band)",
-             "name": "within 5 points"},
-            line([0, 1], [0, 1], "exact", MUTED, width=1, dash="dash", hoverinfo="skip"),
-            line(nominal, empirical, "model", MODEL, mode="lines+markers", marker={"size": 8, "color": MODEL},
-                 hovertemplate="%{x:.1%} quantile: %{y:.1%} of the truth below it<extra></extra>"),
-        ],
+        "data": traces,
         "layout": {
             "hovermode": "closest",
             "xaxis": {"title": {"text": "quantile forecast"}, "range": [0, 1], "tickformat": ".0%", "dtick": 0.2},
             "yaxis": {"title": {"text": "share of truth below it"}, "range": [0, 1], "tickformat": ".0%", "dtick": 0.2},
         },
-    }  # fmt: skip
+    }
 
 
 def compact(figure: Figure) -> Figure:

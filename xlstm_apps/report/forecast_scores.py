@@ -1,15 +1,15 @@
-"""Sections that judge a forecast as a whole: comparison, error by horizon, calibration."""
+"""Sections that judge a forecast as a whole: comparison and error by horizon."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from . import charts
-from .blocks import Cell, Chart, Column, Row, Section, Table, Tone
+from .blocks import Cell, Chart, Column, Section, Table, Tone
 from .forecast_data import Summary
-from .numbers import ABSENT, MINUS, column, count, percent, signed, significant, span
+from .numbers import column, count, percent, signed, significant, span
 from .run import Run, number, numbers
-from .scores import MEANINGS, REFERENCE, Scores, listed, models_of, title
+from .scores import MEANINGS, REFERENCE, Scores, is_coverage, listed, models_of, title
 
 MAX_STEPS = 2_000
 
@@ -23,12 +23,11 @@ def comparison(run: Run) -> Section | None:
     columns, cells = [Column(title="Model", numeric=False)], [[_model_cell(scores, name)] for name in scores.models]
     for metric in scores.metrics:
         values, best = scores.values(metric), scores.best(metric)
-        is_share = metric == "coverage"
-        texts = [percent(v, 1) for v in values] if is_share else column(values)
-        hint = MEANINGS.get(metric, "")
-        heading = title(metric)
-        if is_share and scores.nominal is not None:
-            heading, hint = f"coverage of {percent(scores.nominal)}", f"{hint}; nominal {percent(scores.nominal)}"
+        texts = [percent(v, 1) for v in values] if is_coverage(metric) else column(values)
+        hint, heading, wanted = MEANINGS.get(metric, ""), title(metric), scores.wanted(metric)
+        if wanted is not None:
+            share = percent(wanted, 1).replace(".0", "")
+            heading, hint = f"{share} coverage", f"share of the truth inside the {share} interval; nearest is best"
         columns.append(Column(title=heading, hint=hint))
         for i, row in enumerate(cells):
             row.append(Cell(text=texts[i], sort=values[i], best=i in best))
@@ -97,52 +96,6 @@ def horizon(run: Run) -> Section | None:
     lead = _horizon_lead(frame, models, ours, freq)
     chart = Chart(figure=figure, alt=f"Mean absolute error by steps ahead for {', '.join(map(title, models))}. {lead}")
     return Section(id="horizon", title="Error by horizon", lead=lead, blocks=[chart])
-
-
-def calibration(run: Run) -> Section | None:
-    """Whether the quantiles mean what they say."""
-    frame = run.table("evaluation/calibration.csv", "quantile", "empirical")
-    if frame is None:
-        return None
-    frame = frame.filter(pl.col("quantile").is_between(0, 1)).sort("quantile")
-    nominal, empirical = frame["quantile"].to_list(), numbers(frame, "empirical")
-    if not nominal:
-        return None
-    rows = []
-    for level, share in zip(nominal, empirical, strict=True):
-        off = None if share is None else share - level
-        tone: Tone = "plain" if off is None or abs(off) <= 0.05 else "warning"
-        rows.append([
-            Cell(text=percent(level, 1 if round(level * 100, 6) % 1 else 0), sort=level),
-            Cell(text=percent(share, 1), sort=share),
-            Cell(text=ABSENT if off is None else f"{100 * off:+.1f}".replace("-", MINUS), sort=off, tone=tone),
-        ])  # fmt: skip
-    table = Table(
-        caption="Quantiles and what they covered",
-        columns=[Column(title="quantile"), Column(title="truth below"), Column(title="difference, points")],
-        rows=rows,
-    )
-    lead, intervals = "", []
-    for low, high in zip(range(len(nominal) // 2), range(len(nominal) - 1, -1, -1), strict=False):
-        below, above = empirical[low], empirical[high]
-        if below is not None and above is not None:
-            intervals.append((nominal[high] - nominal[low], above - below))
-    if intervals:
-        wanted, got = intervals[0]
-        judgement = "as it should" if abs(got - wanted) <= 0.03 else "too narrow" if got < wanted else "too wide"
-        lead = f"The {percent(wanted)} interval held {percent(got, 1)} of the truth: {judgement}."
-    known = [
-        (abs(share - level), level, share) for level, share in zip(nominal, empirical, strict=True) if share is not None
-    ]
-    off, level, share = max(known, default=(0.0, 0.0, 0.0))
-    if off > 0.05:
-        lead += f" Furthest off is the {level:g} quantile, with {percent(share, 1)} of the truth below it."
-    chart = Chart(
-        figure=charts.calibration(nominal, empirical),
-        alt=f"Share of truth below each quantile against the quantile. {lead}",
-        height=380,
-    )
-    return Section(id="calibration", title="Calibration", lead=lead, blocks=[Row(blocks=[chart, table])])
 
 
 def _comparison_lead(scores: Scores) -> str:

@@ -133,17 +133,13 @@ def _tiles(run: Run, summary: Summary, scores: Scores) -> list[Tile]:
         )
     if (mase := scores.value(ours, "mase")) is not None:
         tiles.append(Tile(label="MASE", value=significant(mase), hint=_beside(scores, "mase")))
-    coverage = scores.value(ours, "coverage")
-    if coverage is not None:
-        nominal = scores.nominal
-        off = nominal is not None and abs(coverage - nominal) > 0.05
-        hint = (
-            f"of the truth was inside it, {percent(nominal)} wanted"
-            if nominal is not None
-            else "of the truth was inside it"
-        )
-        label = f"{percent(nominal)} interval" if nominal is not None else "Outermost interval"
-        tiles.append(Tile(label=label, value=percent(coverage, 1), hint=hint, tone="bad" if off else "plain"))
+    for wanted, got, before in scores.intervals[-2:]:
+        off = abs(got - wanted) > 0.05
+        hint = "of the truth inside" + (f"; {percent(before, 1)} before calibration" if before is not None else "")
+        label = f"{percent(wanted, 1).replace('.0', '')} interval"
+        tiles.append(Tile(label=label, value=percent(got, 1), hint=hint, tone="bad" if off else "plain"))
+    if not scores.intervals and (coverage := scores.value(ours, "coverage")) is not None:
+        tiles.append(Tile(label="Outermost interval", value=percent(coverage, 1), hint="of the truth inside"))
     seconds = run.facts.get("seconds")
     fit = number(seconds.get("fit")) if isinstance(seconds, dict) else None
     if fit is not None:

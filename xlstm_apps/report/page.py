@@ -17,7 +17,16 @@ from plotly.offline import get_plotlyjs
 
 from xlstm_apps import __version__
 
-from . import forecast_data, forecast_plots, forecast_scores, forecast_series, headlines, shared
+from . import (
+    forecast_calibration,
+    forecast_data,
+    forecast_plots,
+    forecast_residuals,
+    forecast_scores,
+    forecast_series,
+    headlines,
+    shared,
+)
 from .blocks import Chart, Headline, Panels, Row, Section
 from .charts import compact
 from .run import Run
@@ -44,7 +53,8 @@ TASKS: dict[str, Task] = {
             forecast_scores.comparison,
             forecast_scores.horizon,
             forecast_series.series,
-            forecast_scores.calibration,
+            forecast_calibration.calibration,
+            forecast_residuals.residuals,
             forecast_plots.beyond,
             *_ENDING,
             forecast_data.data,
@@ -68,10 +78,14 @@ def write_report(run_dir: str | Path) -> Path:
         OSError: the page cannot be written; an older one is then still there.
     """
     run = Run(run_dir)
-    path = run.path / "report.html"
-    aside = path.with_name(f".report.html.{os.getpid()}")
+    return write_page(run.path / "report.html", render(run))
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write a page whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(render(run), encoding="utf-8", errors="replace")
+        aside.write_text(text, encoding="utf-8", errors="replace")
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -79,14 +93,18 @@ def write_report(run_dir: str | Path) -> Path:
 
 
 def render(run: Run) -> str:
-    """The page as text."""
+    """The report as text."""
     task = _task(run)
     made = [make(run) for make in task.sections]
-    sections = [section for section in made if section is not None]
+    return assemble(task.headline(run), [section for section in made if section is not None], run.absent)
+
+
+def assemble(headline: Headline, sections: list[Section], absent: dict[str, str] | None = None) -> str:
+    """A page of sections as text."""
     return _template().render(
-        headline=task.headline(run),
+        headline=headline,
         sections=sections,
-        absent=run.absent,
+        absent=absent or {},
         version=__version__,
         style=Markup(_asset("style.css")),
         script=Markup(_asset("report.js")),

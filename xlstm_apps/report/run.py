@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-TEXT_COLUMNS = frozenset({"unique_id", "ds", "cutoff", "model"})
+TEXT_COLUMNS = frozenset({"unique_id", "ds", "cutoff", "model", "part"})
 """Columns that stay text: a series named 007 is not the number 7, and time stamps are shown as they were written."""
 
 

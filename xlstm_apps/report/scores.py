@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +16,10 @@ REFERENCE = "seasonal_naive"
 """The baseline skill is measured against, where the table has it."""
 
 TITLES = {
-    "xlstm": "xLSTM", "seasonal_naive": "seasonal naive", "naive": "naive", "nlinear": "NLinear", "dlinear": "DLinear",
-    "auto_ets": "AutoETS", "patchtst": "PatchTST", "itransformer": "iTransformer",
+    "xlstm": "xLSTM", "xlstm-ens": "xLSTM ensemble", "xlstm-time": "xLSTMTime", "p-slstm": "P-sLSTM",
+    "xlstm-mixer": "xLSTM-Mixer", "nlinear": "NLinear", "dlinear": "DLinear", "patchtst": "PatchTST",
+    "itransformer": "iTransformer", "seasonal_naive": "seasonal naive", "naive": "naive", "naive2": "Naive2",
+    "auto_ets": "AutoETS", "autoets": "AutoETS",
     "mae": "MAE", "mse": "MSE", "rmse": "RMSE", "mase": "MASE", "wql": "WQL", "smape": "sMAPE", "owa": "OWA",
     "mape": "MAPE", "crps": "CRPS", "coverage": "coverage",
 }  # fmt: skip
@@ -28,8 +31,13 @@ MEANINGS = {
     "mase": "mean absolute error as a multiple of the seasonal naive's error on the training part; lower is better",
     "wql": "weighted quantile loss, the error of the whole distribution; lower is better",
     "smape": "symmetric mean absolute percentage error; lower is better",
+    "owa": "mean of sMAPE and MASE, each as a share of Naive2's; below 1 is better than Naive2",
     "coverage": "share of the truth inside the outermost interval; the nearer to its nominal share the better",
 }
+
+_COVERAGE = re.compile(r"coverage(?:_(\d+(?:\.\d+)?))?")
+_RAW = "_raw"
+"""Ends the name of a column of the model's own quantiles, before conformal calibration."""
 
 _SAME = 0.01
 """Relative difference below which two errors are called the same."""
@@ -37,7 +45,14 @@ _SAME = 0.01
 
 def title(name: str) -> str:
     """A model's or metric's name as people write it."""
+    if name.startswith("coverage_") and (found := _COVERAGE.fullmatch(name)):
+        return f"{float(found[1]):g}\N{NO-BREAK SPACE}% coverage"
     return TITLES.get(name.lower(), name.replace("_", " "))
+
+
+def is_coverage(metric: str) -> bool:
+    """Whether a metric is the share of the truth inside an interval."""
+    return _COVERAGE.fullmatch(metric) is not None
 
 
 @dataclass(frozen=True)
@@ -67,10 +82,32 @@ class Scores:
 
     @property
     def metrics(self) -> list[str]:
-        """Columns that hold numbers, in the file's order."""
-        return [
-            name for name in self.frame.columns if name != "model" and any(v is not None for v in self.values(name))
-        ]
+        """Columns that hold numbers, in the file's order; those from before calibration are not for comparing.
+
+        The outermost interval's coverage is left out where its share has a column of its own.
+        """
+        names = [name for name in self.frame.columns if name != "model" and not name.endswith(_RAW)]
+        names = [name for name in names if any(v is not None for v in self.values(name))]
+        twice = {self.wanted(name) for name in names if name != "coverage"} - {None}
+        return [name for name in names if name != "coverage" or self.nominal not in twice]
+
+    def wanted(self, metric: str) -> float | None:
+        """The share that a coverage should have; None for other metrics, and where it is not known."""
+        found = _COVERAGE.fullmatch(metric)
+        if found is None:
+            return None
+        share = self.nominal if found[1] is None else float(found[1]) / 100
+        return share if share is not None and 0 < share < 1 else None
+
+    @property
+    def intervals(self) -> list[tuple[float, float, float | None]]:
+        """(nominal share, coverage, coverage before calibration) of our model's intervals, the narrowest first."""
+        found = []
+        for metric in self.metrics:
+            share, got = self.wanted(metric), self.value(self.ours, metric)
+            if share is not None and got is not None:
+                found.append((share, got, self.value(self.ours, metric + _RAW)))
+        return sorted(found, key=lambda item: item[0])
 
     @cached_property
     def baselines(self) -> list[str]:
@@ -101,10 +138,11 @@ class Scores:
         known = [v for v in values if v is not None]
         if len(known) < 2:
             return set()
-        if metric == "coverage":
-            if self.nominal is None:
+        if is_coverage(metric):
+            wanted = self.wanted(metric)
+            if wanted is None:
                 return set()
-            distances = [None if v is None else round(abs(v - self.nominal), 9) for v in values]
+            distances = [None if v is None else round(abs(v - wanted), 9) for v in values]
         else:
             distances = values
         lowest = min(d for d in distances if d is not None)
