@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "config": ["SeriesData"],
         "covariates": ["Columns", "Covariates"],
         "encoding": ["CovariateEncoding"],
+        "future": ["with_future"],
         "report": ["report_text"],
         "scaler": ["Scaler"],
         "series": ["load_table", "table_from_frame"],

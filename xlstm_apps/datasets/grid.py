@@ -27,9 +27,12 @@ class Rows:
     """float64 [N, C], NaN where missing."""
     source: np.ndarray
     """Row in the file, int64 [N]."""
+    categories: int = 0
+    """How many of the last columns hold categories, which have no mean."""
 
     def take(self, index: np.ndarray) -> "Rows":
-        return Rows(self.codes[index], self.us[index], self.values[index], self.source[index])
+        values = self.values[index]
+        return replace(self, codes=self.codes[index], us=self.us[index], values=values, source=self.source[index])
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def _merge(
         return rows.take(begin)
     if data.duplicates == "last":
         return rows.take(begin + counts - 1)
-    return replace(rows.take(begin), values=_aggregate(rows.values, np.cumsum(new) - 1, "mean"))
+    return replace(rows.take(begin), values=_aggregate(rows, np.cumsum(new) - 1, "mean"))
 
 
 def shown(stamp: np.datetime64) -> str:
@@ -173,11 +176,14 @@ def _autumn(us: np.ndarray, counts: np.ndarray) -> bool:
     return bool((counts <= 2).all() and (sunday & (hour <= 3) & np.isin(month, [3, 4, 10, 11])).all())
 
 
-def _aggregate(values: np.ndarray, group: np.ndarray, how: str) -> np.ndarray:
-    """Per group of rows; NaN left out; NaN where a group has nothing."""
+def _aggregate(rows: Rows, group: np.ndarray, how: str) -> np.ndarray:
+    """Values per group of rows; NaN left out; NaN where a group has nothing; the first of categories."""
+    values = rows.values
+    numbers = [str(i) for i in range(values.shape[1] - rows.categories)]
     columns = [pl.Series(f"{i}", values[:, i]).fill_nan(None) for i in range(values.shape[1])]
     frame = pl.DataFrame([pl.Series("__group", group), *columns])
-    every = pl.all().exclude("__group")
+    every = pl.col(numbers)
+    first = pl.all().exclude("__group", *numbers).drop_nulls().first()
     made = {
         "mean": every.mean(),
         "sum": pl.when(every.count() > 0).then(every.sum()),
@@ -186,7 +192,7 @@ def _aggregate(values: np.ndarray, group: np.ndarray, how: str) -> np.ndarray:
         "first": every.drop_nulls().first(),
         "last": every.drop_nulls().last(),
     }[how]
-    out = frame.group_by("__group", maintain_order=True).agg(made).drop("__group")
+    out = frame.group_by("__group", maintain_order=True).agg(made, first).drop("__group")
     return out.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
@@ -205,7 +211,7 @@ def _resample(rows: Rows, freq: Frequency, how: str, origin: Origin) -> Rows:
         begin = (us // freq.count * freq.count + monday).astype("datetime64[us]")
     new = np.concatenate([[True], (np.diff(begin) != np.timedelta64(0)) | (rows.codes[1:] != rows.codes[:-1])])
     at = np.flatnonzero(new)
-    return Rows(rows.codes[at], begin[at], _aggregate(rows.values, np.cumsum(new) - 1, how), rows.source[at])
+    return replace(rows.take(at), us=begin[at], values=_aggregate(rows, np.cumsum(new) - 1, how))
 
 
 def _drop_off_grid(

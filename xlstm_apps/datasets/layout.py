@@ -43,22 +43,40 @@ def assign(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Ori
     Raises:
         ValueError: a named column does not exist, no column holds stamps, none holds numbers, or a value is no number.
     """
-    time, stamps = _time(frame, data, origin)
-    ids = _split(frame, data.id_column, origin, "id_column")
+    covariates = [
+        *data.past_covariates, *data.known_covariates, *data.static_covariates, *filter(None, [data.holidays_column])
+    ]  # fmt: skip
+    rest = frame.drop([c for c in covariates if c in frame.columns])
+    found = data.time_column is None and _find_time(rest, origin)
+    time, stamps = _time(rest if found else frame, data, origin)
+    ids = split_names(frame, data.id_column, origin, "id_column")
     if not ids and data.layout != "wide":
-        ids = _find_ids(frame, time, stamps, data, how, origin)
+        ids = _find_ids(rest, time, stamps, data, how, origin)
+    _check_covariates(covariates, time, ids, data, origin)
     if data.layout == "long" and not ids:
         raise ValueError(
             f"{origin.name}: no column names the series, which layout long needs; say which: "
             f"{origin.option('id_column', 'NAME')}; {suggest('', frame.columns)}"
         )
-    codes, item_ids = _codes(frame, ids, origin)
+    codes, item_ids = number_series(frame, ids, origin)
     roles = Roles(time, ids, "long" if ids else "wide", stamps, codes, item_ids)
-    _values(frame, data, how, origin, roles)
+    _values(rest, data, how, origin, roles)
     return roles
 
 
-def _split(frame: pl.DataFrame, name: str | None, origin: Origin, option: str) -> list[str]:
+def _check_covariates(covariates: list[str], time: list[str], ids: list[str], data: SeriesData, origin: Origin) -> None:
+    for name in covariates:
+        if name in time:
+            raise ValueError(
+                f"{origin.column(name)}: the stamps are read from it, so it is no covariate; "
+                f"{origin.option('calendar', True)} adds what the calendar says of each row"
+            )
+        # One of several columns that name the series may say something of it: the shop, of shop and item.
+        if name in ids and (len(ids) == 1 or name not in data.static_covariates):
+            raise ValueError(f"{origin.column(name)}: it names the series, so it is no covariate; leave it out of them")
+
+
+def split_names(frame: pl.DataFrame, name: str | None, origin: Origin, option: str) -> list[str]:
     """One column, or several joined by `+`."""
     if name is None:
         return []
@@ -73,7 +91,7 @@ def _time(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> tuple[list[s
     if data.time_column == "none" and "none" not in frame.columns:
         us = np.arange(frame.height).astype("datetime64[us]")
         return [], Stamps(us, "integer", written="row numbers")
-    names = _split(frame, data.time_column, origin, "time_column") or _find_time(frame, origin)
+    names = split_names(frame, data.time_column, origin, "time_column") or _find_time(frame, origin)
     if not names:
         raise ValueError(
             f"{origin.name}: no column holds dates or times; name it with {origin.option('time_column', 'NAME')}, or "
@@ -81,9 +99,13 @@ def _time(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> tuple[list[s
             + (", or --data.layout rows where each line is one series" if origin.from_file else "")
             + f"; {suggest('', frame.columns)}"
         )
-    if len(names) == 1:
-        return names, read_stamps(frame[names[0]], origin, data.time_format)
-    return names, read_stamps(_join(frame, names), origin, data.time_format)
+    return names, stamps_of(frame, names, origin, data.time_format)
+
+
+def stamps_of(frame: pl.DataFrame, names: list[str], origin: Origin, time_format: str | None) -> Stamps:
+    """The stamps in one column, or in several together."""
+    column = frame[names[0]] if len(names) == 1 else _join(frame, names)
+    return read_stamps(column, origin, time_format)
 
 
 def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:
@@ -180,7 +202,12 @@ def _names_series(column: pl.Series, how: NumberFormat) -> bool:
     return column.dtype == pl.String and understand(column, how).kind != "number" and column.n_unique() > 1
 
 
-def _codes(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[np.ndarray, list[str] | None]:
+def number_series(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[np.ndarray, list[str] | None]:
+    """The series of every row, int64 [N], numbered by first appearance, and their names; None for a wide table.
+
+    Raises:
+        ValueError: a name is missing.
+    """
     if not ids:
         return np.zeros(frame.height, dtype=np.int64), None
     for name in ids:

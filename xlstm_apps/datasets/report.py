@@ -24,6 +24,8 @@ def report_text(report: dict[str, Any]) -> str:
         worst = sorted(missing.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} {share:.1%}" for name, share in worst[:5])
         lines.append(("missing", shown + (f" and {len(worst) - 5} more columns" if len(worst) > 5 else "")))
+    if "covariates" in report:
+        lines.append(("beside", _covariates(report)))
     if report["left_out"]:
         shown = ", ".join(f"{name} ({why})" for name, why in list(report["left_out"].items())[:6])
         more = len(report["left_out"]) - 6
@@ -68,4 +70,16 @@ def notes(report: dict[str, Any]) -> list[str]:
         )
     if report["empty_series"]:
         out.append(f"{report['empty_series']:,} series have no observed value")
+    if report.get("unused_rows"):
+        out.append(f"{report['unused_rows']:,} rows after those of split_rows are not used")
+    for name in report.get("covariates", {}).get("one_per_series", []):
+        out.append(f"static covariate {name!r} has another value for every series: it names them")
     return out
+
+
+def _covariates(report: dict[str, Any]) -> str:
+    beside = report["covariates"]
+    parts = [f"{', '.join(beside[role])} ({role})" for role in ("past", "known", "static") if beside[role]]
+    parts += ["calendar"] if beside["calendar"] else []
+    ahead = f"; {report['future_rows']:,} future rows" if report.get("future_rows") else ""
+    return ", ".join(parts) + ahead
