@@ -10,6 +10,7 @@ from typing import Any
 
 from .blocks import Block, Cell, Column, Facts, Notice, Part, Section, Table, Timeline
 from .charts import shorten
+from .forecast_covariates import covariates
 from .numbers import ABSENT, count, percent, significant, span
 from .run import Run, number
 
@@ -109,6 +110,9 @@ def data(run: Run) -> Section | None:
     columns = summary.record("columns")
     if columns:
         blocks.append(_columns(columns))
+    beside = covariates(summary.facts)
+    if beside is not None:
+        blocks.append(beside)
     missing = max((number(c.get("missing_share")) or 0.0 for c in columns.values() if isinstance(c, dict)), default=0.0)
     lead = "Missing values are masked, not filled in: they count neither in training nor in the errors above."
     return Section(id="data", title="Data", lead=lead if missing > 0 else "", blocks=blocks)
@@ -141,6 +145,9 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         inferred = ", inferred" if facts.get("freq_inferred") else ""
         step = "rows, counted" if summary.frequency == "1i" else span(1, summary.frequency) or summary.frequency
         yield "Step", f"{step}{inferred}"
+    if isinstance(facts.get("resampled"), str):
+        yield "Resampled", shorten(facts["resampled"], 200)
+    yield from _observed(summary)
     if (gaps := summary.number("gaps", "rows")) is not None:
         runs, longest = summary.number("gaps", "runs") or 0, summary.number("gaps", "longest") or 0
         missing = f"{count(gaps, 'missing stamp')} in {count(runs, 'gap')}, the longest {count(longest, 'step')}"
@@ -152,6 +159,9 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
                 words,
                 f"{count(rows, 'row')} ({policy})" if rows and policy else count(rows, "row") if rows else "none",
             )
+    for key, words in (("future_rows", "Rows of the future"), ("unused_rows", "Rows not used")):
+        if rows := summary.number(key):
+            yield words, f"{rows:,.0f}"
     left_out = summary.record("left_out")
     if left_out:
         more = f" and {len(left_out) - 12:,} more" if len(left_out) > 12 else ""
@@ -163,6 +173,17 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         stride = summary.number("test_stride") or 1
         every = f", every {stride:.0f}th cutoff of the test part" if stride > 1 else ""
         yield "Windows", ", ".join(f"{PARTS.get(k, (k, ''))[0]} {v:,}" for k, v in summary.windows.items()) + every
+
+
+def _observed(summary: Summary) -> Iterable[tuple[str, str]]:
+    """How much of the grid of stamps and columns holds a value."""
+    columns = [facts for facts in summary.record("columns").values() if isinstance(facts, dict)]
+    missing = [number(facts.get("missing")) for facts in columns]
+    rows = summary.number("grid_rows")
+    if rows and missing and None not in missing:
+        total = rows * len(missing)
+        share = 1 - sum(value or 0.0 for value in missing) / total
+        yield "Values observed", f"{percent(share, 0 if share == 1 else 2)} of {total:,.0f}"
 
 
 def _timelines(summary: Summary) -> list[Block]:

@@ -70,6 +70,9 @@ def _chart(names: list[str], gains: list[float | None], order: list[int], refere
         shown = sorted((i for i in order if gains[i] is not None), key=lambda i: gains[i] or 0.0)
         ticks, full = ([charts.label(names[i], limit) for i in shown] for limit in (28, 120))
         lengths = charts.rounded([max(-1.0, gains[i] or 0.0) for i in shown])
+        ends = [min(0.0, *(v or 0.0 for v in lengths)), max(0.0, *(v or 0.0 for v in lengths))]
+        room = 0.18 * (ends[1] - ends[0]) or 0.1  # for the words beside the bars
+        ends = [ends[0] - room * (ends[0] < 0), ends[1] + room * (ends[1] > 0)]
         figure = {
             "data": [{
                 "type": "bar", "orientation": "h", "y": list(range(len(shown))), "x": lengths, "customdata": full,
@@ -81,7 +84,8 @@ def _chart(names: list[str], gains: list[float | None], order: list[int], refere
                 "hovermode": "closest", "showlegend": False, "bargap": 0.35,
                 "yaxis": {"tickmode": "array", "tickvals": list(range(len(shown))), "ticktext": ticks,
                           "autorange": "reversed", "showgrid": False, "showline": False},
-                "xaxis": {"tickformat": ".0%", "title": {"text": words}, "zeroline": True},
+                "xaxis": {"tickformat": ".0%", "title": {"text": words}, "zeroline": True,
+                          "range": charts.rounded(ends)},
             },
         }  # fmt: skip
         return Chart(

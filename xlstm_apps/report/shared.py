@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import polars as pl
@@ -21,6 +22,7 @@ _PHASES = (
     "var(--series-6)",
     "var(--series-2)",
 )
+_STAGES = {"load": "reading", "fit": "training", "baseline": "baselines", "evaluate": "scoring", "predict": "forecast"}
 
 
 def training(run: Run) -> Section | None:
@@ -103,7 +105,7 @@ def configuration(run: Run) -> Section | None:
 
 
 def facts(run: Run) -> Section | None:
-    """Time by phase, device, versions, seed, and the command to do it again."""
+    """Time by stage, device, versions, seed, and the command to do it again."""
     known = run.facts
     if not known:
         return None
@@ -132,11 +134,16 @@ def facts(run: Run) -> Section | None:
     if total > 0:
         lead = f"{duration(total)} of work in all."
         parts = [
-            Part(label=name, share=(value or 0.0) / total, detail=duration(value), role=_PHASES[i % len(_PHASES)])
+            Part(
+                label=_STAGES.get(name, name),
+                share=(value or 0.0) / total,
+                detail=duration(value),
+                role=_PHASES[i % len(_PHASES)],
+            )
             for i, (name, value) in enumerate(phases.items())
             if value
         ]
-        blocks.append(Timeline(title="Time by phase", parts=parts))
+        blocks.append(Timeline(title="Time by stage", parts=parts))
     blocks.append(Facts(items=items))
     if known.get("command"):
         blocks.append(Code(title="Command to do it again", text=_plain(known["command"])))
@@ -148,4 +155,6 @@ def _plain(value: Any) -> str:
         return " ".join(map(str, value))
     if isinstance(value, float):
         return significant(value, 4)
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d(\.\d+)?)?(\S*)", value)):
+        return f"{found[1]} {found[2]}{' UTC' if found[5] in ('Z', '+00:00') else found[5]}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and value >= 10_000 else str(value)
