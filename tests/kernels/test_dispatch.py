@@ -49,7 +49,7 @@ def test_the_environment_goes_first(monkeypatch, caplog):
 
 
 def test_a_backend_asked_for_by_name_is_not_replaced(monkeypatch):
-    monkeypatch.setattr(dispatch, "_triton_missing", lambda op: "no CUDA device")
+    monkeypatch.setattr(dispatch, "_triton_missing", lambda *_: "no CUDA device")
     with pytest.raises(ValueError, match="backend 'triton' cannot run this mlstm: no CUDA device"):
         call(backend="triton")
     with pytest.raises(ValueError, match="unknown backend"):
@@ -67,7 +67,7 @@ def test_an_error_inside_a_backend_is_not_hidden(monkeypatch):
     def broken(name):
         raise ImportError(f"{name} is broken")
 
-    monkeypatch.setattr(dispatch, "_triton_missing", lambda op: None)
+    monkeypatch.setattr(dispatch, "_triton_missing", lambda *_: None)
     monkeypatch.setattr(dispatch.importlib, "import_module", broken)
     with pytest.raises(ImportError, match=r"mlstm\.triton is broken"):
         call(backend="triton")

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_CASES = """
 {}, (1, 40, 1, 16, 16)
+{"seed": 1}, (1, 40, 1, 16, 16)
 {"state": False, "final": False}, (1, 20, 2, 16, 32)
 {"input_gate": "sigmoid"}, (1, 40, 1, 16, 16)
 {"normalize": False}, (1, 40, 1, 16, 16)
@@ -211,6 +212,82 @@ def test_strided_inputs_and_segments(kernels, D) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("D", [32, 128, 160])
+def test_calls_of_different_kinds_in_turn(kernels, D) -> None:
+    # Launches are repeated from one call to the next of its kind; here they alternate.
+    def shifted(x):  # the same values at an address off 16 bytes
+        return torch.cat([x.new_zeros(1), x.flatten()])[1:].view(x.shape)
+
+    def transposed(x):
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+    kinds = []
+    for seed, (T, case, change) in enumerate(
+        [
+            (100, {}, None),
+            (100, {"dtype": torch.bfloat16}, None),
+            (101, {"dtype": torch.bfloat16}, None),
+            (100, {"dtype": torch.bfloat16}, shifted),
+            (100, {"dtype": torch.bfloat16}, transposed),
+            (100, {"dtype": torch.bfloat16, "state": False}, None),
+            (100, {"dtype": torch.bfloat16, "normalize": False}, None),
+            (100, {"dtype": torch.bfloat16, "eps": 1e-2}, None),
+            (100, {"dtype": torch.bfloat16}, None),  # the second again, on other values
+        ]
+    ):
+        inputs, weights, options = cases.make(2, T, 2, D, D, device="cuda", seed=seed, **case)
+        truth = cases.run(reference, [x.double() for x in inputs], [x.double() for x in weights], options)
+        if change is not None:
+            inputs = [change(x) for x in inputs[:5]] + inputs[5:]
+        kinds.append((inputs, weights, options, truth))
+    for _ in range(3):
+        for inputs, weights, options, truth in kinds:
+            found = cases.run(kernels, inputs, weights, options)
+            for name, a, b in zip(cases.NAMES[:-1], found, truth, strict=False):  # dm0: see `cases.errors`
+                assert a.shape == b.shape, name
+                error = (a.double() - b).norm() / b.norm().clamp(min=1.0)
+                assert error <= 2 * TOLERANCE[inputs[0].dtype], name
+    with torch.no_grad():
+        for inputs, _, options, truth in kinds:
+            h, _ = kernels.mlstm(*inputs[:5], MLSTMState(*inputs[5:]) if inputs[5:] else None, **options)
+            assert (h.double() - truth[0]).norm() <= TOLERANCE[inputs[0].dtype] * truth[0].norm()
+
+
+@pytest.mark.gpu
+def test_launches_are_heard_by_hooks(kernels) -> None:
+    from triton import knobs
+
+    inputs, _, options = cases.make(2, 100, 2, 32, 32, state=False, device="cuda")
+    heard = []
+
+    def hook(metadata) -> None:
+        heard.append(metadata.get()["name"])
+
+    kernels.mlstm(*inputs, None, **options)
+    knobs.runtime.launch_enter_hook.add(hook)
+    try:
+        kernels.mlstm(*inputs, None, **options)
+    finally:
+        knobs.runtime.launch_enter_hook.remove(hook)
+    names = list(heard)
+    kernels.mlstm(*inputs, None, **options)
+    assert names and heard == names
+
+
+@pytest.mark.gpu
+def test_on_another_device(kernels) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip("needs two GPUs")
+    inputs, weights, options = cases.make(2, 100, 2, 64, 64, dtype=torch.bfloat16, device="cuda:0")
+    here = cases.run(kernels, inputs, weights, options)
+    inputs, weights = [x.to("cuda:1") for x in inputs], [x.to("cuda:1") for x in weights]
+    for _ in range(2):
+        there = cases.run(kernels, inputs, weights, options)
+        for name, a, b in zip(cases.NAMES, here, there, strict=True):
+            assert torch.equal(a, b.to("cuda:0")), name
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("gate", ["exp", "sigmoid"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_steps(kernels, gate, normalize) -> None:
@@ -228,7 +305,8 @@ def test_steps(kernels, gate, normalize) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("D", [64, 256])
 def test_registration(kernels, D) -> None:
-    inputs, _, _ = cases.make(1, 80, 2, D, D, device="cuda")
+    # Sizes that fill what is saved for the backward: its bytes are compared, and gaps between buffers hold anything.
+    inputs, _, _ = cases.make(1, 128, 32, D, D, device="cuda")
     options = (None, False, True, 1e-6, D**-0.5, 0)
     torch.library.opcheck(kernels._forward, (*inputs, *options, False))
     torch.library.opcheck(kernels._forward, (*(x.requires_grad_() for x in inputs), *options, True))

@@ -96,20 +96,27 @@ def _automatic(op: str, args: tuple[object, ...], options: dict[str, object]) ->
     assert isinstance(tensor, Tensor)
     if tensor.device.type != "cuda":
         return "torch", f"{tensor.device.type} tensors", logging.INFO
-    obstacle = _triton_missing(op)
-    if obstacle is None:
-        obstacle = _module(op, "triton").unsupported(*args, **options)
+    obstacle = _obstacle(op, "triton", args, options)
     if obstacle is None:
         return "triton", "CUDA tensors", logging.INFO
     return "torch", f"Triton kernels not used: {obstacle}", logging.WARNING
 
 
 def _require(op: str, name: str, args: tuple[object, ...], options: dict[str, object]) -> None:
-    obstacle = _triton_missing(op) if name == "triton" else None
-    if obstacle is None:
-        obstacle = _module(op, name).unsupported(*args, **options)
+    obstacle = _obstacle(op, name, args, options)
     if obstacle is not None:
         raise ValueError(f"backend {name!r} cannot run this {op}: {obstacle}; backend='auto' picks one that can")
+
+
+def _obstacle(op: str, name: str, args: tuple[object, ...], options: dict[str, object]) -> str | None:
+    """Reason why a backend cannot take a call, or None."""
+    if name == "triton":
+        tensor = args[0]
+        assert isinstance(tensor, Tensor)
+        missing = _triton_missing(op, tensor.is_cuda)
+        if missing is not None:
+            return missing
+    return _module(op, name).unsupported(*args, **options)
 
 
 def _constant_in_graphs(function: Function) -> Function:
@@ -133,10 +140,13 @@ def _not_installed(op: str) -> str | None:
 
 
 @_constant_in_graphs
-def _triton_missing(op: str) -> str | None:
-    """Reason why Triton kernels cannot run on this machine, or None. Never imports triton."""
+def _triton_missing(op: str, on_device: bool = False) -> str | None:
+    """Reason why Triton kernels cannot run on this machine, or None. Never imports triton.
+
+    A tensor `on_device` shows that there is a device; asking for one takes as long as a small kernel.
+    """
     absent = _not_installed(op)
-    if absent is not None:
+    if absent is not None or on_device:
         return absent
     if os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on", "y"}:
         return None

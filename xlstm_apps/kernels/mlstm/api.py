@@ -174,23 +174,26 @@ def mlstm_step(
 
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, *, time: bool) -> None:
     layout, gate_layout, rank = ("[B, T, H, K]", "[B, T, H]", 4) if time else ("[B, H, K]", "[B, H]", 3)
-    if q.dim() != rank:
-        raise ValueError(f"q must have shape {layout}, not {list(q.shape)}")
-    if k.shape != q.shape:
-        raise ValueError(f"k must have the shape of q, {list(q.shape)}, not {list(k.shape)}")
-    if v.dim() != rank or v.shape[:-1] != q.shape[:-1]:
+    # Each property of a tensor is asked for once: that takes a while, and small calls are short.
+    shape, v_shape, device = q.shape, v.shape, q.device
+    if len(shape) != rank:
+        raise ValueError(f"q must have shape {layout}, not {list(shape)}")
+    if k.shape != shape:
+        raise ValueError(f"k must have the shape of q, {list(shape)}, not {list(k.shape)}")
+    leading = shape[:-1]
+    if len(v_shape) != rank or v_shape[:-1] != leading:
         layout = layout.replace("K", "V")
-        raise ValueError(f"v must have shape {layout} with the leading sizes of q {list(q.shape)}, not {list(v.shape)}")
+        raise ValueError(f"v must have shape {layout} with the leading sizes of q {list(shape)}, not {list(v_shape)}")
     for name, gate in (("igate", igate), ("fgate", fgate)):
-        if gate.shape != q.shape[:-1]:
-            raise ValueError(f"{name} must have shape {gate_layout} = {list(q.shape[:-1])}, not {list(gate.shape)}")
+        if gate.shape != leading:
+            raise ValueError(f"{name} must have shape {gate_layout} = {list(leading)}, not {list(gate.shape)}")
     if q.numel() == 0 or v.numel() == 0:
-        raise ValueError(f"q {list(q.shape)} and v {list(v.shape)} must not have a size of 0")
+        raise ValueError(f"q {list(shape)} and v {list(v_shape)} must not have a size of 0")
     for name, x in (("q", q), ("k", k), ("v", v), ("igate", igate), ("fgate", fgate)):
-        if not x.is_floating_point():
+        if not x.dtype.is_floating_point:
             raise ValueError(f"{name} must be of a floating-point type, not {x.dtype}")
-        if x.device != q.device:
-            raise ValueError(f"{name} is on {x.device} but q is on {q.device}: move them to one device")
+        if x.device != device:
+            raise ValueError(f"{name} is on {x.device} but q is on {device}: move them to one device")
 
 
 def _check_state(state: MLSTMState | None, q: Tensor, v: Tensor, batch: int) -> None:

@@ -117,16 +117,13 @@ class Plan:
         # As integers: of a tensor the launcher would ask the address again, and the driver whether it is one.
         pointers = [addresses[i] + offset for i, offset in self._places]
         if _VERSION > (3, 9) or _listeners():
-            for compiled, programs, pick, rest in self._compiled:
+            for _, _, _, compiled, programs, pick, rest in self._compiled:
                 compiled[(programs, 1, 1)](*pick(pointers), *rest)
             return
         stream = driver.active.get_current_stream(self._device.index)
         # What `compiled[grid](...)` does in these versions, but looks up for each launch: device, stream, hooks.
-        for compiled, programs, pick, rest in self._compiled:
-            compiled.run(
-                programs, 1, 1, stream, compiled.function, compiled.packed_metadata, None, None, None,
-                *pick(pointers), *rest,
-            )  # fmt: skip
+        for start, function, metadata, _, programs, pick, rest in self._compiled:
+            start(programs, 1, 1, stream, function, metadata, None, None, None, *pick(pointers), *rest)
 
     def _run_first(self, tensors: Sequence[Tensor], aligned: bool) -> None:
         views = [_view(tensors[x.tensor], x) for x in self._operands]
@@ -135,7 +132,8 @@ class Plan:
             compiled = kernel[(programs,)](*(views[i] for i in operands), *numbers, **meta)
             if isinstance(kernel, triton.JITFunction):  # else it is interpreted
                 rest = (*numbers, *(meta[x] for x in kernel.arg_names[len(operands) + len(numbers) :]))
-                found.append((compiled, programs, itemgetter(*operands), rest))
+                start, function, metadata = compiled.run, compiled.function, compiled.packed_metadata
+                found.append((start, function, metadata, compiled, programs, itemgetter(*operands), rest))
         if aligned and _VERSION >= (3, 4):  # earlier ones launch with other arguments
             self._places = [(x.tensor, x.offset) for x in self._operands]
             self._compiled = found
@@ -148,7 +146,8 @@ def _view(tensor: Tensor, operand: Operand) -> Tensor:
 def _listeners() -> bool:
     """Whether a profiler wants to hear of launches."""
     runtime = triton.knobs.runtime
-    return any(getattr(hook, "calls", hook) for hook in (runtime.launch_enter_hook, runtime.launch_exit_hook))
+    before, after = runtime.launch_enter_hook, runtime.launch_exit_hook
+    return bool(getattr(before, "calls", before) or getattr(after, "calls", after))
 
 
 def power_of_2(n: int) -> int:

@@ -1,0 +1,155 @@
+"""Launches worked out once and repeated: the right addresses, never those of another kind of call. Needs no GPU."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+triton = pytest.importorskip("triton")
+
+from xlstm_apps.kernels.mlstm import triton_call, triton_plan  # noqa: E402
+from xlstm_apps.kernels.mlstm.triton_plan import Plan, Storage  # noqa: E402
+
+F32, F64 = torch.float32, torch.float64
+
+
+class Compiled:
+    """What Triton returns of a launch, and what repeats it."""
+
+    function, packed_metadata = "function", "metadata"
+
+    def __init__(self, log):
+        self.log = log
+
+    def run(self, *args):
+        self.log.append(("run", *args))
+
+    def __getitem__(self, grid):
+        return lambda *args: self.log.append(("listened to", grid, *args))
+
+
+class Kernel(triton.JITFunction):
+    arg_names = ("x_ptr", "y_ptr", "T", "L", "WIDE")  # pyright: ignore[reportAssignmentType]
+
+    def __init__(self, log):
+        self.log = log
+
+    def __getitem__(self, grid):
+        def launch(*args, **meta):
+            self.log.append(("first", grid, args, meta))
+            return Compiled(self.log)
+
+        return launch
+
+
+@pytest.fixture
+def log(monkeypatch):
+    monkeypatch.setattr(triton_plan, "driver", SimpleNamespace(active=SimpleNamespace(get_current_stream=lambda _: 5)))
+    monkeypatch.setattr(triton_plan, "_VERSION", (3, 9))
+    return []
+
+
+def make_plan(log):
+    plan = Plan(torch.device("cpu"))
+    x = plan.tensor(F32)
+    buffers = plan.storage()
+    buffers.new(F32, 3)
+    y = buffers.new(F64, 2, 8)
+    plan.launch(Kernel(log), 7, x, y.part(8), 100, L=16, WIDE=True, num_warps=4)
+    return plan, buffers
+
+
+def tensors(buffers, x=None):
+    return (torch.randn(4) if x is None else x), torch.empty(buffers.size, dtype=torch.uint8)
+
+
+def test_a_repeat_gets_the_new_addresses(log):
+    plan, buffers = make_plan(log)
+    x, storage = tensors(buffers)
+    plan.run((x, storage))
+    (name, grid, args, meta), *_ = log
+    assert (name, grid, args[2], meta) == ("first", (7,), 100, {"L": 16, "WIDE": True, "num_warps": 4})
+    assert args[0] is x
+    assert args[1].dtype == F64 and args[1].data_ptr() == storage.data_ptr() + 256 + 64
+    log.clear()
+    x, storage = tensors(buffers)
+    plan.run((x, storage))
+    pointers = (x.data_ptr(), storage.data_ptr() + 256 + 64)
+    assert log == [("run", 7, 1, 1, 5, "function", "metadata", None, None, None, *pointers, 100, 16, True)]
+
+
+def test_addresses_off_16_bytes_go_through_triton_every_time(log):
+    plan, buffers = make_plan(log)
+    shifted = torch.randn(5)[1:]
+    for x, expected in ((shifted, "first"), (None, "first"), (None, "run"), (shifted, "first"), (None, "run")):
+        log.clear()
+        plan.run(tensors(buffers, x))
+        assert [entry[0] for entry in log] == [expected]
+
+
+def test_a_profiler_hears_of_repeats(log, monkeypatch):
+    plan, buffers = make_plan(log)
+    plan.run(tensors(buffers))
+    monkeypatch.setattr(triton.knobs.runtime.launch_enter_hook, "calls", [print])
+    log.clear()
+    plan.run(tensors(buffers))
+    assert log[0][:2] == ("listened to", (7, 1, 1))
+
+
+def test_an_unknown_launcher_is_not_called_directly(log, monkeypatch):
+    plan, buffers = make_plan(log)
+    plan.run(tensors(buffers))
+    log.clear()
+    monkeypatch.setattr(triton_plan, "_VERSION", (4, 0))
+    plan.run(tensors(buffers))
+    assert [entry[0] for entry in log] == ["listened to"]
+
+
+def test_buffers_of_a_storage_are_apart_and_aligned():
+    storage = Storage(3)
+    a, b, c = storage.new(torch.bfloat16, 3, 50), storage.new(F64, 0), storage.new(F32, 1)
+    assert [x.offset for x in (a, b, c)] == [0, 512, 512]
+    assert storage.size == 768 and {x.tensor for x in (a, b, c)} == {3}
+
+
+def kind(B=2, T=70, *, dtype=torch.bfloat16, gate_dtype=F32, change=lambda x: x, cu=None, options=()):
+    q, k, v = (change(torch.zeros(B, T, 2, 32, dtype=dtype)) for _ in range(3))
+    gates = (torch.zeros(B, T, 2, dtype=gate_dtype) for _ in range(2))
+    defaults = {"has_state": False, "sigmoid": False, "normalize": True, "eps": 1e-6, "scale": 0.5, "chunk_size": 0}
+    return triton_call.find(q, k, v, *gates, cu, *(defaults | dict(options)).values())
+
+
+def test_calls_that_differ_in_kind_are_told_apart(monkeypatch):
+    monkeypatch.setattr(triton_call, "_calls", {})
+    borders = torch.tensor([0, 30, 70], dtype=torch.int32)
+    kinds = [
+        kind(),
+        kind(B=3),
+        kind(T=71),
+        kind(dtype=torch.float16),
+        kind(gate_dtype=torch.bfloat16),
+        kind(change=lambda x: x.transpose(1, 2).contiguous().transpose(1, 2)),
+        kind(B=1),
+        kind(B=1, cu=borders),
+        kind(B=1, cu=borders.long()),
+        kind(B=1, cu=torch.tensor([0, 70], dtype=torch.int32)),
+        *(kind(options={name: True}) for name in ("has_state", "sigmoid")),
+        kind(options={"normalize": False}),
+        kind(options={"eps": 1e-5}),
+        kind(options={"scale": 1.0}),
+        kind(options={"chunk_size": 16}),
+        kind(dtype=F32),
+    ]
+    monkeypatch.setattr(triton_call, "allows_tf32", lambda x: x.dtype == F32)
+    kinds.append(kind(dtype=F32))
+    assert len({id(x) for x in kinds}) == len(kinds) == len(triton_call._calls)
+    assert kinds[-2].precision == "ieee" and kinds[-1].precision == "tf32x3"
+    assert kind() is kinds[0]
+
+
+def test_kinds_are_forgotten_before_they_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(triton_call, "_calls", {})
+    monkeypatch.setattr(triton_call, "MOST_CALLS", 3)
+    for T in range(1, 10):
+        kind(T=T)
+        assert len(triton_call._calls) <= 3
