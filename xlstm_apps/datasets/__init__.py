@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "scaler": ["Scaler"],
         "series": ["load_table", "table_from_frame"],
         "splits": ["split_points"],
+        "stream": ["iter_tables"],
         "table": ["Series", "SeriesTable"],
         "windows": ["WindowDataset", "last_windows"],
     },

@@ -92,20 +92,7 @@ class CovariateReader:
             return self._numbered(name, self._texts(column, kind, origin))
         if kind == "flag":
             return self._flags(column, origin).cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        return self._amounts(column, origin)
-
-    def _amounts(self, column: pl.Series, origin: Origin) -> np.ndarray:
-        understood = understand(column, self.how)
-        if understood.kind == "empty":
-            return np.full(len(column), np.nan)
-        if understood.kind != "number":
-            cells = column.cast(pl.String).str.strip_chars()
-            understood.bad = (~missing_cells(cells, self.how.missing_text)).arg_true().to_numpy()
-            understood.bad_text = str(cells[int(understood.bad[0])])
-        if understood.bad is not None and len(understood.bad):
-            raise bad_number(understood, origin)
-        assert understood.values is not None
-        return understood.values
+        return amounts(column, self.how, origin)
 
     def _flags(self, column: pl.Series, origin: Origin) -> pl.Series:
         if column.dtype == pl.Boolean:
@@ -129,7 +116,7 @@ class CovariateReader:
                 return pl.select(pl.when(flags).then(pl.lit("holiday")).otherwise(pl.lit(""))).to_series()
             return flags.cast(pl.String).fill_null("")
         if kind == "number":
-            values = pl.Series(self._amounts(column, origin)).fill_nan(None)
+            values = pl.Series(amounts(column, self.how, origin)).fill_nan(None)
             whole = (values == values.round()).all() and bool((values.abs() < 2**53).all())
             texts = (values.cast(pl.Int64) if whole else values).cast(pl.String).fill_null("")
             return texts.replace({"0": "", "0.0": ""}) if column.name == self.holidays else texts
@@ -143,6 +130,25 @@ class CovariateReader:
             levels.setdefault(value, len(levels))
         number = texts.replace_strict(distinct, [levels[v] for v in distinct], return_dtype=pl.Float64)
         return number.to_numpy()
+
+
+def amounts(column: pl.Series, how: NumberFormat, origin: Origin) -> np.ndarray:
+    """A column that must hold numbers: float64 [N], NaN where missing.
+
+    Raises:
+        ValueError: a cell is no number.
+    """
+    understood = understand(column, how)
+    if understood.kind == "empty":
+        return np.full(len(column), np.nan)
+    if understood.kind != "number":
+        cells = column.cast(pl.String).str.strip_chars()
+        understood.bad = (~missing_cells(cells, how.missing_text)).arg_true().to_numpy()
+        understood.bad_text = str(cells[int(understood.bad[0])])
+    if understood.bad is not None and len(understood.bad):
+        raise bad_number(understood, origin)
+    assert understood.values is not None
+    return understood.values
 
 
 def constant_per_series(

@@ -28,11 +28,15 @@ class Origin:
     lines: np.ndarray | None = None
     """Line in the file of every row; None for frames and Parquet, where rows are numbered from 0."""
     unit: str = "line"
+    numbered: str | None = None
+    """`line` or `row`, where rows are handed over by that number already; `lines` is None then."""
     from_file: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
     """What was found on the way (separator, encoding, ...), for the report."""
 
     def where(self, row: int) -> str:
+        if self.numbered is not None:
+            return f"{self.name} {self.numbered} {row}"
         return f"{self.name} row {row}" if self.lines is None else f"{self.name} {self.unit} {self.lines[row]}"
 
     def cell(self, row: int, column: str | None) -> str:
@@ -44,7 +48,7 @@ class Origin:
     def only(self, rows: np.ndarray) -> "Origin":
         """The origin of some of the rows."""
         if self.lines is None:
-            return replace(self, lines=rows, unit="row")
+            return replace(self, lines=rows, unit=self.numbered or "row", numbered=None)
         return replace(self, lines=self.lines[rows])
 
     def option(self, name: str, value: Any) -> str:
@@ -74,13 +78,23 @@ class _Records:
     cells: np.ndarray
 
 
-def read_text(text: str, name: str, separator: str | None, header: bool | None) -> tuple[pl.DataFrame, Origin]:
+def read_text(
+    text: str,
+    name: str,
+    separator: str | None,
+    header: bool | None,
+    *,
+    names: list[str] | None = None,
+    lines_before: int = 0,
+) -> tuple[pl.DataFrame, Origin]:
     """Split text into columns of text.
 
     Args:
         name: the file, for messages.
         separator: one character; None to detect it.
         header: whether the first record names the columns; None to look.
+        names: of the columns, where the text is a later part of a table whose header has been read.
+        lines_before: how many lines of the table come before such a part.
 
     Raises:
         ValueError: no rows, a line with another number of cells, a quote that never closes, columns of the same name.
@@ -92,10 +106,14 @@ def read_text(text: str, name: str, separator: str | None, header: bool | None) 
         data = b"#" + data
     if separator is None:
         separator = _detect_separator(data)
-        data = _tabbed(data) if separator == " " else data
-    separator = "\t" if separator == " " else separator
+    facts["mark"] = separator
+    if separator == " ":
+        data, separator = _tabbed(data), "\t"
     facts["separator"] = {"\t": "tab"}.get(separator, separator)
-    records = _scan(data, separator, name)
+    records = _scan(data, separator, name, lines_before)
+    if names is not None:
+        frame = _frame(data, records, 0, list(names), separator, name)
+        return frame, Origin(name, lines=records.line, facts=facts)
     if len(records.begin) == 0:
         raise ValueError(f"{name}: no lines with cells in it; bring a table with a header line and rows")
     first = _cells(data, records, 0, separator)
@@ -107,6 +125,14 @@ def read_text(text: str, name: str, separator: str | None, header: bool | None) 
     start = 1 if header else 0
     if len(records.begin) == start:
         raise ValueError(f"{name}: a header line and no rows; bring rows of data")
+    frame = _frame(data, records, start, names, separator, name)
+    return frame, Origin(name, lines=records.line[start:], facts=facts)
+
+
+def _frame(data: bytes, records: _Records, start: int, names: list[str], separator: str, name: str) -> pl.DataFrame:
+    """The records from `start` on as columns of text."""
+    if len(records.begin) == start:
+        return pl.DataFrame({n: pl.Series(dtype=pl.String) for n in names})
     _check_cells(records, start, len(names), data, separator, name)
     width = int(records.cells[start:].max())
     names += [f"__trailing_{i}" for i in range(width - len(names))]
@@ -121,11 +147,10 @@ def read_text(text: str, name: str, separator: str | None, header: bool | None) 
         encoding="utf8",
     )
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    frame = frame.drop([c for c in frame.columns if c.startswith("__trailing_")])
-    return frame, Origin(name, lines=records.line[start:], facts=facts)
+    return frame.drop([c for c in frame.columns if c.startswith("__trailing_")])
 
 
-def _scan(data: bytes, separator: str, name: str) -> _Records:
+def _scan(data: bytes, separator: str, name: str, lines_before: int = 0) -> _Records:
     """Find records without splitting them: a newline counts outside quotes, after an even number of them."""
     raw = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", dtype=np.uint8)
     newline = np.flatnonzero(raw == _NEWLINE)
@@ -137,11 +162,11 @@ def _scan(data: bytes, separator: str, name: str) -> _Records:
         breaks, mark = newline[~quoted[newline]], mark[~quoted[mark]]
         if quoted[-1]:
             opened = int(np.flatnonzero(raw == _QUOTE)[-1])
-            line = int(np.searchsorted(newline, opened)) + 1
+            line = int(np.searchsorted(newline, opened)) + 1 + lines_before
             raise ValueError(f"{name} line {line}: a quote opens and never closes; close it or remove it")
     begin = np.concatenate([[0], breaks[:-1] + 1])
     cells = np.searchsorted(mark, breaks) - np.searchsorted(mark, begin) + 1
-    line = np.searchsorted(newline, begin) + 1
+    line = np.searchsorted(newline, begin) + 1 + lines_before
     # Blank lines, lines of separators alone, and comments hold no cells.
     empty = np.frombuffer(b' \t\n\r"\x1a' + separator.encode(), dtype=np.uint8)
     keep = raw[begin] != ord("#")

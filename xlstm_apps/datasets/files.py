@@ -8,13 +8,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 SAMPLES = {"nyc-weather": "nyc_weather.csv.gz"}
 _SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet", ".pq")
-_PACKED: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
-    b"\x1f\x8b": ("gzip", gzip.decompress),
-    b"\xfd7zXZ\x00": ("xz", lzma.decompress),
-    b"BZh": ("bzip2", bz2.decompress),
+_PACKED: dict[bytes, tuple[str, Callable[[bytes], bytes], Callable[[Path], Any]]] = {
+    b"\x1f\x8b": ("gzip", gzip.decompress, gzip.open),
+    b"\xfd7zXZ\x00": ("xz", lzma.decompress, lzma.open),
+    b"BZh": ("bzip2", bz2.decompress, bz2.open),
 }
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -73,7 +74,7 @@ def read_bytes(file: Path) -> tuple[bytes, str]:
         raise ValueError(f"{file}: the file is empty; bring a table with a header line and rows")
     if data[:4] == b"PK\x03\x04":
         return _unzip(file)
-    for magic, (kind, unpack) in _PACKED.items():
+    for magic, (kind, unpack, _) in _PACKED.items():
         if data.startswith(magic):
             try:
                 data = unpack(data)
@@ -82,6 +83,19 @@ def read_bytes(file: Path) -> tuple[bytes, str]:
             if not data:
                 raise ValueError(f"{file}: the archived file is empty")
     return data, file.name
+
+
+def open_stream(file: Path) -> IO[bytes]:
+    """The unpacked content as a stream, for files larger than memory."""
+    with file.open("rb") as f:
+        begins = f.read(6)
+    if begins.startswith(b"PK\x03\x04"):
+        archive = zipfile.ZipFile(file)
+        return archive.open(_table_inside(archive, file))
+    for magic, (_, _, opener) in _PACKED.items():
+        if begins.startswith(magic):
+            return opener(file)
+    return file.open("rb")
 
 
 def decode(data: bytes, file: Path, encoding: str | None) -> tuple[str, str]:
@@ -138,18 +152,23 @@ def _unmarked_utf16(data: bytes) -> str | None:
 def _unzip(file: Path) -> tuple[bytes, str]:
     try:
         with zipfile.ZipFile(file) as archive:
-            names = [n.filename for n in archive.infolist() if not n.is_dir() and "__MACOSX" not in n.filename]
-            if any(n.startswith("xl/") for n in names):
-                raise ValueError(f"{file}: this is an Excel workbook; save it as CSV")
-            tables = [n for n in names if n.lower().endswith(_SUFFIXES)]
-            if len(tables) != 1:
-                raise ValueError(
-                    f"{file}: the archive holds {len(tables)} tables ({', '.join((tables or names)[:5])}); unpack it "
-                    "and give one of them as --data.path"
-                )
-            data = archive.read(tables[0])
+            name = _table_inside(archive, file)
+            data = archive.read(name)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
         raise ValueError(f"{file}: the zip archive is truncated, damaged or encrypted ({e}); fetch it again") from None
     if not data:
-        raise ValueError(f"{file}: {tables[0]} inside the archive is empty")
-    return data, tables[0]
+        raise ValueError(f"{file}: {name} inside the archive is empty")
+    return data, name
+
+
+def _table_inside(archive: zipfile.ZipFile, file: Path) -> str:
+    names = [n.filename for n in archive.infolist() if not n.is_dir() and "__MACOSX" not in n.filename]
+    if any(n.startswith("xl/") for n in names):
+        raise ValueError(f"{file}: this is an Excel workbook; save it as CSV")
+    tables = [n for n in names if n.lower().endswith(_SUFFIXES)]
+    if len(tables) != 1:
+        raise ValueError(
+            f"{file}: the archive holds {len(tables)} tables ({', '.join((tables or names)[:5])}); unpack it "
+            "and give one of them as --data.path"
+        )
+    return tables[0]

@@ -18,6 +18,7 @@ from .layout import number_series, split_names, stamps_of
 from .reading import number_format, without_sentinels
 from .source import read_frame
 from .table import SeriesTable
+from .timestamps import Stamps
 from .zones import localise, to_local
 
 if TYPE_CHECKING:
@@ -41,50 +42,85 @@ def with_future(
         ValueError: a column is missing, a stamp lies off the grid or is there twice, a cell is no number; one line that
             names the row and the mend. What is still missing is found when it is needed, by `last_windows`.
     """
-    raw = table.covariates
-    if raw is None or not raw.known.names:
-        raise ValueError("the table has no known covariates, so future rows say nothing; name them in known_covariates")
-    from_file = isinstance(future, str | Path)
-    options = {f: getattr(data, f) for f in _HOW if f != "separator" or from_file} if data is not None else {}
-    settings = SeriesData(
-        path=str(future) if from_file else "frame",
-        known_covariates=[n for n in raw.known.names if n != raw.holidays],
-        holidays_column=raw.holidays,
-        categorical_covariates=[n for n in raw.known.levels if n != raw.holidays],
-        **options,
-    )
-    frame, origin = (
-        read_frame(settings) if from_file else (to_polars(future), Origin("the future frame", None, from_file=False))
-    )
-    reader = CovariateReader(settings, frame, number_format(frame, settings, origin), origin, whole=False)
-    for name in raw.known.names:
-        if name in reader.levels and name not in raw.known.levels:
-            cell = frame[name].drop_nulls().cast(pl.String)[0]
+    return FutureRows(future, table, data).onto(table)
+
+
+class FutureRows:
+    """A table of future rows, read once for several tables of the same columns.
+
+    Args:
+        future, data: as for `with_future`.
+        like: one of the tables.
+    """
+
+    def __init__(
+        self, future: "str | Path | pd.DataFrame | pl.DataFrame", like: SeriesTable, data: SeriesData | None = None
+    ) -> None:
+        raw = like.covariates
+        if raw is None or not raw.known.names:
             raise ValueError(
-                f"{origin.column(name)}: {cell!r} is text, and the table has numbers there; mend the cells"
+                "the table has no known covariates, so future rows say nothing; name them in known_covariates"
             )
-    reader.levels = {name: {v: i for i, v in enumerate(levels)} for name, levels in raw.known.levels.items()}
-    reader.roles["known"] = raw.known.names
-    values = without_sentinels(reader.read(frame, "known", origin), settings)
-    code, us, unknown = _keys(frame, table, settings, origin)
-    rows = np.flatnonzero(code >= 0)
-    step = _steps(table, code[rows], us[rows], rows, origin)
-    ahead = step >= table.lengths[code[rows]]
-    report = {**table.report, "future_table": {
-        "rows": frame.height, "used": int(ahead.sum()), "not_ahead": int((~ahead).sum()), "other_series": unknown,
-    }}  # fmt: skip
-    known, offsets = _longer(raw, code[rows[ahead]], step[ahead], values[rows[ahead]], rows[ahead], origin)
-    columns = Columns(raw.known.names, known, reader.levels_of("known"))
-    return replace(table, covariates=replace(raw, known=columns, known_offsets=offsets), report=report)
+        from_file = isinstance(future, str | Path)
+        options = {name: getattr(data, name) for name in _HOW} if data is not None else {}
+        settings = SeriesData(
+            path=str(future) if from_file else "frame",
+            known_covariates=[n for n in raw.known.names if n != raw.holidays],
+            holidays_column=raw.holidays,
+            categorical_covariates=[n for n in raw.known.levels if n != raw.holidays],
+            **options,
+        )
+        if from_file:
+            frame, self.origin = read_frame(settings)
+        else:
+            frame, self.origin = to_polars(future), Origin("the future frame", from_file=False)
+        origin = self.origin
+        reader = CovariateReader(settings, frame, number_format(frame, settings, origin), origin, whole=False)
+        for name in raw.known.names:
+            if name in reader.levels and name not in raw.known.levels:
+                cell = frame[name].drop_nulls().cast(pl.String)[0]
+                raise ValueError(
+                    f"{origin.column(name)}: {cell!r} is text, and the table has numbers there; mend the cells"
+                )
+        reader.levels = {name: {v: i for i, v in enumerate(levels)} for name, levels in raw.known.levels.items()}
+        reader.roles["known"] = raw.known.names
+        self.values = without_sentinels(reader.read(frame, "known", origin), settings)
+        self.levels = reader.levels_of("known")
+        stamps = _stamps(frame, like, settings, origin)
+        ids = split_names(frame, like.report.get("id_column"), origin, "id_column")
+        self.own, self.item_ids = number_series(frame, ids, origin)
+        zone = like.time_zone if stamps.kind != "integer" else None
+        self.us, _ = localise(stamps, self.own, zone, origin)
+
+    def onto(self, table: SeriesTable) -> SeriesTable:
+        """The table with those of the rows that lie after the ends of its series."""
+        raw = table.covariates
+        assert raw is not None
+        code = self.own
+        if self.item_ids is not None:
+            known = {name: i for i, name in enumerate(table.item_ids or [])}
+            code = np.array([known.get(name, -1) for name in self.item_ids], dtype=np.int64)[self.own]
+        rows = np.flatnonzero(code >= 0)
+        step = _steps(table, code[rows], self.us[rows], rows, self.origin)
+        ahead = step >= table.lengths[code[rows]]
+        counts = {
+            "rows": len(code),
+            "used": int(ahead.sum()),
+            "not_ahead": int((~ahead).sum()),
+            "other_series": len(code) - len(rows),
+        }
+        rows, step = rows[ahead], step[ahead]
+        values, offsets = _longer(raw, code[rows], step, self.values[rows], rows, self.origin)
+        columns = Columns(raw.known.names, values, self.levels)
+        covariates = replace(raw, known=columns, known_offsets=offsets)
+        return replace(table, covariates=covariates, report={**table.report, "future_table": counts})
 
 
 _HOW = ("separator", "decimal", "header", "encoding", "missing_values", "missing_text", "time_format")
 
 
-def _keys(
-    frame: pl.DataFrame, table: SeriesTable, settings: SeriesData, origin: Origin
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Series of every row (int64 [N], -1: not in the table), its stamp, and how many rows are of unknown series."""
+def _stamps(frame: pl.DataFrame, table: SeriesTable, settings: SeriesData, origin: Origin) -> Stamps:
+    """The stamps of future rows, of the same kind as the table's."""
     time: Any = table.report.get("time_column")
     if time is None:
         raise ValueError(
@@ -102,15 +138,7 @@ def _keys(
             f"{origin.column('+'.join(names))}: these stamps have a time zone, and the table has none; read the table "
             "with time_zone"
         )
-    ids = split_names(frame, table.report.get("id_column"), origin, "id_column")
-    own, item_ids = number_series(frame, ids, origin)
-    code = own
-    if item_ids is not None:
-        known = {name: i for i, name in enumerate(table.item_ids or [])}
-        code = np.array([known.get(name, -1) for name in item_ids], dtype=np.int64)[own]
-    zone = table.time_zone if stamps.kind != "integer" else None
-    us, _ = localise(stamps, own, zone, origin)
-    return code, us, int((code < 0).sum())
+    return stamps
 
 
 def _steps(table: SeriesTable, code: np.ndarray, us: np.ndarray, rows: np.ndarray, origin: Origin) -> np.ndarray:

@@ -102,10 +102,12 @@ def _time(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> tuple[list[s
     return names, stamps_of(frame, names, origin, data.time_format)
 
 
-def stamps_of(frame: pl.DataFrame, names: list[str], origin: Origin, time_format: str | None) -> Stamps:
-    """The stamps in one column, or in several together."""
+def stamps_of(
+    frame: pl.DataFrame, names: list[str], origin: Origin, time_format: str | None, day_first: bool | None = None
+) -> Stamps:
+    """The stamps in one column, or in several together; `day_first` as in `read_stamps`."""
     column = frame[names[0]] if len(names) == 1 else _join(frame, names)
-    return read_stamps(column, origin, time_format)
+    return read_stamps(column, origin, time_format, day_first)
 
 
 def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:

@@ -155,12 +155,13 @@ def _parse(cells: pl.Series, how: NumberFormat) -> pl.Series:
 
 
 def statistics(values: np.ndarray, channels: list[str]) -> dict[str, dict[str, Any]]:
-    """Per column: missing cells and their share, extremes, and whether it is constant. JSON-able."""
+    """Per column: cells, missing cells and their share, extremes, and whether it is constant. JSON-able."""
     out: dict[str, dict[str, Any]] = {}
     for i, name in enumerate(channels):
         x = values[:, i]
         seen = x[~np.isnan(x)]
         out[name] = {
+            "count": len(x),
             "missing": int(len(x) - len(seen)),
             "missing_share": float(1 - len(seen) / len(x)) if len(x) else 0.0,
             "min": float(seen.min()) if len(seen) else None,

@@ -42,7 +42,18 @@ def place(block: Block, reading: Reading, item_ids: list[str] | None, report: di
     us, zone = localise(replace(reading.stamps, us=block.us), block.codes, data.time_zone, origin)
     rows = Rows(block.codes, us, block.values, block.source, reading.categories)
     integer = reading.stamps.written if reading.stamps.kind == "integer" else None
-    grid = build(rows, zone, integer, item_ids, data, reading.origin, report)
+    if reading.grid is None:
+        grid = build(rows, zone, integer, item_ids, data, reading.origin, report)
+        reading.grid = (str(grid.freq), grid.month_ends)
+    else:  # some series of many: the first ones have said the step
+        freq, ends = reading.grid
+        grid = build(rows, zone, integer, item_ids, replace(data, freq=freq), reading.origin, report)
+        report["freq_inferred"] = data.freq is None
+        if grid.month_ends != ends:
+            raise ValueError(
+                f"{reading.origin.name}: some series have their stamps at the end of the month, others have not; read "
+                "them as two tables"
+            )
     targets = len(reading.targets)
     values = grid.values if grid.values.shape[1] == targets else np.ascontiguousarray(grid.values[:, :targets])
     full = np.diff(grid.offsets)

@@ -44,6 +44,8 @@ class Reading:
     stamps: Stamps
     """How stamps are written; those of the first frame."""
     covariates: CovariateReader | None
+    grid: tuple[str, bool] | None = None
+    """Step of the grid and whether it is counted from month end to month end, once series have been placed."""
     suspicious: dict[str, tuple[float, int]] = field(default_factory=dict)
     """Numbers that look like missing values, and how often they are there, by column."""
 

@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 
 from .assemble import one_table
+from .blocks import many_rows
 from .config import SeriesData
 from .covariate_columns import CovariateReader
 from .delimited import Origin
+from .files import resolve
 from .frames import to_polars
 from .future import with_future
 from .layout import Roles
 from .reading import Block, Reading, begin, finite, number_format, started, without_sentinels
 from .rows import read_rows
 from .source import read_frame
+from .stream import load_streamed
 from .table import SeriesTable
 from .timestamps import Stamps
 
@@ -30,8 +33,11 @@ def load_table(data: SeriesData) -> SeriesTable:
     Raises:
         ValueError: one line that names the file, the line and the mend.
     """
-    frame, origin = read_frame(data)
-    table = _table(frame, data, origin)
+    file = resolve(data.path)
+    if data.stream or (data.layout != "rows" and many_rows(file, data.memory_rows)):
+        table = load_streamed(data)
+    else:
+        table = _table(*read_frame(data), data)
     return with_future(table, data.future_path, data) if data.future_path is not None else table
 
 
@@ -57,11 +63,11 @@ def table_from_frame(
     data = SeriesData(
         path="frame", id_column=id_column, time_column=time_column, target_columns=target_columns, freq=freq, **options
     )
-    table = _table(to_polars(df), data, Origin("the frame", from_file=False))
+    table = _table(to_polars(df), Origin("the frame", from_file=False), data)
     return with_future(table, data.future_path, data) if data.future_path is not None else table
 
 
-def _table(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> SeriesTable:
+def _table(frame: pl.DataFrame, origin: Origin, data: SeriesData) -> SeriesTable:
     if data.layout == "rows":
         return _by_rows(frame, data, origin)
     reading, roles = begin(frame, data, origin)

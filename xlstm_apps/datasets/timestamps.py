@@ -60,8 +60,11 @@ def looks_like_stamps(column: pl.Series) -> bool:
     return any(cells.str.contains(r).mean() >= 0.5 for r in _FAMILIES.values())
 
 
-def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
+def read_stamps(column: pl.Series, origin: Origin, time_format: str | None, day_first: bool | None = None) -> Stamps:
     """Understand a column of text, integers, dates or datetimes as stamps.
+
+    Args:
+        day_first: the order of day and month, where earlier rows have told; None: as these rows tell.
 
     Raises:
         ValueError: a cell is empty or no stamp (names its line), or day and month cannot be told apart.
@@ -88,7 +91,7 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> S
     first = cells.arg_unique()
     if len(first) * 2 < len(cells):  # a long table repeats its stamps: each is read once
         distinct = cells.gather(first)
-        stamps = read_stamps(distinct, origin.only(first.to_numpy()), time_format)
+        stamps = read_stamps(distinct, origin.only(first.to_numpy()), time_format, day_first)
         number = cells.replace_strict(distinct, np.arange(len(distinct)), return_dtype=pl.Int64).to_numpy()
         return replace(stamps, us=stamps.us[number])
     if time_format is not None and time_format not in _UNIX:
@@ -99,7 +102,7 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None) -> S
         )
     sample = cells.head(200)
     best = max(_FAMILIES, key=lambda name: int(sample.str.contains(_FAMILIES[name]).sum()))
-    return _assemble(cells, column, best, origin)
+    return _assemble(cells, column, best, origin, day_first)
 
 
 def _no_nulls(missing: pl.Series, column: pl.Series, origin: Origin) -> None:
@@ -207,7 +210,9 @@ def _strptime(cells: pl.Series, origin: Origin, time_format: str) -> Stamps:
     return Stamps(us, "datetime" if has_clock else "date", aware, written=time_format)
 
 
-def _assemble(cells: pl.Series, column: pl.Series, family: str, origin: Origin) -> Stamps:
+def _assemble(
+    cells: pl.Series, column: pl.Series, family: str, origin: Origin, day_first: bool | None = None
+) -> Stamps:
     """Dates from the parts a regular expression found; every part is checked, nothing rolls over."""
     parts = cells.str.extract_groups(_FAMILIES[family]).struct.unnest()
     unread = parts["y"].is_null()
@@ -222,7 +227,8 @@ def _assemble(cells: pl.Series, column: pl.Series, family: str, origin: Origin) 
     year, month, day = number("y", 1970), number("m", 1), number("d", 1)
     written = family
     if "a" in parts.columns:
-        day_first = _day_first(number("a", 0), number("b", 0), parts["sep"], column, origin)
+        if day_first is None:
+            day_first = _day_first(number("a", 0), number("b", 0), parts["sep"], column, origin)
         day, month = (number("a", 0), number("b", 0)) if day_first else (number("b", 0), number("a", 0))
         written = "day/month/year" if day_first else "month/day/year"
     if "q" in parts.columns:

@@ -91,9 +91,10 @@ class WindowDataset(Dataset[Batch]):
         and where the table has covariates, those of `CovariateRows.windows`.
         """
         device = self._ends.device
-        index = torch.as_tensor(indices, dtype=torch.int64, device=device)
+        index = torch.as_tensor(indices, dtype=torch.int64)  # checked where it is, so that a GPU need not be waited for
         if index.numel() and (int(index.min()) < -self._length or int(index.max()) >= self._length):
             raise IndexError(f"window index out of range: there are {self._length} windows")
+        index = index.to(device)
         index = index % self._length
         series, cutoff = self._locate(index if self._chosen is None else self._chosen[index])
         context, context_mask = self._gather.rows(series, cutoff - self.context_length, self.context_length, cutoff)
