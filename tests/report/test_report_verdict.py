@@ -144,3 +144,53 @@ def test_no_cell_of_a_table_breaks_the_page(run, read, table, cell):
         with path.open("w", newline="") as file:
             csv.writer(file).writerows(changed)
         read(folder)
+
+
+def test_many_baselines_stay_apart(run, read):
+    folder = run(horizon=6)
+    others = ["naive", "auto_ets", "dlinear", "patchtst", "itransformer", "p-slstm", "a <b>long</b> name " * 9]
+    for name, cells in {"comparison": 5, "horizon": 4}.items():
+        path = folder / "evaluation" / f"{name}.csv"
+        rows = list(csv.reader(path.read_text().splitlines()))
+        for place, other in enumerate(others):
+            copies = [row for row in rows[1:] if row[0] == "nlinear"]
+            rows += [[other, *([row[1]] if cells == 4 else []), *["9" + str(place)] * 2] + [""] * 6 for row in copies]
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([row[: len(rows[0])] for row in rows])
+    report = read(folder)
+    assert "Better than all 9 others at 6 of 6 steps." in report.text
+    assert "4 models with larger errors left out; evaluation/horizon.csv has all." in report.text
+    chart = next(f for f in report.data if f.get("layout", {}).get("yaxis", {}).get("title", {}).get("text") == "MAE")
+    looks = {(trace["line"]["color"], trace["line"]["dash"]) for trace in chart["data"]}
+    assert len(looks) == len(chart["data"]) == 6
+
+
+def test_covariates_are_listed_with_when_they_are_known(run, read):
+    folder = run()
+    path = folder / "data_summary.json"
+    facts = json.loads(path.read_text())
+    used = {
+        "past": ["wind"], "known": ["price", "holiday"], "static": ["<i>region</i>"], "calendar": True,
+        "categories": {"holiday": 11, "<i>region</i>": 1}, "holidays": "holiday",
+    }  # fmt: skip
+    ranges = {"wind": {"missing_share": 0.02, "min": 0, "max": 360, "mean": 180}, "price": {"missing_share": 0.0}}
+    path.write_text(json.dumps({**facts, "covariates": used, "covariate_columns": ranges, "future_rows": 72}))
+    words = read(folder).text.partition("Covariates the model is given")[2]
+    assert "wind up to the cutoff number 2.0 % 0 180 360" in words
+    assert "holiday ahead holidays, 11 categories" in words and "<i>region</i> always 1 category" in words
+    assert "calendar ahead from the stamps" in words
+    path.write_text(json.dumps({**facts, "covariates": {key: [] for key in used}}))
+    assert "Covariates the model" not in read(folder).text
+
+
+def test_coverage_of_a_share_is_judged_by_it(compared, read):
+    header = ("model", "mae", "coverage", "coverage_80", "coverage_95", "coverage_95_raw")
+    rows = [["xlstm", 2, 0.81, 0.81, 0.99, 0.7], ["seasonal_naive", 3, 0.7, 0.7, 0.96, ""]]
+    scores = Scores.read(Run(compared(*rows, header=header)))
+    assert scores.metrics == ["mae", "coverage_80", "coverage_95"]
+    assert [scores.best(m) for m in ("coverage_80", "coverage_95")] == [{0}, {1}]
+    assert scores.intervals == [(0.8, 0.81, None), (0.95, 0.99, 0.7)]
+    assert (
+        "95 % interval 99.0 % of the truth inside; 70.0 % before calibration"
+        in read(Run(compared(*rows, header=header)).path).text
+    )

@@ -55,7 +55,8 @@ def model_looks(models: Sequence[str], ours: str | None) -> dict[str, tuple[str,
         if name == ours:
             looks[name] = (MODEL, "solid")
         else:
-            looks[name] = (_BASELINES[place % len(_BASELINES)], _DASHES[place % len(_DASHES)])
+            colors, dashes = len(_BASELINES), len(_DASHES)
+            looks[name] = (_BASELINES[place % colors], _DASHES[(place + place // colors) % dashes])
             place += 1
     return looks
 

@@ -12,6 +12,8 @@ from .run import Run, number, numbers
 from .scores import MEANINGS, REFERENCE, Scores, is_coverage, listed, models_of, title
 
 MAX_STEPS = 2_000
+MAX_LINES = 6
+MAX_SPOKEN = 3
 
 
 def comparison(run: Run) -> Section | None:
@@ -73,7 +75,8 @@ def horizon(run: Run) -> Section | None:
         return None
     looks = charts.model_looks(models, ours)
     traces = []
-    for name in [*(m for m in models if m != ours), ours]:
+    drawn = _nearest(frame, models, ours)
+    for name in [*(m for m in drawn if m != ours), ours]:
         part = frame.filter(pl.col("model") == name)
         errors = numbers(part, "mae")
         kept = charts.thin(errors, MAX_STEPS)
@@ -81,7 +84,7 @@ def horizon(run: Run) -> Section | None:
         color, dash = looks[name]
         x = [numbers(part, "step")[i] for i in kept]
         few |= {"width": 2.6, "legendrank": 1} if name == ours else {"width": 1.8}
-        traces.append(charts.line(x, [errors[i] for i in kept], charts.label(title(name)), color, dash=dash, **few))
+        traces.append(charts.line(x, [errors[i] for i in kept], charts.label(title(name), 28), color, dash=dash, **few))
     freq = Summary.read(run).frequency
     unit = span(1, freq)
     figure = {
@@ -94,7 +97,10 @@ def horizon(run: Run) -> Section | None:
         },
     }
     lead = _horizon_lead(frame, models, ours, freq)
-    chart = Chart(figure=figure, alt=f"Mean absolute error by steps ahead for {', '.join(map(title, models))}. {lead}")
+    alt = f"Mean absolute error by steps ahead for {', '.join(map(title, drawn))}. {lead}"
+    left = len(models) - len(drawn)
+    caption = f"{count(left, 'model')} with larger errors left out; evaluation/horizon.csv has all." if left else ""
+    chart = Chart(figure=figure, alt=alt, caption=caption, height=340 if len(drawn) < 5 else 380)
     return Section(id="horizon", title="Error by horizon", lead=lead, blocks=[chart])
 
 
@@ -141,7 +147,20 @@ def _horizon_lead(frame: pl.DataFrame, models: list[str], ours: str, freq: str |
         pairs = [(a, b) for a, b in pairs if b is not None]
         if pairs:
             parts.append(f"{title(name)} at {sum(a < b for a, b in pairs):,} of {count(len(pairs), 'step')}")
+    if len(parts) > MAX_SPOKEN:
+        theirs = {step: [errors[m].get(step) for m in models if m != ours] for step, _ in mine}
+        wins = sum(all(e is None or error < e for e in theirs[step]) for step, error in mine)
+        return f"{lead} Better than all {len(models) - 1} others at {wins:,} of {count(len(mine), 'step')}."
     return f"{lead} Better than {', than '.join(parts)}." if parts else lead
+
+
+def _nearest(frame: pl.DataFrame, models: list[str], ours: str) -> list[str]:
+    """Ours, the reference and the best of the others: few enough to be told apart."""
+    means = {m: frame.filter((pl.col("model") == m) & pl.col("mae").is_finite())["mae"].mean() for m in models}
+    kept = [m for m in (ours, REFERENCE) if m in models]
+    ranked = sorted((m for m in models if m not in kept and means[m] is not None), key=means.__getitem__)
+    kept += ranked[: MAX_LINES - len(kept)]
+    return [m for m in models if m in kept]
 
 
 def _columns(frame: pl.DataFrame, *names: str) -> list[list[float | None]]:
