@@ -69,7 +69,8 @@ class Scale:
     def from_dict(cls, data: dict[str, Any]) -> "Scale":
         k = len(data["names"])
         typical, mean, std = (np.asarray(data[name], dtype=np.float32) for name in ("typical", "mean", "std"))
-        return cls(data["names"], data["flags"], typical.reshape(k), mean.reshape(-1, k), std.reshape(-1, k))
+        shape = (len(data["mean"]), k)  # k may be 0
+        return cls(data["names"], data["flags"], typical.reshape(k), mean.reshape(shape), std.reshape(shape))
 
 
 @dataclass(frozen=True)

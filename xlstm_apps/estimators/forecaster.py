@@ -1,8 +1,7 @@
 """XLSTMForecaster: fit and predict on data frames, silent and without files unless asked."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,17 +11,25 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from xlstm_apps import training
-from xlstm_apps.core.config import xLSTMConfig
-from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, table_from_frame
-from xlstm_apps.estimators.forecast_frames import device_for, predict_frames, window_frames
-from xlstm_apps.estimators.forecast_plan import plan_forecast
-from xlstm_apps.forecasting import ForecastConfig, ForecastModel
-from xlstm_apps.training import FitConfig, files
+from xlstm_apps.datasets import SeriesTable, WindowDataset, table_from_frame, with_future
+from xlstm_apps.estimators.forecast_calibration import calibrator_for
+from xlstm_apps.estimators.forecast_explain import Explanation, explain
+from xlstm_apps.estimators.forecast_frames import device_for, window_frames
+from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, season_of
+from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames, refit_interval
+from xlstm_apps.estimators.forecaster_settings import sections_of
+from xlstm_apps.estimators.give_back import give_back, kind_of
+from xlstm_apps.estimators.history import load_history, save_history, tail_of
+from xlstm_apps.estimators.trained import TrainedForecaster, check_levels
+from xlstm_apps.estimators.warm_start import adopt, begin_from, check_table, read_start
+from xlstm_apps.forecasting import ForecastModel
+from xlstm_apps.training import files
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Frame = pd.DataFrame | pl.DataFrame
+    Levels = Sequence[float] | None
 
 
 class XLSTMForecaster(BaseEstimator):
@@ -34,27 +41,36 @@ class XLSTMForecaster(BaseEstimator):
     asked.
 
         forecaster = XLSTMForecaster(prediction_length=24).fit(df)
-        forecast = forecaster.predict()
+        forecast = forecaster.predict(level=[80, 95])
 
     Args:
         prediction_length: Steps to forecast.
-        quantiles: Levels to forecast, between 0 and 1; the columns are named after them.
-        context_length: Steps of the past the model sees; None: from the frequency and the length of the series.
+        quantiles: Levels to forecast, between 0 and 1; the columns are named after them. Others can be asked of
+            `predict` too.
+        model: `xlstm-ens`, `xlstm-time`, `p-slstm`, `xlstm-mixer`, `nlinear`, `dlinear`, `patchtst`, `itransformer`.
+        context_length: Steps of the past the model sees; None: chosen on the validation part.
         season: Steps in one season; None: chosen on the training part among those usual for the frequency.
         freq: Step between stamps, such as `1h` or `1d`; None: inferred.
         id_column: Column that names the series; None: recognised.
         time_column: Column of the stamps; None: recognised.
-        target_columns: Columns to forecast; None: every numeric one.
-        val_fraction: Share of each series, its end, on which the best epoch is chosen.
-        embedding_dim: Width of the xLSTM.
-        num_blocks: Its number of blocks.
-        num_heads: Its number of heads.
-        dropout: Dropout before the output.
+        target_columns: Columns to forecast; None: every numeric one that is no covariate.
+        past_covariates: Columns known up to the present.
+        known_covariates: Columns known for future steps too; `predict` takes them as `future_df`.
+        static_covariates: Columns with one value per series.
+        categorical_covariates: Those of the covariates whose numbers are codes; text needs no mention.
+        holidays_column: Column that marks holidays, known for future steps too.
+        calendar: Add time of day, day of week and the like.
+        val_fraction: Share of each series, its end, on which the best epoch is chosen and intervals are calibrated.
+        embedding_dim: Width of the xLSTM; None: the model's.
+        num_blocks: Its number of blocks; None: the model's.
+        num_heads: Its number of heads; None: the model's.
+        dropout: Dropout before the output; None: the model's.
         max_epochs: Most epochs, 20 to 50 steps each.
         max_steps: Most steps in all; None: `max_epochs` decides.
         batch_size: Windows per step; None: from the number of columns.
-        learning_rate: Peak learning rate.
+        learning_rate: Peak learning rate; None: the model's.
         patience: Epochs without a better validation loss before training stops; None: never.
+        conformal: Calibrate intervals on the validation part.
         accelerator: `auto`, `cpu`, `cuda` or `mps`.
         seed: Seed of weights, order and dropout; the same seed gives the same forecasts.
         progress: Show a progress bar on the error stream.
@@ -70,34 +86,49 @@ class XLSTMForecaster(BaseEstimator):
         prediction_length: int = 24,
         quantiles: tuple[float, ...] | list[float] = (0.1, 0.5, 0.9),
         *,
+        model: str = "xlstm-ens",
         context_length: int | None = None,
         season: int | None = None,
         freq: str | None = None,
         id_column: str | None = None,
         time_column: str | None = None,
         target_columns: list[str] | None = None,
+        past_covariates: list[str] | None = None,
+        known_covariates: list[str] | None = None,
+        static_covariates: list[str] | None = None,
+        categorical_covariates: list[str] | None = None,
+        holidays_column: str | None = None,
+        calendar: bool = False,
         val_fraction: float = 0.1,
-        embedding_dim: int = 64,
-        num_blocks: int = 1,
-        num_heads: int = 4,
-        dropout: float = 0.2,
+        embedding_dim: int | None = None,
+        num_blocks: int | None = None,
+        num_heads: int | None = None,
+        dropout: float | None = None,
         max_epochs: int = 20,
         max_steps: int | None = None,
         batch_size: int | None = None,
-        learning_rate: float = 3e-3,
+        learning_rate: float | None = None,
         patience: int | None = 5,
+        conformal: bool = True,
         accelerator: str = "auto",
         seed: int = 0,
         progress: bool = False,
     ):
         self.prediction_length = prediction_length
         self.quantiles = quantiles
+        self.model = model
         self.context_length = context_length
         self.season = season
         self.freq = freq
         self.id_column = id_column
         self.time_column = time_column
         self.target_columns = target_columns
+        self.past_covariates = past_covariates
+        self.known_covariates = known_covariates
+        self.static_covariates = static_covariates
+        self.categorical_covariates = categorical_covariates
+        self.holidays_column = holidays_column
+        self.calendar = calendar
         self.val_fraction = val_fraction
         self.embedding_dim = embedding_dim
         self.num_blocks = num_blocks
@@ -108,51 +139,93 @@ class XLSTMForecaster(BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.patience = patience
+        self.conformal = conformal
         self.accelerator = accelerator
         self.seed = seed
         self.progress = progress
 
-    def fit(self, df: "Frame", y: None = None) -> Self:
+    def fit(self, df: "Frame", y: None = None, *, from_model: "str | Path | XLSTMForecaster | None" = None) -> Self:
         """Train on all series of a frame.
 
         Args:
             df: Long or wide frame; it is not changed.
             y: Not used; there for scikit-learn.
+            from_model: Go on from a trained model instead of from scratch: a fitted forecaster, a folder it was saved
+                in, or a run folder. Its weights fix the context, the quantiles and the size of the network; targets are
+                scaled by this frame, covariates as it learned them.
 
         Raises:
-            ValueError: The frame cannot be read as series, or is too short for the horizon.
+            ValueError: The frame cannot be read as series, is too short for the horizon, or does not fit `from_model`.
         """
+        start = None
+        if isinstance(from_model, XLSTMForecaster):
+            from_model._check_fitted()
+            start = from_model._trained_
+        elif from_model is not None:
+            start = read_start(from_model)
         table = self._table(df)
-        model, result = self._train(table)
+        plan, model, result = self._train(table, start)
         self.model_, self.history_, self.best_epoch_ = model, result.history, result.best_epoch
-        self._remember(table, Scaler.fit(table, table.lengths), self._kind(df, table))
+        self._trained_ = TrainedForecaster.of(plan, model, sections_of(self).data, calibrated=self.conformal)
+        self._table_, self._split_, self._kind_ = table, plan.split, kind_of(df, self.id_column, len(table.channels))
         return self
 
-    def predict(self, df: "Frame | None" = None) -> "Frame":
+    def predict(
+        self,
+        df: "Frame | None" = None,
+        future_df: "Frame | None" = None,
+        *,
+        level: "Levels" = None,
+        quantiles: "Levels" = None,
+    ) -> "Frame":
         """Forecast the steps after the last row of every series.
 
         Args:
             df: History to forecast from, of the training's series or of others; None: the frame given to `fit`.
+            future_df: Known covariates of the steps to forecast, with the id and time columns of the history.
+            level: Central intervals in percent, `[80, 95]`: columns `xLSTM`, `xLSTM-lo-80`, `xLSTM-hi-80` ...
+            quantiles: Levels between 0 and 1, one column each; None: those of the forecaster.
 
         Returns:
-            `unique_id`, `ds` and a column per quantile; pandas or polars, as the frame given here or to `fit`.
+            `unique_id`, `ds` and the columns; pandas or polars, as the frame given here or to `fit`.
 
         Raises:
             NotFittedError: `fit` was not called.
+            ValueError: Another frequency or other columns than in training, or levels that cannot be had.
         """
-        self._check_fitted()
-        if df is None:
-            table, scaler, kind = self._table_, self._scaler_, self._kind_
-        else:
-            table, scaler = self._table(df), None
-            kind = self._kind(df, table)
-            if table.freq != self._table_.freq:
-                raise ValueError(
-                    f"the rows of this frame are {table.freq} apart, those of the training were {self._table_.freq}"
-                )
-        return give_back(predict_frames(self.model_, table, scaler, device_for(self.accelerator)), kind)
+        check_levels(quantiles, level)
+        table, kind = self._history(df, future_df)
+        frames = self._trained_.predict(table, device=device_for(self.accelerator), quantiles=quantiles, level=level)
+        return give_back(frames, kind)
 
-    def cross_validation(self, df: "Frame", n_windows: int = 1, step_size: int | None = None) -> "Frame":
+    def sample(
+        self, n: int, df: "Frame | None" = None, future_df: "Frame | None" = None, *, seed: int | None = None
+    ) -> "Frame":
+        """Possible futures, whose steps hang together as those of past errors did.
+
+        Args:
+            n: Paths per series.
+            df: As in `predict`.
+            future_df: As in `predict`.
+            seed: Seed of the paths; None: that of the forecaster.
+
+        Returns:
+            `unique_id`, `ds`, `sample` (from 0) and `y_hat`.
+        """
+        table, kind = self._history(df, future_df)
+        seed = self.seed if seed is None else seed
+        return give_back(self._trained_.sample(table, n, device=device_for(self.accelerator), seed=seed), kind)
+
+    def cross_validation(
+        self,
+        df: "Frame",
+        n_windows: int = 1,
+        step_size: int | None = None,
+        *,
+        refit: bool | int = False,
+        level: "Levels" = None,
+        quantiles: "Levels" = None,
+    ) -> "Frame":
         """Train on the rows before the first cutoff, then forecast from every cutoff, each knowing what came before it.
 
         The estimator itself stays as it is, fitted or not.
@@ -161,67 +234,116 @@ class XLSTMForecaster(BaseEstimator):
             df: Long or wide frame.
             n_windows: Number of cutoffs; the last one leaves just one horizon.
             step_size: Rows between cutoffs; None: the horizon.
+            refit: Train anew at every cutoff, or at every so many.
+            level: As in `predict`.
+            quantiles: As in `predict`.
 
         Returns:
-            `unique_id, ds, cutoff` (the last stamp known), `y` and a column per quantile.
+            `unique_id, ds, cutoff` (the last stamp known), `y` and a column per quantile; with `level` `y` comes last.
 
         Raises:
             ValueError: No series is long enough.
         """
+        check_levels(quantiles, level)
+        every = refit_interval(refit, n_windows)
         table, horizon = self._table(df), self.prediction_length
-        step = step_size or horizon
-        if n_windows < 1 or step < 1:
-            raise ValueError(f"n_windows {n_windows} and step_size {step} must be at least 1")
-        first = table.lengths - horizon - (n_windows - 1) * step
-        if (first < 1).all():
-            raise ValueError(
-                f"no series is long enough for {n_windows} windows of {horizon} steps, {step} apart: the longest has "
-                f"{int(table.lengths.max())} rows"
-            )
-        # A series too short to be cut is left out of training and scoring alike.
-        known = table.until(np.maximum(first, 1).tolist())
-        model, _ = self._train(known)
-        cutoffs = np.where(first < 1, table.lengths, first)
-        scaler = Scaler.fit(table, np.maximum(first, 1))
-        windows = WindowDataset(
-            table, scaler, "test", [(int(x), int(x)) for x in cutoffs], model.head.context_length, horizon, step
+        step = horizon if step_size is None else step_size
+        first = first_cutoffs(table, horizon, n_windows, step)
+        frames = refit_frames(
+            table,
+            first,
+            horizon=horizon,
+            n_windows=n_windows,
+            step=step,
+            every=every,
+            train=lambda known: self._train(known)[:2],
+            calibrated=self.conformal,
+            quantiles=quantiles,
+            level=level,
         )
-        model.to(device_for(self.accelerator))
-        return give_back(window_frames(model, table, windows), self._kind(df, table))
+        return give_back([by_series(frames)], kind_of(df, self.id_column, len(table.channels)))
+
+    def predict_insample(
+        self, step_size: int | None = None, *, level: "Levels" = None, quantiles: "Levels" = None
+    ) -> "Frame":
+        """Forecasts at cutoffs within the frame given to `fit`: how the model fits what it was trained on.
+
+        Args:
+            step_size: Rows between cutoffs, counted back from the end; None: the horizon.
+            level: As in `predict`.
+            quantiles: As in `predict`.
+
+        Returns:
+            As from `cross_validation`. The errors are too small to judge by: the model has seen these rows.
+        """
+        self._check_fitted()
+        check_levels(quantiles, level)
+        table, split = self._fitted_table("predict_insample"), self._split_
+        model, horizon = self.model_.to(device_for(self.accelerator)), self._trained_.horizon
+        step = horizon if step_size is None else step_size
+        if step < 1:
+            raise ValueError(f"step_size must be at least 1, not {step}")
+        first = np.where(table.lengths > horizon, (table.lengths - horizon - 1) % step + 1, table.lengths)
+        borders = [(int(x), int(x)) for x in first]
+        scaler = self._trained_.scaler
+        windows = WindowDataset(table, scaler, "test", borders, model.head.context_length, horizon, step)
+        calibrator = calibrator_for(model, table, scaler, split) if self.conformal else None
+        frames = window_frames(model, table, windows, calibrator=calibrator, quantiles=quantiles, level=level)
+        return give_back(frames, self._kind_)
+
+    def explain(
+        self, df: "Frame | None" = None, *, windows: int = 200, segment_length: int | None = None
+    ) -> Explanation:
+        """Which columns and which past steps the forecasts rest on, by hiding each in turn.
+
+        Args:
+            df: Frame whose last part is used, as long as the validation part of a fit; None: the validation part of the
+                frame given to `fit`.
+            windows: Most windows to measure on.
+            segment_length: Steps of the past hidden at a time; None: whole seasons, or a fourteenth of the context.
+
+        Returns:
+            An `Explanation`: polars frames `variates`, `segments` and `steps`, and `to_html(path)`.
+        """
+        self._check_fitted()
+        if df is None:
+            table, scaler = self._fitted_table("explain"), self._trained_.scaler
+        else:
+            table, _ = self._history(df, None)
+            scaler = self._trained_.scaler_for(table)
+        model, horizon = self.model_.to(device_for(self.accelerator)), self._trained_.horizon
+        held_out = np.maximum((table.lengths * self.val_fraction).astype(int), horizon)
+        begin = np.maximum(table.lengths - held_out, 1)
+        season = season_of(table, scaler, begin, horizon, model.head.season)
+        borders = [(int(x), int(x)) for x in begin]
+        held = WindowDataset(table, scaler, "test", borders, model.head.context_length, horizon)
+        return explain(
+            model, table, scaler, held, season=season.steps, most_windows=windows, segment_length=segment_length
+        )
 
     def save(self, path: str | Path) -> None:
-        """Write a folder: the model (`config.json`, `model.safetensors`), the arguments, and the end of the history.
+        """Write a folder: the model, its scaler and calibration, the arguments, and the end of the history.
+
+        `xlstm-apps forecast predict PATH --data_path FILE` reads it too.
 
         Raises:
             NotFittedError: `fit` was not called.
         """
         self._check_fitted()
-        tail = tail_of(self._table_, self.model_.head.context_length)
         with files.replacing_folder(path) as aside:
-            self.model_.save_pretrained(aside)
+            self._trained_.save(aside)
+            save_history(tail_of(self._table_, self.model_.head.context_length), aside)
             facts = {
                 "arguments": self.get_params(),
                 "kind": self._kind_,
                 "history": self.history_,
                 "best_epoch": self.best_epoch_,
-                "table": {
-                    name: getattr(tail, name)
-                    for name in ("item_ids", "channels", "freq", "time_zone", "layout", "time_kind", "month_ends")
-                },
             }
             files.write_json(aside / "estimator.json", facts)
-            np.savez(
-                aside / "history.npz",
-                values=tail.values,
-                timestamps=tail.timestamps.astype("int64"),
-                offsets=tail.offsets,
-                mean=self._scaler_.mean,
-                std=self._scaler_.std,
-            )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote, on any device.
+        """Read what `save` wrote, wherever it was trained.
 
         Raises:
             ValueError: `path` is no such folder.
@@ -230,18 +352,14 @@ class XLSTMForecaster(BaseEstimator):
         if not (path / "estimator.json").is_file():
             raise ValueError(f"{path} holds no saved forecaster (no estimator.json)")
         facts = json.loads((path / "estimator.json").read_text(encoding="utf-8"))
-        self = cls(**facts["arguments"])
-        self.model_ = ForecastModel.from_pretrained(path)
+        arguments = facts["arguments"]
+        if not device_is_here(arguments["accelerator"]):
+            arguments["accelerator"] = "auto"  # trained on a GPU, used where there is none
+        self = cls(**arguments)
+        self._trained_ = TrainedForecaster.load(path)
+        self.model_ = self._trained_.model
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
-        with np.load(path / "history.npz", allow_pickle=False) as arrays:
-            table = SeriesTable(
-                values=arrays["values"],
-                timestamps=arrays["timestamps"].astype("datetime64[us]"),
-                offsets=arrays["offsets"],
-                **facts["table"],
-            )
-            scaler = Scaler(arrays["mean"], arrays["std"], table.item_ids, table.channels)
-        self._remember(table, scaler, facts["kind"])
+        self._table_, self._split_, self._kind_ = load_history(path), None, facts["kind"]
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -251,95 +369,63 @@ class XLSTMForecaster(BaseEstimator):
         if not hasattr(self, "model_"):
             raise NotFittedError("this XLSTMForecaster is not fitted yet: call fit(df) first")
 
-    def _remember(self, table: SeriesTable, scaler: Scaler, kind: dict[str, Any]) -> None:
-        self._table_, self._scaler_, self._kind_ = table, scaler, kind
+    def _fitted_table(self, verb: str) -> SeriesTable:
+        if self._split_ is None:
+            raise ValueError(
+                f"{verb} needs the frame given to fit, of which a saved forecaster keeps only the end: "
+                + ("give one as df" if verb == "explain" else "fit again, or use cross_validation")
+            )
+        return self._table_
+
+    def _history(self, df: "Frame | None", future_df: "Frame | None") -> tuple[SeriesTable, dict[str, Any]]:
+        """The table to forecast from, and what kind of frame to give back."""
+        self._check_fitted()
+        if df is None:
+            table, kind = self._table_, self._kind_
+        else:
+            table = table_from_frame(df, **self._trained_.reading())
+            kind = kind_of(df, self.id_column, len(table.channels))
+        if future_df is not None:
+            table = with_future(table, future_df, self._trained_.data)
+        return table, kind
 
     def _table(self, df: "Frame") -> SeriesTable:
-        return table_from_frame(
-            df,
-            id_column=self.id_column,
-            time_column=self.time_column,
-            target_columns=None if self.target_columns is None else list(self.target_columns),
-            freq=self.freq,
-        )
+        return table_from_frame(df, **sections_of(self).reading())
 
-    def _kind(self, df: "Frame", table: SeriesTable) -> dict[str, Any]:
-        """What frames to give back: pandas or polars, with integer ids where they came as integers."""
-        named = [self.id_column] if self.id_column is not None else ["unique_id", "item_id"]
-        ids = next((df[name] for name in named if name in df.columns), None)
-        polars = isinstance(df, pl.DataFrame)
-        integer = False
-        if ids is not None and len(table.channels) == 1:
-            integer = ids.dtype.is_integer() if polars else getattr(ids.dtype, "kind", "O") in "iu"
-        return {"library": "polars" if polars else "pandas", "integer_ids": integer}
-
-    def _train(self, table: SeriesTable):
-        fit = FitConfig(
-            max_epochs=self.max_epochs,
-            max_steps=self.max_steps,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            patience=self.patience,
-            accelerator=self.accelerator,
-        )
+    def _train(
+        self, table: SeriesTable, start: TrainedForecaster | None = None
+    ) -> tuple[ForecastPlan, ForecastModel, "training.FitResult"]:
+        sections = sections_of(self)
+        head, backbone, fit = sections.head, sections.backbone, sections.fit
         training.check(fit)
-        head = ForecastConfig(
-            prediction_length=self.prediction_length,
-            context_length=self.context_length,
-            quantiles=list(self.quantiles),
-            dropout=self.dropout,
-            season=self.season,
-        )
-        backbone = xLSTMConfig(
-            embedding_dim=self.embedding_dim,
-            num_blocks=self.num_blocks,
-            num_heads=self.num_heads,
-            slstm_at="all",
-            conv1d_kernel_size=0,
-        )
+        if start is not None:
+            check_table(start, table)
+            head, backbone, fit = adopt(start, head, backbone, fit)
         plan = plan_forecast(
-            table, head=head, backbone=backbone, fit=fit, val_fraction=self.val_fraction, test_fraction=0.0
+            table,
+            head=head,
+            backbone=backbone,
+            fit=fit,
+            val_fraction=self.val_fraction,
+            test_fraction=0.0,
+            start=start.scaler if start is not None and start.scaler.covariates is not None else None,
         )
         model = plan.model(self.seed)
+        if start is not None:
+            begin_from(start, plan, model)
         console = None
         if self.progress:
             from rich.console import Console
 
             console = Console(stderr=True)
-        return model, plan.train_model(model, self.seed, console=console)
+        result = plan.train_model(model, self.seed, console=console)
+        return plan, model.to(plan.device), result
 
 
-def give_back(frames: Iterator[pl.DataFrame], kind: dict[str, Any]) -> "Frame":
-    """The frames as one of the kind asked for."""
-    frame = pl.concat(frames)
-    if kind["integer_ids"]:
-        frame = frame.with_columns(pl.col("unique_id").cast(pl.Int64, strict=True))
-    return frame if kind["library"] == "polars" else to_pandas(frame)
-
-
-def to_pandas(frame: pl.DataFrame) -> "pd.DataFrame":
-    """By way of numpy: polars' own export needs pyarrow."""
-    import pandas as pd
-
-    columns: dict[str, Any] = {}
-    for name in frame.columns:
-        column = frame[name]
-        if isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None:
-            utc = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).to_numpy()
-            columns[name] = pd.DatetimeIndex(utc).tz_localize("UTC").tz_convert(column.dtype.time_zone)
-        elif column.dtype == pl.Date:
-            columns[name] = column.cast(pl.Datetime("us")).to_numpy()
-        elif column.dtype == pl.String:
-            columns[name] = column.to_list()
-        else:
-            columns[name] = column.to_numpy()
-    return pd.DataFrame(columns)
-
-
-def tail_of(table: SeriesTable, length: int) -> SeriesTable:
-    """The last `length` rows of every series."""
-    kept = np.minimum(table.lengths, length)
-    offsets = np.concatenate([[0], np.cumsum(kept)])
-    owner = np.repeat(np.arange(len(table)), kept)
-    rows = table.offsets[1:][owner] - kept[owner] + (np.arange(len(owner)) - offsets[:-1][owner])
-    return replace(table, values=table.values[rows], timestamps=table.timestamps[rows], offsets=offsets, report={})
+def device_is_here(accelerator: str) -> bool:
+    """Whether this machine has what a `fit.accelerator` setting names."""
+    try:
+        training.check(training.FitConfig(accelerator=accelerator))
+    except ValueError:
+        return False
+    return True

@@ -122,7 +122,7 @@ def test_predict_other_series_and_missing_values(fitted):
     assert forecast["unique_id"].unique().tolist() == ["new", "s0"] or forecast["unique_id"].nunique() == 2
     assert np.isfinite(forecast[["0.1", "0.5", "0.9"]]).all(axis=None)
     assert len(fitted.predict(frame.groupby("unique_id").tail(3))) == 10  # three rows of history each
-    with pytest.raises(ValueError, match="1h apart, those of the training were 1d"):
+    with pytest.raises(ValueError, match="1h apart, but the model was trained on steps of 1d"):
         fitted.predict(frame.assign(ds=pd.date_range("2024-01-01", periods=len(frame), freq="h"), unique_id="x"))
 
 

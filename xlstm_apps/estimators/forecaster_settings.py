@@ -1,0 +1,75 @@
+"""The arguments of `XLSTMForecaster` as the sections that everything else speaks of."""
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets import SeriesData
+from xlstm_apps.forecasting import BACKBONE, ForecastConfig
+from xlstm_apps.training import FitConfig
+
+if TYPE_CHECKING:
+    from xlstm_apps.estimators.forecaster import XLSTMForecaster
+
+LISTS = ("past_covariates", "known_covariates", "static_covariates", "categorical_covariates")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sections:
+    """data, head, backbone and fit."""
+
+    data: SeriesData
+    head: ForecastConfig
+    backbone: xLSTMConfig
+    fit: FitConfig
+
+    def reading(self) -> dict[str, Any]:
+        """Arguments of `table_from_frame`."""
+        return {f.name: getattr(self.data, f.name) for f in fields(SeriesData) if f.name != "path"}
+
+
+def sections_of(forecaster: "XLSTMForecaster") -> Sections:
+    """The sections of a forecaster.
+
+    Raises:
+        ValueError: An argument is out of range; says which and what would do.
+    """
+    f = forecaster
+    for name, section in (("model", ForecastConfig), ("accelerator", FitConfig)):
+        known = get_args(get_type_hints(section)[name])
+        if getattr(f, name) not in known:
+            raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(f, name)!r}")
+    backbone = {
+        name: getattr(f, name) for name in ("embedding_dim", "num_blocks", "num_heads") if getattr(f, name) is not None
+    }
+    return Sections(
+        data=SeriesData(
+            path="frame",
+            id_column=f.id_column,
+            time_column=f.time_column,
+            target_columns=None if f.target_columns is None else list(f.target_columns),
+            freq=f.freq,
+            holidays_column=f.holidays_column,
+            calendar=f.calendar,
+            val_fraction=f.val_fraction,
+            test_fraction=0.0,
+            **{name: list(getattr(f, name) or []) for name in LISTS},
+        ),
+        head=ForecastConfig(
+            prediction_length=f.prediction_length,
+            model=f.model,
+            context_length=f.context_length,
+            quantiles=list(f.quantiles),
+            dropout=f.dropout,
+            season=f.season,
+        ),
+        backbone=replace(BACKBONE, **backbone),
+        fit=FitConfig(
+            max_epochs=f.max_epochs,
+            max_steps=f.max_steps,
+            batch_size=f.batch_size,
+            learning_rate=f.learning_rate,
+            patience=f.patience,
+            accelerator=f.accelerator,
+        ),
+    )
