@@ -156,9 +156,9 @@ def _horizon_lead(frame: pl.DataFrame, models: list[str], ours: str, freq: str |
 
 def _nearest(frame: pl.DataFrame, models: list[str], ours: str) -> list[str]:
     """Ours, the reference and the best of the others: few enough to be told apart."""
-    means = {m: frame.filter((pl.col("model") == m) & pl.col("mae").is_finite())["mae"].mean() for m in models}
+    finite = frame.filter(pl.col("mae").is_finite()).group_by("model").agg(pl.col("mae").mean()).sort("mae", "model")
     kept = [m for m in (ours, REFERENCE) if m in models]
-    ranked = sorted((m for m in models if m not in kept and means[m] is not None), key=means.__getitem__)
+    ranked = [m for m in finite["model"].to_list() if m in models and m not in kept]
     kept += ranked[: MAX_LINES - len(kept)]
     return [m for m in models if m in kept]
 
