@@ -4,5 +4,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"page": ["write_report"], "card": ["model_card"], "residuals": ["ResidualSample"]},
+    submod_attrs={
+        "page": ["write_report"],
+        "card": ["model_card"],
+        "explanation": ["write_explanation"],
+        "residuals": ["ResidualSample"],
+    },
 )
