@@ -96,11 +96,12 @@ def test_a_profiler_hears_of_repeats(log, monkeypatch):
     assert log[0][:2] == ("listened to", (7, 1, 1))
 
 
-def test_an_unknown_launcher_is_not_called_directly(log, monkeypatch):
+@pytest.mark.parametrize("version", [(3, 4), (3, 10), (4, 0)])
+def test_an_unknown_launcher_is_not_called_directly(log, monkeypatch, version):
     plan, buffers = make_plan(log)
     plan.run(tensors(buffers))
     log.clear()
-    monkeypatch.setattr(triton_plan, "_VERSION", (4, 0))
+    monkeypatch.setattr(triton_plan, "_VERSION", version)
     plan.run(tensors(buffers))
     assert [entry[0] for entry in log] == ["listened to"]
 

@@ -154,11 +154,11 @@ class _Direct(torch.autograd.Function):
     """The same operator without the dispatcher, whose bookkeeping takes longer than the kernels of small calls."""
 
     @staticmethod
-    def forward(ctx, call, tables, q, k, v, igate, fgate, *state):
+    def forward(ctx, call, options, tables, q, k, v, igate, fgate, *state):
         h, c, n, m, saved = forward(call, q, k, v, igate, fgate, state, tables, True)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(q, k, v, igate, fgate, h, c, n, saved, *tables)
-        ctx.call = call
+        ctx.options = options
         return h, c, n, m
 
     @staticmethod
@@ -166,11 +166,13 @@ class _Direct(torch.autograd.Function):
     def backward(ctx, dh, dc, dn, dm):
         q, k, v, igate, fgate, h, c, n, saved, *tables = ctx.saved_tensors
         dh, dstate = _complete(h, c, n, dh, dc, dn, dm)
-        needs_dstate = any(ctx.needs_input_grad[7:])
-        gradients = backward(ctx.call, q, k, v, igate, fgate, h, c, n, saved, tables, dh, dstate, needs_dstate)
-        if ctx.call.has_state and not needs_dstate:
+        needs_dstate = any(ctx.needs_input_grad[8:])
+        # Not the forward's: hooks on saved tensors (`save_on_cpu`) may have brought them back with other strides.
+        call = triton_call.find(q, k, v, igate, fgate, tables[0] if tables else None, *ctx.options)
+        gradients = backward(call, q, k, v, igate, fgate, h, c, n, saved, tables, dh, dstate, needs_dstate)
+        if call.has_state and not needs_dstate:
             gradients = (*gradients, None, None, None)
-        return None, None, *gradients
+        return None, None, None, *gradients
 
 
 def _observed(tensors: tuple[Tensor, ...]) -> bool:
@@ -211,10 +213,11 @@ def mlstm(
     else:
         q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
         state = () if c0 is None else (c0.contiguous(), n0.contiguous(), m0.contiguous())
-        call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, c0 is not None, *options)
+        options = (c0 is not None, *options)
+        call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, *options)
         tables = call.tables(cu_seqlens)
         if save:
-            h, c, n, m = _Direct.apply(call, tables, q, k, v, igate, fgate, *state)
+            h, c, n, m = _Direct.apply(call, options, tables, q, k, v, igate, fgate, *state)
         else:
             h, c, n, m = forward(call, q, k, v, igate, fgate, state, tables, False)
     return (h if h.dtype == h_dtype else h.to(h_dtype)), MLSTMState(c, n, m)

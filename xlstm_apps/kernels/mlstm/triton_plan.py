@@ -116,7 +116,7 @@ class Plan:
             return
         # As integers: of a tensor the launcher would ask the address again, and the driver whether it is one.
         pointers = [addresses[i] + offset for i, offset in self._places]
-        if _VERSION > (3, 9) or _listeners():
+        if not (3, 6) <= _VERSION <= (3, 9) or _listeners():
             for _, _, _, compiled, programs, pick, rest in self._compiled:
                 compiled[(programs, 1, 1)](*pick(pointers), *rest)
             return
