@@ -12,7 +12,7 @@ from torch import Tensor
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset
 from xlstm_apps.estimators.forecast_frames import ROWS_PER_BATCH, scaled_forecast
 from xlstm_apps.forecasting import Calibration, ErrorHistory, ForecastModel, Policy, normalised_errors, stretch
-from xlstm_apps.forecasting.conformal import shares_of, step_groups, unit_rows
+from xlstm_apps.forecasting.conformal import State, step_groups, unit_rows
 
 ERRORS_FROM = 100_000
 """Windows times channels whose errors are looked at; more are thinned out."""
@@ -20,6 +20,8 @@ MOST_COUNTS = 32_000_000
 """Numbers held at a time: time is cut more coarsely, then the series are taken together, where it would be more."""
 TEST_BLOCKS = 96
 PATHS = 256
+"""Windows kept whole for sample paths; fewer where they are large."""
+MOST_PATH_VALUES = 4_000_000
 
 
 class Calibrator:
@@ -55,7 +57,13 @@ class Calibrator:
         most = max(4, min(TEST_BLOCKS, MOST_COUNTS // (self.units * groups * bins)))
         self.clock = Clock(table, train_end, val_end, most, self.device)
         self.history = ErrorHistory(
-            self.horizon, self.units, self.clock.blocks, self.levels, windows.stride, self.device
+            self.horizon,
+            self.units,
+            self.clock.blocks,
+            self.levels,
+            stride=windows.stride,
+            rows_per_block=self.clock.rows_per_block,
+            device=self.device,
         )
         self._tracks: dict[tuple[float, ...], Tensor] = {}
         self._collect(model.eval(), windows)
@@ -80,17 +88,20 @@ class Calibrator:
 
     def at_end(self) -> Calibration:
         """What can be said after the last row of the table."""
-        *_, (shares, known) = self.history.states(self.policy)
-        unit = self._units(self._path_series)  # [N, C]
-        placed = shares[unit[:, None, :], self.history.group[None, :, None]]  # [N, H, C, K]
-        paths = torch.where(self._path_mask, shares_of(placed, self._paths), 0.5)
+        *_, state = self.history.states(self.policy)
+        unit, step = self._units(self._path_series), self.history.group[:, None]
+        if self.units == 1:
+            state = State(*(x[-1:] for x in state))
+        shares = [  # one window at a time: each of its values looks into all bins
+            State(*(x[unit[i][None], step] for x in state)).share(self._paths[i, ..., None])[..., 0]
+            for i in range(len(unit))
+        ]
         return Calibration(
             levels=self.levels,
-            shares=shares if self.units > 1 else shares[-1:],
-            known=known if self.units > 1 else known[-1:],
+            state=state,
             channels=self.channels,
             item_ids=self.table.item_ids if self.units > 1 else None,
-            paths=paths,
+            paths=torch.where(self._path_mask, torch.stack(shares).clamp(1e-3, 1 - 1e-3), 0.5),
             report={"targets": self.targets, "windows": self.windows},
         )
 
@@ -108,7 +119,8 @@ class Calibrator:
         series, cutoff = windows.windows()
         whole = torch.from_numpy(self.clock.train_end)[series] <= cutoff
         chosen = whole.nonzero()[:, 0] if whole.any() else torch.arange(len(series))
-        picked = chosen[torch.linspace(0, len(chosen) - 1, min(PATHS, len(chosen))).round().long()].tolist()
+        most = max(1, min(PATHS, MOST_PATH_VALUES // (self.horizon * self.channels), len(chosen)))
+        picked = chosen[torch.linspace(0, len(chosen) - 1, most).round().long()].tolist()
         size, paths = max(1, ROWS_PER_BATCH // self.channels), []
         for begin in range(0, len(windows), size):
             end = min(begin + size, len(windows))
@@ -160,8 +172,8 @@ class Clock:
         row = np.arange(len(table.values)) - table.offsets[owner]
         tested = row >= val_end[owner]
         stamps, rank = np.unique(table.timestamps[tested], return_inverse=True)
-        size = max(1, -(-len(stamps) // most))
         validation = int((val_end - train_end).max())
+        size = max(1, -(-(len(stamps) or validation) // most))
         # Validation ends at the test's begin in every series, whatever the stamps: it is known at every later cutoff.
         self._before = min(-(-validation // size), most)
         coarse = max(1, -(-validation // max(self._before, 1)))
@@ -169,6 +181,7 @@ class Clock:
         held = (row >= train_end[owner]) & ~tested
         block[held] = self._before + (row[held] - val_end[owner[held]]) // coarse
         block[tested] = self._before + rank // size
+        self.rows_per_block = size
         self.blocks = max(1, self._before + -(-len(stamps) // size))
         self._block = torch.from_numpy(block).to(device)
         self._offsets = torch.from_numpy(table.offsets).to(device)

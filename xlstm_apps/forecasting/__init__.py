@@ -9,10 +9,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "error_history": ["ErrorHistory", "Policy"],
         "config": ["CovariateSizes", "ForecastConfig"],
         "presets": ["BACKBONE", "PRESETS", "with_preset"],
-        "metrics": ["Scores"],
+        "metrics": ["COVERED", "Scores", "owa"],
         "model": ["ForecastModel"],
         "module": ["ForecastModule", "pinball"],
         "seasons": ["Season", "choose_season", "naive_errors"],
-        "baselines": ["seasonal_naive"],
+        "baselines": ["naive2", "seasonal_naive"],
+        "exponential": ["auto_ets", "check_fits"],
     },
 )

@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -67,16 +67,64 @@ def stretch(forecast: Tensor, rho: Tensor, levels: list[float]) -> Tensor:
     return median + rho * torch.where(rho >= 0, above, below)
 
 
+class State(NamedTuple):
+    """The distribution of r as known at one time, for any number of units and groups [...]."""
+
+    shares: Tensor
+    """Cumulative share of r at the right border of each bin, [..., K]."""
+    known: Tensor
+    """Independent errors these rest on, [...]: the fewer, the wider the intervals."""
+    read: Tensor
+    """Where the quantiles of 90 and 97.5 % are to be read, as quantiles of the normal distribution, [..., 2]: at their
+    own, `NORMAL`, unless the intervals covered too little or too much of late."""
+
+    def quantile(self, wanted: Tensor) -> Tensor:
+        """r at the shares wanted, [..., n].
+
+        Within a bin linear, save where a bin holds
+        so much that its errors are likely equal (sales of 0): there the bin's outer border, so that they all count as
+        inside. Widened by the ratio of the quantiles of Student's t with as many degrees of freedom as errors are known
+        to those of the normal distribution (Fisher & Cornish 1960).
+        """
+        z = torch.special.ndtri(wanted.clamp(1e-6, 1 - 1e-6))
+        inner, outer = self.read[..., :1], self.read[..., 1:]
+        size, slope = z.abs(), (outer - inner) / (NORMAL[1] - NORMAL[0])
+        z = z.sign() * torch.where(size < NORMAL[0], size * inner / NORMAL[0], inner + (size - NORMAL[0]) * slope)
+        share = torch.special.ndtr(z)
+        border = edges(self.shares.device)
+        place = torch.searchsorted(self.shares.contiguous(), share.contiguous()).clamp(max=self.shares.shape[-1] - 1)
+        right = self.shares.gather(-1, place)
+        left = torch.where(place > 0, self.shares.gather(-1, (place - 1).clamp(min=0)), 0)
+        inside = ((share - left) / (right - left).clamp(min=1e-9)).clamp(0, 1)
+        inside = torch.where(right - left > LUMP, (wanted > 0.5).to(inside), inside)
+        value = border[place] + inside * (border[place + 1] - border[place])
+        value = torch.where(wanted < 0.5, value.clamp(max=0), value.clamp(min=0))
+        z2, n = z.square(), self.known[..., None].clamp(min=1)
+        wider = 1 + (z2 + 1) / (4 * n) + (5 * z2.square() + 16 * z2 + 3) / (96 * n.square())
+        return torch.where(wanted == 0.5, 0, value * wider)
+
+    def share(self, errors: Tensor) -> Tensor:
+        """Share of errors below each of `errors`, [..., n]."""
+        border = edges(self.shares.device)
+        place = torch.bucketize(errors.contiguous(), border[1:-1], right=True)
+        right = self.shares.gather(-1, place)
+        left = torch.where(place > 0, self.shares.gather(-1, (place - 1).clamp(min=0)), 0)
+        inside = ((errors - border[place]) / (border[place + 1] - border[place])).clamp(0, 1)
+        return left + inside * (right - left)
+
+
+NORMAL = (1.2815516, 1.959964)
+"""Quantiles of the normal distribution at 90 and 97.5 %: the borders of the intervals of 80 and 95 %."""
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """Where the truth fell around the median, as known at one point of time. Made by `Calibrator`."""
+    """Where the truth fell around the median, as known at one point of time; made by `estimators.Calibrator`."""
 
     levels: list[float]
     """Levels of the model whose spread is the yardstick."""
-    shares: Tensor
-    """Cumulative share of r at the right border of each bin, float32 [U + 1, G, K]; the last unit is all of them."""
-    known: Tensor
-    """Independent errors these rest on, float32 [U + 1, G]: the fewer, the wider the intervals."""
+    state: State
+    """The distribution of r, [U + 1, G]; the last unit is all of them."""
     channels: int
     """C."""
     item_ids: list[str] | None
@@ -84,12 +132,11 @@ class Calibration:
     paths: Tensor
     """Whole windows of held-out errors as shares in (0, 1), float32 [N, H, C]; 0.5 where the truth was missing."""
     report: dict[str, Any] = field(default_factory=dict)
-    """Windows and rows it rests on; JSON-able."""
+    """Windows and targets it rests on; JSON-able."""
 
     def to(self, device: torch.device | str) -> "Calibration":
         """The same on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("shares", "known", "paths")}
-        return replace(self, **moved)
+        return replace(self, state=State(*(x.to(device) for x in self.state)), paths=self.paths.to(device))
 
     def rows_for(self, item_ids: list[str] | None) -> list[int]:
         """Numbers of the series of another table here, -1 for those not known: what `quantiles` takes as `series`."""
@@ -106,35 +153,32 @@ class Calibration:
                 windows are of other series, or there is one only.
 
         Raises:
-            ValueError: A level does not lie between 0 and 1.
+            ValueError: A level does not lie between 0 and 1, or the forecast has other channels.
         """
-        rho = rho_at(self.shares, self.known, levels)  # [U + 1, G, L]
-        unit = unit_rows(len(forecast), series, len(self.shares) - 1, self.channels, forecast.device)
-        step = step_groups(forecast.shape[1]).to(forecast.device)
-        return stretch(forecast, rho[unit[:, None, :], step[None, :, None]], self.levels)
+        unit, step = self._place(forecast, series)
+        return stretch(forecast, rho_at(self.state, levels)[unit, step], self.levels)
 
     def sample_paths(self, forecast: Tensor, n: int, seed: int = 0, series: Tensor | None = None) -> Tensor:
-        """Possible futures, [B, n, H, C]: each takes the shares of one held-out window drawn at random, so that its
-        steps and channels hang together as theirs did (Schaake shuffle: Clark et al. 2004), at this forecast's
-        quantiles.
+        """Possible futures, [B, n, H, C].
+
+        Each takes the shares of one held-out window drawn at random, so that its steps and channels hang together as
+        theirs did (Schaake shuffle: Clark et al., J. Hydrometeorology 2004), at this forecast's quantiles.
         """
         generator = torch.Generator().manual_seed(seed)
-        batch, horizon, channels, _ = forecast.shape
-        out = forecast.new_empty(batch, n, horizon, channels)
-        step = step_groups(horizon).to(forecast.device)[:, None].expand(-1, channels)
-        units = unit_rows(batch, series, len(self.shares) - 1, self.channels, forecast.device)
-        for i in range(batch):  # one window at a time: n paths with all their bins would be large
+        out = forecast.new_empty(len(forecast), n, *forecast.shape[1:3])
+        unit, step = self._place(forecast, series)
+        for i in range(len(forecast)):  # one window at a time: n paths with all their bins would be large
             drawn = torch.randint(len(self.paths), (n,), generator=generator).to(self.paths.device)
-            unit = units[i].expand(horizon, -1)
-            u = self.paths[drawn].permute(1, 2, 0).contiguous()  # [H, C, n]
-            rho = _quantile(self.shares[unit, step], self.known[unit, step], u).permute(2, 0, 1)  # [n, H, C]
+            here = State(*(x[unit[i], step[0]] for x in self.state))  # [H, C]
+            rho = here.quantile(self.paths[drawn].permute(1, 2, 0).to(forecast)).permute(2, 0, 1)
             out[i] = stretch(forecast[i : i + 1], rho[..., None], self.levels)[..., 0]
         return out
 
     def save(self, folder: str | Path) -> None:
         """Write `calibration.safetensors` and `calibration.json`."""
         folder = Path(folder)
-        tensors = {name: getattr(self, name).cpu().contiguous() for name in ("shares", "known", "paths")}
+        tensors = {**self.state._asdict(), "paths": self.paths}
+        tensors = {name: x.cpu().contiguous() for name, x in tensors.items()}
         facts = {"levels": self.levels, "channels": self.channels, "item_ids": self.item_ids, "report": self.report}
         for name, write in (
             (f"{FILE}.safetensors", lambda path: save_file(tensors, path)),
@@ -151,7 +195,16 @@ class Calibration:
         if not (folder / f"{FILE}.json").is_file():
             return None
         facts = json.loads((folder / f"{FILE}.json").read_text(encoding="utf-8"))
-        return cls(**load_file(folder / f"{FILE}.safetensors"), **facts)
+        tensors = load_file(folder / f"{FILE}.safetensors")
+        return cls(paths=tensors.pop("paths"), state=State(**tensors), **facts)
+
+    def _place(self, forecast: Tensor, series: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Unit [B, 1, C] and group [1, H, 1] of every target."""
+        batch, horizon, channels, _ = forecast.shape
+        if channels != self.channels:
+            raise ValueError(f"calibrated on {self.channels} value columns, but the forecast has {channels}")
+        unit = unit_rows(batch, series, len(self.state.known) - 1, channels, forecast.device)
+        return unit[:, None, :], step_groups(horizon).to(forecast.device)[None, :, None]
 
 
 def unit_rows(batch: int, series: Tensor | None, units: int, channels: int, device: torch.device | str) -> Tensor:
@@ -165,13 +218,8 @@ def unit_rows(batch: int, series: Tensor | None, units: int, channels: int, devi
     return torch.where(series >= 0, series * channels + channel, units)
 
 
-def rho_at(shares: Tensor, known: Tensor, levels: list[float]) -> Tensor:
+def rho_at(state: State, levels: list[float]) -> Tensor:
     """Quantiles of r, [..., L]: at most 0 below the median's level, 0 at it, at least 0 above it.
-
-    Args:
-        shares: [..., K].
-        known: Independent errors behind them, [...].
-        levels: L levels.
 
     Raises:
         ValueError: A level does not lie between 0 and 1.
@@ -179,38 +227,8 @@ def rho_at(shares: Tensor, known: Tensor, levels: list[float]) -> Tensor:
     for level in levels:
         if not 0 < level < 1:
             raise ValueError(f"a quantile level must lie between 0 and 1, not {level}")
-    wanted = torch.tensor(levels, dtype=shares.dtype, device=shares.device).expand(*shares.shape[:-1], -1)
-    return _quantile(shares, known, wanted.contiguous())
-
-
-def _quantile(shares: Tensor, known: Tensor, wanted: Tensor) -> Tensor:
-    """r at the shares wanted [..., n], from shares [..., K] and known [...].
-
-    Within a bin linear, save where a bin holds so much that its errors are likely equal (sales of 0): there the bin's
-    outer border, so that they all count as inside. Widened by the ratio of the quantiles of Student's t with as many
-    degrees of freedom as errors are known to those of the normal distribution (Fisher & Cornish 1960).
-    """
-    border = edges(shares.device)
-    place = torch.searchsorted(shares.contiguous(), wanted).clamp(max=shares.shape[-1] - 1)
-    right = shares.gather(-1, place)
-    left = torch.where(place > 0, shares.gather(-1, (place - 1).clamp(min=0)), 0)
-    inside = ((wanted - left) / (right - left).clamp(min=1e-9)).clamp(0, 1)
-    inside = torch.where(right - left > LUMP, (wanted > 0.5).to(inside), inside)
-    value = border[place] + inside * (border[place + 1] - border[place])
-    value = torch.where(wanted < 0.5, value.clamp(max=0), value.clamp(min=0))
-    z2, n = torch.special.ndtri(wanted.clamp(1e-6, 1 - 1e-6)).square(), known[..., None].clamp(min=1)
-    wider = 1 + (z2 + 1) / (4 * n) + (5 * z2.square() + 16 * z2 + 3) / (96 * n.square())
-    return torch.where(wanted == 0.5, 0, value * wider)
-
-
-def shares_of(shares: Tensor, errors: Tensor) -> Tensor:
-    """Share of errors below each of `errors` [...], given shares [..., K]."""
-    border = edges(shares.device)
-    place = torch.bucketize(errors, border[1:-1], right=True)
-    right = shares.gather(-1, place[..., None])[..., 0]
-    left = torch.where(place > 0, shares.gather(-1, (place - 1).clamp(min=0)[..., None])[..., 0], 0)
-    inside = ((errors - border[place]) / (border[place + 1] - border[place])).clamp(0, 1)
-    return (left + inside * (right - left)).clamp(1e-3, 1 - 1e-3)
+    wanted = torch.tensor(levels, dtype=state.shares.dtype, device=state.shares.device)
+    return state.quantile(wanted.expand(*state.known.shape, -1))
 
 
 @cache

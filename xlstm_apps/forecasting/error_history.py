@@ -9,23 +9,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlstm_apps.forecasting.conformal import edges, prior, rho_at, step_groups
+from xlstm_apps.forecasting.conformal import NORMAL, State, edges, prior, rho_at, step_groups
+
+WATCHED = [0.025, 0.1, 0.9, 0.975]
+"""Levels of the two intervals whose coverage is watched."""
 
 
 @dataclass(frozen=True)
 class Policy:
     """How errors are weighed. Chosen in docs/decisions/0004-conformal-intervals.md."""
 
-    half_life: float = 4.0
+    half_life: float = 8.0
     """Horizons after which an error counts half, ..."""
-    least_rows: int = 200
+    least_rows: int = 500
     """... but at least this many rows."""
     pooling: float = 8.0
     """Independent errors at which a unit's own share counts as much as that of all units."""
-    prior: float = 2.0
+    prior: float = 0.5
     """Independent errors that the model's own quantiles stand for."""
-    together: float = 0.5
+    together: float = 0.25
     """U units count as U to this power, since their errors go together."""
+    gain: float = 0.4
+    """How far the level read moves per independent error by which coverage was off; 0: not at all."""
 
 
 class ErrorHistory:
@@ -37,56 +42,119 @@ class ErrorHistory:
         blocks: T.
         levels: Levels of the model, whose outermost quantiles are the yardstick.
         stride: Rows between the windows.
+        rows_per_block: Rows of time in a block.
         device: Where to count.
     """
 
     def __init__(
-        self, horizon: int, units: int, blocks: int, levels: list[float], stride: int, device: torch.device | str
+        self,
+        horizon: int,
+        units: int,
+        blocks: int,
+        levels: list[float],
+        *,
+        stride: int,
+        rows_per_block: int,
+        device: torch.device | str = "cpu",
     ):
-        self.horizon, self.units, self.blocks, self.levels, self.stride = horizon, units, blocks, levels, stride
+        self.horizon, self.units, self.blocks, self.stride = horizon, units, blocks, stride
+        self.rows_per_block = rows_per_block
         self.group = step_groups(horizon).to(device)
         self.groups = int(self.group[-1]) + 1
         self.edges = edges(device)
         self.bins = len(self.edges) - 1
         self.counts = torch.zeros(blocks * units * self.groups * self.bins, device=device)
+        cumulative = prior(levels[0], levels[-1]).to(device)
+        self.prior = torch.diff(cumulative, prepend=cumulative.new_zeros(1))
+        self.steps = torch.bincount(self.group, minlength=self.groups).to(self.prior)
+        """Steps of each group, [G]."""
+        ahead = torch.arange(1, horizon + 1, device=device).to(self.prior)
+        self.ahead = torch.zeros_like(self.steps).index_add_(0, self.group, ahead) / self.steps
+        """Their mean number: errors of forecasts fewer rows apart share part of what came unforeseen."""
 
     def add(self, errors: Tensor, mask: Tensor, block: Tensor, unit: Tensor) -> None:
         """Add a batch: errors r and mask [B, H, C], block of each target [B, H] (negative: left out), unit [B, C]."""
-        bin_ = torch.bucketize(errors, self.edges[1:-1], right=True)
         place = (block[:, :, None] * self.units + unit[:, None, :]) * self.groups + self.group[None, :, None]
-        place = place * self.bins + bin_
-        used = mask & (block >= 0)[:, :, None]
-        place = place[used]
-        self.counts.index_add_(0, place, torch.ones((), device=place.device).expand(len(place)))
+        place = place * self.bins + torch.bucketize(errors, self.edges[1:-1], right=True)
+        place = place[mask & (block >= 0)[:, :, None]]
+        self.counts.index_add_(0, place, self.counts.new_ones(1).expand(len(place)))
 
-    def states(self, policy: Policy) -> Iterator[tuple[Tensor, Tensor]]:
-        """Cumulative shares [U + 1, G, K] and independent errors [U + 1, G] after each block."""
-        counts = self.counts.view(self.blocks, self.units, self.groups, self.bins)
-        running = torch.zeros_like(counts[0])
-        size = torch.bincount(self.group, minlength=self.groups).to(running)  # steps of each group
-        ahead = torch.arange(1, self.horizon + 1, device=running.device).to(running)
-        overlap = torch.zeros_like(size).index_add_(0, self.group, ahead) / size / self.stride
-        overlap = overlap.clamp(min=1)
-        half_life = max(policy.half_life * self.horizon, policy.least_rows) / self.stride
-        own = prior(self.levels[0], self.levels[-1]).to(running)
-        own = torch.diff(own, prepend=own.new_zeros(1))
-        for block in counts:
-            rows = block.sum() / self.units / self.horizon  # windows' worth of rows, per unit
-            running = running * 0.5 ** (rows / half_life) + block
-            independent = running.sum(-1) / size / overlap  # [U, G]
-            together = running.sum(0)  # [G, K]
-            n = independent.mean(0) * self.units**policy.together  # [G]
-            density = together / together.sum(-1, keepdim=True).clamp(min=1e-9)
-            pooled = (n[:, None] * density + policy.prior * own) / (n[:, None] + policy.prior)
-            each = running / running.sum(-1, keepdim=True).clamp(min=1e-9)
-            weight = independent / (independent + policy.pooling)
-            mixed = weight[..., None] * each + (1 - weight[..., None]) * pooled
-            shares = torch.cat([mixed, pooled[None]]).cumsum(-1)
-            known = torch.cat([weight * independent + (1 - weight) * n, n[None]]) + policy.prior
-            yield shares / shares[..., -1:], known
+    def independent(self, counts: Tensor) -> Tensor:
+        """Independent errors in counts of any units, [..., G] from [..., G, K]."""
+        return counts.sum(-1) / self.steps / (self.ahead / self.stride).clamp(min=1)
+
+    def states(self, policy: Policy) -> Iterator[State]:
+        """What is known before the first block and after each: [U + 1, G], the last unit all of them."""
+        memory, control = _Memory(self, policy), _LevelControl(self, policy)
+        state = memory.state(control.read)
+        yield state
+        for block in self.counts.view(self.blocks, self.units, self.groups, self.bins):
+            control.watch(state, block)
+            memory.add(block)
+            state = memory.state(control.read)
+            yield state
 
     def track(self, policy: Policy, levels: list[float]) -> Tensor:
         """rho before each block and after the last, [T + 1, U + 1, G, L]."""
-        first = prior(self.levels[0], self.levels[-1]).to(self.counts).expand(self.units + 1, self.groups, -1)
-        start = rho_at(first, first.new_full(first.shape[:-1], policy.prior), levels)
-        return torch.stack([start, *(rho_at(shares, known, levels) for shares, known in self.states(policy))])
+        return torch.stack([rho_at(state, levels) for state in self.states(policy)])
+
+
+class _Memory:
+    """Counts that fade, and the distribution mixed from a unit's own, that of all units, and the model's."""
+
+    def __init__(self, history: ErrorHistory, policy: Policy):
+        self.history, self.policy = history, policy
+        self.counts = history.counts.new_zeros(history.units, history.groups, history.bins)
+        self.half_life = max(policy.half_life * history.horizon, policy.least_rows) / history.stride
+
+    def add(self, block: Tensor) -> None:
+        # Time passes by what became known, so that gaps and series of different dates do not empty the memory.
+        passed = block.sum() / self.history.units / self.history.horizon
+        self.counts = self.counts * 0.5 ** (passed / self.half_life) + block
+
+    def state(self, read: Tensor) -> State:
+        history, policy = self.history, self.policy
+        independent = history.independent(self.counts)  # [U, G]
+        together = self.counts.sum(0)  # [G, K]
+        n = independent.mean(0) * history.units**policy.together
+        together = together / together.sum(-1, keepdim=True).clamp(min=1e-9)
+        pooled = (n[:, None] * together + policy.prior * history.prior) / (n[:, None] + policy.prior)
+        own = self.counts / self.counts.sum(-1, keepdim=True).clamp(min=1e-9)
+        weight = independent / (independent + policy.pooling)
+        mixed = torch.lerp(pooled.expand_as(own), own, weight[..., None])
+        shares = torch.cat([mixed, pooled[None]]).cumsum(-1)
+        known = torch.cat([torch.lerp(n.expand_as(independent), independent, weight), n[None]]) + policy.prior
+        return State(shares / shares[..., -1:], known, read.expand(history.units + 1, -1, -1))
+
+
+class _LevelControl:
+    """Adaptive conformal inference (Gibbs & Candes, NeurIPS 2021): levels move until the intervals cover right.
+
+    Each block is judged by the intervals issued when its targets were a group's mean number of steps ahead.
+    """
+
+    def __init__(self, history: ErrorHistory, policy: Policy):
+        self.history, self.gain = history, policy.gain
+        self.read = history.prior.new_tensor(NORMAL).expand(history.groups, -1)
+        self.issued: list[Tensor] = []  # rho of the watched levels, [U, G, 4]
+        self.trusted: list[Tensor] = []  # [G]
+        self.lag = (history.ahead / history.rows_per_block).round().long()
+
+    def watch(self, state: State, block: Tensor) -> None:
+        """Compare a block of counts [U, G, K] with what was said about it; `state` is what is known before it."""
+        self.issued.append(rho_at(state, WATCHED)[:-1])
+        self.trusted.append(state.known[-1] > 1.5)
+        source = (len(self.issued) - 1 - self.lag).clamp(min=0).tolist()
+        issued = torch.stack([self.issued[i][:, g] for g, i in enumerate(source)], 1)
+        trusted = torch.stack([self.trusted[i][g] for g, i in enumerate(source)])
+        total = block.sum(-1)  # [U, G]
+        found = State(block.cumsum(-1) / total.clamp(min=1)[..., None], total, self.read).share(issued)
+        below, above = found[..., [1, 0]], found[..., [2, 3]]
+        weight = (total / total.sum(0).clamp(min=1))[..., None]
+        missed = 1 - ((above - below) * weight).sum(0)  # [G, 2]
+        fresh = (self.history.independent(block).mean(0).clamp(max=1) * trusted)[:, None]
+        step = self.gain * fresh * (missed - missed.new_tensor([0.2, 0.05])) * missed.new_tensor([1.0, 2.0])
+        centre = self.read.new_tensor(NORMAL)
+        read = (self.read * step.exp()).clamp(centre / 3, centre * 3)
+        # Levels must not cross: the outer one stays beyond the inner one.
+        self.read = torch.stack([read[:, 0], torch.maximum(read[:, 1], 1.1 * read[:, 0])], 1)
