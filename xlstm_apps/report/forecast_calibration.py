@@ -79,7 +79,7 @@ def _table(caption: str, name: str, share: str, rows: list[Coverage]) -> Table:
         line = [
             Cell(text=percent(row.wanted, 1 if round(row.wanted * 100, 6) % 1 else 0), sort=row.wanted),
             Cell(text=percent(row.got, 1), sort=row.got),
-            Cell(text=ABSENT if off is None else f"{100 * off:+.1f}".replace("-", MINUS), sort=off, tone=tone),
+            Cell(text=ABSENT if off is None else f"{round(100 * off, 1) + 0.0:+.1f}".replace("-", MINUS), sort=off, tone=tone),
         ]
         if calibrated:
             line.insert(1, Cell(text=percent(row.before, 1), sort=row.before))
