@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_args, get_type_hints
 
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
@@ -93,8 +93,9 @@ def _arguments(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     check_options(config, parameters)
     for name, value in config.items():
-        kind = hints.get(name)
-        if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+        kinds = [kind for kind in (hints.get(name), *get_args(hints.get(name))) if dataclasses.is_dataclass(kind)]
+        if kinds and isinstance(value, Mapping):
+            kind = kinds[0]  # the dataclass itself, or that of `Dataclass | None`
             check_options(value, [field.name for field in dataclasses.fields(kind)], section=f"{name}.")
             value = kind(**value)
         arguments[name] = value

@@ -1,6 +1,6 @@
 """A table and the settings brought together: everything that can be wrong is found here, before anything is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,13 +13,43 @@ from torch.utils.data import Dataset, Subset
 from xlstm_apps import forecasting, training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, split_points
-from xlstm_apps.forecasting import ForecastConfig, ForecastModel, Season, choose_season
+from xlstm_apps.estimators.forecast_context import candidates, choose_context
+from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.forecasting import (
+    BACKBONE,
+    PRESETS,
+    CovariateSizes,
+    ForecastConfig,
+    ForecastModel,
+    Season,
+    choose_season,
+    with_preset,
+)
+from xlstm_apps.forecasting.config import Model
 from xlstm_apps.training import FitConfig
 
-# Rows are windows times channels: what the cost of a step grows with.
-ROWS_PER_STEP = 256
-VALIDATION_ROWS = 4096
 SCORED_ROWS = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much of the data training looks at, by device; rows are windows times channels, what a step costs."""
+
+    rows_per_step: int
+    """Aimed at by the batch size."""
+    least_windows: int
+    """Windows per step, however many channels."""
+    most_rows: int
+    """Per step; beyond, each step takes a random choice of channels."""
+    most_steps: int
+    """Between two validations."""
+    validation_rows: int
+
+
+BUDGETS = {
+    "cpu": Budget(rows_per_step=256, least_windows=4, most_rows=256, most_steps=50, validation_rows=4096),
+    "cuda": Budget(rows_per_step=512, least_windows=32, most_rows=4096, most_steps=250, validation_rows=65536),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +64,35 @@ class ForecastPlan:
     head: ForecastConfig
     backbone: xLSTMConfig
     fit: FitConfig
+    device: torch.device
     train: WindowDataset
     valid: WindowDataset | None
     notes: list[str] = field(default_factory=list)
     """What was decided on the user's behalf and may surprise."""
 
-    def model(self, seed: int, members: list[str] | None = None) -> ForecastModel:
-        """A new model; its weights follow from the seed, and the global random state is left alone."""
-        head = self.head if members is None else replace(self.head, members=members)
+    @property
+    def budget(self) -> Budget:
+        return BUDGETS.get(self.device.type, BUDGETS["cpu"])
+
+    @property
+    def covariates(self) -> CovariateSizes | None:
+        """Sizes of the table's covariates; None where it has none."""
+        found = self.scaler.covariates
+        return None if found is None else CovariateSizes(channels=len(self.table.channels), **found.sizes)
+
+    def model(self, seed: int, name: Model | None = None) -> ForecastModel:
+        """A new model; its weights follow from the seed, and the global random state is left alone.
+
+        Args:
+            seed: Seed of the weights.
+            name: Another model than the plan's, with its own members and backbone, for the same windows.
+        """
+        head, backbone = self.head, self.backbone
+        if name is not None:
+            head, backbone, _ = with_preset(replace(head, model=name, members=None, dropout=None), BACKBONE)
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
-            return ForecastModel(head, self.backbone)
+            return ForecastModel(head, backbone, self.covariates)
 
     def train_model(
         self,
@@ -57,8 +105,10 @@ class ForecastPlan:
         label: str = "training",
         after_epoch: Callable[[dict[str, Any]], bool] | None = None,
     ) -> "training.FitResult":
-        """Fit `model` on the training windows, the best epoch chosen on the validation windows; see `training.fit`."""
+        """Fit `model` on the training windows, the best epochs chosen on the validation windows; see `training.fit`."""
         config = self.fit
+        if model.head.model != self.head.model:
+            config = replace(config, learning_rate=PRESETS[model.head.model].learning_rate)
         loader = training.BatchLoader(
             self.train,
             config.batch_size,
@@ -69,12 +119,12 @@ class ForecastPlan:
         )
         valid = None
         if self.valid is not None:
-            rows = max(1, VALIDATION_ROWS // len(self.table.channels))
+            rows = max(1, self.budget.validation_rows // len(self.table.channels))
             valid = training.BatchLoader(
                 spread(self.valid, max(rows, 32)), max(1, rows // 4), num_workers=config.num_workers
             )
-        module = forecasting.ForecastModule(model, max_rows=max(ROWS_PER_STEP, config.batch_size))
-        return training.fit(
+        module = forecasting.ForecastModule(model, max_rows=max(self.budget.most_rows, config.batch_size))
+        result = training.fit(
             module,
             loader,
             valid,
@@ -86,6 +136,8 @@ class ForecastPlan:
             label=label,
             after_epoch=after_epoch,
         )
+        model.load_state_dict(module.result.state_dict())
+        return result
 
 
 def plan_forecast(
@@ -96,31 +148,64 @@ def plan_forecast(
     fit: FitConfig,
     val_fraction: float,
     test_fraction: float,
+    split_rows: Sequence[int] | None = None,
+    start: Scaler | None = None,
 ) -> ForecastPlan:
     """Split the table, choose what was left open, cut the windows.
+
+    Args:
+        table: All series.
+        head: What to forecast.
+        backbone: Fields left at `BACKBONE`'s values are those of the head's model.
+        fit: How to train.
+        val_fraction: Share of each series for validation.
+        test_fraction: Share of each series, its end, for the test.
+        split_rows: Training, validation and test rows of each series in place of the fractions.
+        start: Scaler of a trained model to go on from: covariates keep its scales and codes, which its weights know;
+            targets are scaled anew.
 
     Raises:
         ValueError: The table is too short for the horizon, or holds too few values; says what to change.
     """
+    head, backbone, rate = with_preset(head, backbone)
     horizon, notes = head.prediction_length, []
-    split = split_points(table, val_fraction, test_fraction, min_length=horizon)
+    device = device_for(fit.accelerator)
+    split = split_points(table, val_fraction, test_fraction, min_length=horizon, rows=split_rows)
     ends = np.array([train_end for train_end, _ in split], dtype=np.int64)
     scaler = Scaler.fit(table, ends)
+    if start is not None:
+        scaler = replace(scaler, covariates=start.for_table(table).covariates)
     season = season_of(table, scaler, ends, horizon, head.season)
     usable = ends[ends > horizon]
-    head = head.resolve(
-        seasons=season.candidates, season=season.steps, train_length=int(np.median(usable)) if len(usable) else 1
-    )
-    train = WindowDataset(table, scaler, "train", split, head.context_length, horizon)
+    train_length = int(np.median(usable)) if len(usable) else 1
+    channels = len(table.channels)
+    lengths = [head.context_length] if head.context_length else None
+    if lengths is None:
+        rows = int(usable.sum()) * channels
+        lengths = candidates(season.steps, season.candidates, horizon, train_length, rows)
+    train = WindowDataset(table, scaler, "train", split, lengths[-1], horizon)
     valid = None
     if any(val_end - train_end >= horizon for train_end, val_end in split):
-        valid = WindowDataset(table, scaler, "val", split, head.context_length, horizon)
+        valid = WindowDataset(table, scaler, "val", split, lengths[-1], horizon)
     elif val_fraction > 0:
         notes.append("too few rows for a validation part: no early stopping, the last epoch is taken")
-    channels = len(table.channels)
-    batch = fit.batch_size or max(1, min(256, ROWS_PER_STEP // min(channels, 64), max(8, len(train) // 20)))
-    steps = fit.steps_per_epoch or min(50, max(20, -(-len(train) // batch)))
-    fit = replace(fit, batch_size=batch, steps_per_epoch=steps)
+    context = lengths[-1]
+    if len(lengths) > 1:
+        # Without a validation part the guess is two seasons, or the horizon where it is longer.
+        guess = max((n for n in lengths if n <= max(2 * season.steps, horizon)), default=lengths[0])
+        context = guess if valid is None else choose_context(train, valid, lengths)
+        train = WindowDataset(table, scaler, "train", split, context, horizon)
+        valid = None if valid is None else WindowDataset(table, scaler, "val", split, context, horizon)
+    head = head.resolve(context_length=context, season=season.steps)
+    if device.type == "cuda":
+        train.to(device)
+        if valid is not None:
+            valid.to(device)
+    budget = BUDGETS.get(device.type, BUDGETS["cpu"])
+    batch = max(budget.least_windows, budget.rows_per_step // channels)
+    batch = fit.batch_size or max(1, min(256, batch, max(8, len(train) // 20)))
+    steps = fit.steps_per_epoch or min(budget.most_steps, max(20, -(-len(train) // batch)))
+    fit = replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=fit.learning_rate or rate)
     if train.skipped["series"]:
         notes.append(f"{train.skipped['series']:,} series are too short to train on; they are still forecast")
     return ForecastPlan(
@@ -131,6 +216,7 @@ def plan_forecast(
         head=head,
         backbone=backbone,
         fit=fit,
+        device=device,
         train=train,
         valid=valid,
         notes=notes,

@@ -3,10 +3,26 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from xlstm_apps.core.config import xLSTMConfig
+Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", "dlinear", "patchtst", "itransformer"]
+Member = Literal["nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
 
-BACKBONE = xLSTMConfig(embedding_dim=64, num_blocks=1, num_heads=4, slstm_at="all", conv1d_kernel_size=0)
-"""The backbone a forecaster has unless told otherwise: one sLSTM block, small enough for two CPU cores."""
+
+@dataclass(frozen=True, kw_only=True)
+class CovariateSizes:
+    """How many covariates a model reads beside the past of its targets; they follow from the table."""
+
+    channels: int = 1
+    """Target columns."""
+    past: int = 0
+    """Numbers known up to the cutoff only."""
+    known: int = 0
+    """Numbers known for the horizon too."""
+    known_codes: list[int] = field(default_factory=list)
+    """Categories of each categorical known covariate, the unknown one (code 0) included."""
+    static: int = 0
+    """Numbers per series."""
+    static_codes: list[int] = field(default_factory=list)
+    """Categories of each categorical static covariate, the unknown one included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,16 +32,19 @@ class ForecastConfig:
     prediction_length: int = 24
     """Steps to forecast."""
 
+    model: Model = "xlstm-ens"
+    """`xlstm-ens`: the mean of a linear forecaster, an xLSTM over channels and an xLSTM over patches of the past;
+    `xlstm-time`, `p-slstm`, `xlstm-mixer`: the published architectures; the others: baselines."""
+
+    members: list[Member] | None = None
+    """Forecasters whose quantiles are averaged, each trained on its own loss. None: those of the model."""
+
     context_length: int | None = None
-    """Steps of the past the model sees. None: two weeks of hours, three years of months and the like, at least three
-    horizons, as far as the training part is long enough."""
+    """Steps of the past the model sees. None: chosen on the validation part, with a linear forecaster, among lengths of
+    up to 720 steps that the training part allows."""
 
     quantiles: list[float] = field(default_factory=lambda: [0.1, 0.5, 0.9])
     """Levels to forecast, between 0 and 1. The median, 0.5, is always computed: it is the point forecast."""
-
-    members: list[Literal["linear", "patch"]] = field(default_factory=lambda: ["linear", "patch"])
-    """Forecasters whose quantiles are averaged, each trained on its own loss: `linear` maps the past to the future with
-    one matrix (NLinear), `patch` runs the xLSTM over patches of the past. Both see one series at a time."""
 
     patch_length: int | None = None
     """Steps per patch. None: about an eighth of the context, in whole seasons where the context holds at least four."""
@@ -33,8 +52,15 @@ class ForecastConfig:
     patch_stride: int | None = None
     """Steps between patches. None: the patch length, so that patches do not overlap."""
 
-    dropout: float = 0.2
-    """Dropout before the output of the patch member."""
+    dropout: float | None = None
+    """Dropout before the outputs. None: that of the model."""
+
+    mixer_tokens: int = 2
+    """Learned tokens before the channels, in the member `mixer`."""
+
+    instance_norm: bool = True
+    """Whether every window is normalised by its own mean and deviation, and denormalised after (RevIN without affine
+    part). P-sLSTM as published does not."""
 
     season: int | None = None
     """Steps in one season, for the seasonal naive baseline and for MASE. None: the one among the usual seasons of the
@@ -52,9 +78,11 @@ class ForecastConfig:
             raise ValueError(f"head.quantiles must lie between 0 and 1, not {self.quantiles}")
         if len(set(self.quantiles)) < len(self.quantiles):
             raise ValueError(f"head.quantiles repeats a level: {self.quantiles}")
-        if not self.members or len(set(self.members)) < len(self.members):
+        if self.members is not None and (not self.members or len(set(self.members)) < len(self.members)):
             raise ValueError(f"head.members must name each member once, not {self.members}")
-        if not 0 <= self.dropout < 1:
+        if self.mixer_tokens < 0:
+            raise ValueError(f"head.mixer_tokens must not be negative, not {self.mixer_tokens}")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
             raise ValueError(f"head.dropout must be at least 0 and below 1, not {self.dropout}")
 
     @property
@@ -62,33 +90,26 @@ class ForecastConfig:
         """The quantile levels the model computes: those asked for and the median, in order."""
         return sorted({*self.quantiles, 0.5})
 
-    def resolve(self, *, seasons: list[int], season: int, train_length: int) -> "ForecastConfig":
+    def resolve(self, *, context_length: int, season: int) -> "ForecastConfig":
         """Fill in what was left to the data.
 
         Args:
-            seasons: Usual seasons of the frequency, in steps; may be empty.
-            season: The one chosen.
-            train_length: Rows of the longest training part.
+            context_length: Steps of the past.
+            season: Steps in one season.
 
         Raises:
             ValueError: The patch is longer than the context.
         """
-        context = self.context_length
-        if context is None:
-            # The longest usual season tells how far back a pattern may repeat; a year of days would be too far to scan.
-            longest = max((s for s in seasons if s <= 200), default=season)
-            context = max(2 * longest, 3 * season, 3 * self.prediction_length, 8)
-            # Half the training part stays for learning from; a context below a horizon or a season is of little use.
-            room = max(train_length // 2, min(train_length - self.prediction_length, season + 1), 1)
-            context = min(context, room, 1024)
-            if context >= 2 * season:
-                context -= context % season
         patch = self.patch_length
         if patch is None:
-            unit = season if context >= 4 * season else 1
-            patch = unit * max(1, round(context / (8 * unit)))
-        if patch > context:
-            raise ValueError(f"head.patch_length {patch} is longer than the context of {context} steps")
+            unit = season if context_length >= 4 * season else 1
+            patch = unit * max(1, round(context_length / (8 * unit)))
+        if patch > context_length:
+            raise ValueError(f"head.patch_length {patch} is longer than the context of {context_length} steps")
         return replace(
-            self, context_length=context, patch_length=patch, patch_stride=self.patch_stride or patch, season=season
+            self,
+            context_length=context_length,
+            patch_length=patch,
+            patch_stride=self.patch_stride or patch,
+            season=season,
         )

@@ -1,52 +1,137 @@
-"""Training of a forecaster: every member on its own pinball loss, validation on the forecast they make together."""
+"""Training of a forecaster: every member on its own pinball loss, kept as it was at its own best epoch."""
+
+import copy
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from xlstm_apps.forecasting.model import ForecastModel
+from xlstm_apps.forecasting.model import Batch, ForecastModel
 
-Batch = dict[str, Tensor]
+# A member whose validation loss is worse than the best one's by more than this share stays out of the mean.
+WORSE = 0.1
 
 
 class ForecastModule(pl.LightningModule):
     """Loss of a `ForecastModel` on batches of windows.
 
-    A batch has `context`, `context_mask` [B, L, C], `target`, `target_mask` [B, H, C], scaled, masks True = observed.
+    A batch has `context`, `context_mask` [B, L, C], `target`, `target_mask` [B, H, C], scaled, masks True = observed,
+    and covariates as `ForecastModel` takes them. What is validated is a running average of the weights, whose decay
+    rises with the steps (Polyak averaging as in Tarvainen & Valpola 2017); each member is kept as it was when its
+    average was best on the validation part.
 
     Args:
         model: The forecaster.
         max_rows: Most windows-times-channels per training step; wider batches train on a random choice of channels,
             drawn anew each step, so that 300 columns cost as much as 30.
+        decay: Decay of the running average.
     """
 
-    def __init__(self, model: ForecastModel, max_rows: int = 512):
+    def __init__(self, model: ForecastModel, max_rows: int = 512, decay: float = 0.99):
         super().__init__()
-        self.model, self.max_rows = model, max_rows
-        self._loss = torch.zeros(2, dtype=torch.float64)
+        self.model, self.max_rows, self.decay = model, max_rows, decay
+        self.average, self.best = (copy.deepcopy(model).requires_grad_(False) for _ in range(2))
+        members = len(model.members)
+        self._graphed: tuple[dict[str, torch.Size], GraphedLosses] | None = None
+        self.register_buffer("best_losses", torch.full((members,), torch.inf, dtype=torch.float64))
+        self.register_buffer("_sums", torch.zeros(members + 1, dtype=torch.float64), persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = some_channels(batch, self.max_rows)
-        members = self.model.forward_members(batch["context"], batch["context_mask"])
-        total, count = 0.0, batch["target_mask"].sum().clamp(min=1)
-        for forecast in members:
-            total = total + pinball(forecast, batch["target"], batch["target_mask"], self.model.levels).sum() / count
-        return total / len(members)
+        losses = self._training_losses(batch)
+        return losses[:-1].sum() / (losses[-1].clamp(min=1) * (len(losses) - 1))
+
+    def _training_losses(self, batch: Batch) -> Tensor:
+        """The losses; on a GPU as two CUDA graphs, since such small networks take longer to launch than to compute."""
+        if self.device.type != "cuda" or self.trainer.precision != "32-true":
+            return member_losses(self.model, batch)
+        shapes = {name: x.shape for name, x in batch.items()}
+        if self._graphed is None:
+            # Capturing draws random numbers; a resumed run captures at another step than the one that was stopped.
+            with torch.random.fork_rng([self.device]):
+                self._graphed = (shapes, GraphedLosses(self.model, batch))
+        if shapes != self._graphed[0]:  # the last, smaller batch of a pass
+            return member_losses(self.model, batch)
+        return self._graphed[1](batch)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        step = self.trainer.global_step
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        torch._foreach_copy_(list(self.average.buffers()), list(self.model.buffers()))
 
     def on_validation_epoch_start(self) -> None:
-        self._loss = torch.zeros(2, dtype=torch.float64, device=self.device if self.device.type != "mps" else "cpu")
+        self._sums.zero_()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        forecast = self.model(batch["context"], batch["context_mask"])
-        loss = pinball(forecast, batch["target"], batch["target_mask"], self.model.levels)
         # Sums, not means of means: the last, smaller batch counts by its size.
-        self._loss += torch.stack([loss.sum(), batch["target_mask"].sum()]).to(self._loss)
+        self._sums += member_losses(self.average, batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val_loss", (self._loss[0] / self._loss[1].clamp(min=1)).float())
+        losses = self._sums[:-1] / self._sums[-1].clamp(min=1)
+        better = losses < self.best_losses
+        for chosen, name in zip(better.tolist(), self.model.members, strict=True):
+            if chosen:
+                self._keep(name)
+        self.best_losses.copy_(torch.where(better, losses, self.best_losses))
+        good = (self.best_losses <= (1 + WORSE) * self.best_losses.min()).float()
+        self.best.weights.copy_(good / good.sum())
+        # Falls whenever a member got better, so that patience waits for all of them; infinite where the loss is not finite.
+        self.log("val_loss", self.best_losses.mean().float())
+
+    @property
+    def result(self) -> ForecastModel:
+        """The forecaster to use: the members at their best epochs; without a validation part, the running average."""
+        return self.best if bool(torch.isfinite(self.best_losses).any()) else self.average
+
+    def _keep(self, member: str) -> None:
+        for part in ("members", "exogenous"):
+            now = getattr(self.average, part)
+            if member in now:
+                getattr(self.best, part)[member].load_state_dict(now[member].state_dict())
 
 
-def pinball(forecast: Tensor, target: Tensor, mask: Tensor, levels: list[float]) -> Tensor:
+def member_losses(model: ForecastModel, batch: Batch) -> Tensor:
+    """Sum of the pinball losses of each member, and the number of targets: [M + 1]."""
+    forecasts = model.forward_members(batch)
+    sums = [pinball(y, batch["target"], batch["target_mask"], model.level_values).sum() for y in forecasts]
+    return torch.stack([*sums, batch["target_mask"].sum()])
+
+
+class GraphedLosses:
+    """`member_losses` and its gradient, captured once and replayed.
+
+    Args:
+        model: The forecaster; its parameters stay where they are in memory.
+        batch: A batch on the GPU; every later one has the same shapes.
+    """
+
+    def __init__(self, model: ForecastModel, batch: Batch):
+        self.names = list(batch)
+        buffers = {name: x.clone() for name, x in model.named_buffers()}
+        self.run = torch.cuda.make_graphed_callables(
+            _Losses(model, self.names), tuple(x.clone() for x in batch.values()), allow_unused_input=True
+        )
+        for name, x in model.named_buffers():  # the runs before the capture moved batch statistics
+            x.copy_(buffers[name])
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return self.run(*(batch[name] for name in self.names))
+
+
+class _Losses(torch.nn.Module):
+    """`member_losses` as a module of tensors, the form that can be captured."""
+
+    def __init__(self, model: ForecastModel, names: list[str]):
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return member_losses(self.model, dict(zip(self.names, tensors, strict=True)))
+
+
+def pinball(forecast: Tensor, target: Tensor, mask: Tensor, levels: Tensor) -> Tensor:
     """Pinball loss (Koenker & Bassett 1978) of every target, mean over the levels; 0 where the target is missing.
 
     Twice this, averaged over a fine grid of levels, is the CRPS.
@@ -55,14 +140,13 @@ def pinball(forecast: Tensor, target: Tensor, mask: Tensor, levels: list[float])
         forecast: [B, H, C, Q].
         target: [B, H, C].
         mask: True = observed, [B, H, C].
-        levels: Q quantile levels.
+        levels: Quantile levels, [Q].
 
     Returns:
         [B, H, C].
     """
-    level = torch.tensor(levels, dtype=forecast.dtype, device=forecast.device)
-    error = target[..., None] - forecast.to(level.dtype)
-    return torch.where(mask, torch.maximum(level * error, (level - 1) * error).mean(-1), 0)
+    error = target[..., None] - forecast
+    return torch.where(mask, torch.maximum(levels * error, (levels - 1) * error).mean(-1), 0)
 
 
 def some_channels(batch: Batch, max_rows: int) -> Batch:
@@ -73,4 +157,4 @@ def some_channels(batch: Batch, max_rows: int) -> Batch:
         return batch
     chosen = torch.randperm(channels)[:keep].sort().values.to(batch["target"].device)
     names = ("context", "context_mask", "target", "target_mask")
-    return {name: batch[name].index_select(2, chosen) for name in names}
+    return {**batch, "channels": chosen, **{name: batch[name].index_select(2, chosen) for name in names}}

@@ -33,8 +33,8 @@ class FitConfig:
     batch_size: int | None = None
     """Examples per step. None: the task decides from the size of one example and says what it took."""
 
-    learning_rate: float = 1e-3
-    """Peak learning rate of AdamW."""
+    learning_rate: float | None = None
+    """Peak learning rate of AdamW. None: the task decides."""
 
     weight_decay: float = 0.01
     """Decoupled weight decay, applied to matrices only (not to biases and norms)."""
@@ -77,7 +77,7 @@ class FitConfig:
         for name in ("weight_decay", "gradient_clip", "checkpoint_seconds", "num_workers"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"fit.{name} must not be negative, not {getattr(self, name)}")
-        if not self.learning_rate > 0:
+        if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"fit.learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"fit.warmup is a share of the steps, at least 0 and below 1, not {self.warmup}")

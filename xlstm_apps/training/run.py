@@ -24,6 +24,8 @@ from xlstm_apps.training.loader import BatchLoader
 from xlstm_apps.training.progress import TrainingProgress
 from xlstm_apps.training.signals import Interrupted, StopSignals
 
+LEARNING_RATE = 1e-3
+"""Peak learning rate where neither the user nor the task names one."""
 _LOGGER_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
@@ -182,17 +184,18 @@ def fit(
 
 def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[str, Any]:
     """AdamW (Loshchilov & Hutter 2019), matrices decayed, with linear warm-up and a cosine down to 1 %."""
+    rate = LEARNING_RATE if config.learning_rate is None else config.learning_rate
     weights = [p for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=all(p.is_cuda for p in weights))
     rise = max(1, round(config.warmup * total_steps))
     parts = [torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise)]
     if config.schedule == "cosine":
         fall = max(1, total_steps - rise)
-        parts.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fall, eta_min=config.learning_rate * 0.01))
+        parts.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fall, eta_min=rate * 0.01))
     else:
         parts.append(torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0))
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [rise])

@@ -1,0 +1,89 @@
+"""How much of the past a forecaster should see: tried out on the validation part with a linear forecaster.
+
+Shapes: R rows (windows times channels), L context, H horizon steps looked at.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xlstm_apps.datasets import WindowDataset
+from xlstm_apps.forecasting.model import fill, masked_moments
+
+LENGTHS = (24, 48, 96, 168, 336, 512, 720)
+ROWS = 16384
+CHANNELS = 64
+STEPS = 32
+RIDGE = 0.1
+
+
+def candidates(season: int, seasons: list[int], horizon: int, train_length: int, rows: int) -> list[int]:
+    """Lengths worth trying, ascending.
+
+    Args:
+        season: Steps in one season.
+        seasons: Usual seasons of the frequency.
+        horizon: Steps to forecast.
+        train_length: Rows of a typical training part.
+        rows: Training rows times channels: what the weights of a longer past are learned from.
+    """
+    usual = {2 * s for s in (season, *seasons)} | {season + 1, 3 * season, 2 * horizon, *LENGTHS}
+    most = min(max(LENGTHS), train_length // 2, train_length - horizon, rows // 8)
+    most = max(most, min(season + 1, train_length - horizon), 1)
+    least = min(season + 1, 8, most)
+    return sorted({length for length in usual if least <= length <= most}) or [most]
+
+
+def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int]) -> int:
+    """The one of `lengths` whose linear forecaster is best on `valid`.
+
+    Args:
+        train: Training windows with a context as long as the longest of `lengths`.
+        valid: Validation windows, likewise.
+        lengths: Ascending.
+    """
+    fitting, held_out = _rows(train), _rows(valid)
+    return min(lengths, key=lambda length: _error(fitting, held_out, length))
+
+
+class _Rows(NamedTuple):
+    context: Tensor  # [R, L]
+    seen: Tensor
+    target: Tensor  # [R, H]
+    known: Tensor
+
+
+def _rows(windows: WindowDataset) -> _Rows:
+    """Evenly spread windows, channels and steps of the horizon, no more than make a quick product."""
+    channels = windows[0]["target"].shape[-1]
+    chosen = np.unique(np.linspace(0, channels - 1, min(channels, CHANNELS)).round().astype(int))
+    count = min(len(windows), max(1, ROWS // len(chosen)))
+    batch = windows.__getitems__(np.linspace(0, len(windows) - 1, count).round().astype(int).tolist())
+    steps = np.unique(np.linspace(0, windows.prediction_length - 1, STEPS).round().astype(int))
+
+    def rows(name: str) -> Tensor:
+        return batch[name][..., chosen].transpose(1, 2).flatten(0, 1)
+
+    return _Rows(rows("context"), rows("context_mask"), rows("target")[:, steps], rows("target_mask")[:, steps])
+
+
+def _normalised(rows: _Rows, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Past and target as differences from the last value, in units of the window's deviation; that deviation."""
+    x, seen = rows.context[:, -length:], rows.seen[:, -length:]
+    mean, std = masked_moments(x, seen)
+    x = fill((x - mean) / std, seen)
+    last = x[:, -1:]
+    return x - last, torch.where(rows.known, (rows.target - mean) / std - last, 0), std
+
+
+def _error(fitting: _Rows, held_out: _Rows, length: int) -> float:
+    """Mean absolute error of ridge regression from `length` steps."""
+    x, y, _ = _normalised(fitting, length)
+    gram = (x.T @ x).double()
+    gram.diagonal().add_(RIDGE * len(x))
+    weights = torch.linalg.solve(gram, (x.T @ y).double()).to(x)
+    x, y, std = _normalised(held_out, length)
+    error = (x @ weights - y).abs() * std
+    return float(error[held_out.known].mean())
