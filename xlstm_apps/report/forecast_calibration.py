@@ -76,10 +76,11 @@ def _table(caption: str, name: str, share: str, rows: list[Coverage]) -> Table:
     for row in rows:
         off = None if row.got is None else row.got - row.wanted
         tone: Tone = "plain" if off is None or abs(off) <= FAR else "warning"
+        points = ABSENT if off is None else f"{round(100 * off, 1) + 0.0:+.1f}".replace("-", MINUS)
         line = [
             Cell(text=percent(row.wanted, 1 if round(row.wanted * 100, 6) % 1 else 0), sort=row.wanted),
             Cell(text=percent(row.got, 1), sort=row.got),
-            Cell(text=ABSENT if off is None else f"{round(100 * off, 1) + 0.0:+.1f}".replace("-", MINUS), sort=off, tone=tone),
+            Cell(text=points, sort=off, tone=tone),
         ]
         if calibrated:
             line.insert(1, Cell(text=percent(row.before, 1), sort=row.before))
