@@ -167,7 +167,7 @@ class _Direct(torch.autograd.Function):
         q, k, v, igate, fgate, h, c, n, saved, *tables = ctx.saved_tensors
         dh, dstate = _complete(h, c, n, dh, dc, dn, dm)
         needs_dstate = any(ctx.needs_input_grad[8:])
-        # Not the forward's: hooks on saved tensors (`save_on_cpu` with pinned memory) may have brought them back with other strides.
+        # Not the forward's: hooks on saved tensors (`save_on_cpu`, pinned) may bring them back with other strides.
         call = triton_call.find(q, k, v, igate, fgate, tables[0] if tables else None, *ctx.options)
         gradients = backward(call, q, k, v, igate, fgate, h, c, n, saved, tables, dh, dstate, needs_dstate)
         if call.has_state and not needs_dstate:
