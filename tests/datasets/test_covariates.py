@@ -1,6 +1,8 @@
 """Covariates: reading, scales and codes, what a batch holds, future rows."""
 
 import json
+import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,15 @@ import polars as pl
 import pytest
 import torch
 
-from xlstm_apps.datasets import Scaler, WindowDataset, last_windows, split_points, table_from_frame, with_future
+from xlstm_apps.datasets import (
+    Covariates,
+    Scaler,
+    WindowDataset,
+    last_windows,
+    split_points,
+    table_from_frame,
+    with_future,
+)
 
 ROLES = {
     "past_covariates": ["traffic", "state"],
@@ -267,3 +277,57 @@ def test_duplicates_and_resampling_keep_categories_whole():
     daily = table_from_frame(df, **ROLES, freq="1d", resample="mean")
     assert [levels[int(v)] for v in daily.covariates.known.values[:, event]] == ["sale", ""]
     assert daily.covariates.known.values[0, price] == 11.5
+
+
+def test_covariates_are_stored_as_arrays(tmp_path):
+    table, scaler, _, _ = fitted(frame(), calendar=True)
+    arrays, facts = table.covariates.to_arrays()
+    np.savez(tmp_path / "covariates.npz", **arrays)
+    with np.load(tmp_path / "covariates.npz", allow_pickle=False) as stored:
+        again = Covariates.from_arrays(dict(stored), json.loads(json.dumps(facts)))
+    old, new = (last_windows(t, scaler, 8, 6) for t in (table, replace(table, covariates=again)))
+    for name in old:
+        torch.testing.assert_close(old[name], new[name])
+
+
+@pytest.mark.parametrize(
+    "values, known",
+    [
+        ([True, False, None, False], ["", "holiday"]),
+        (["yes", "no", "", "no"], ["", "holiday"]),
+        ([1, 0, 0, 0], ["", "1"]),
+        (["Easter", None, "none", "N/A"], ["", "Easter"]),
+    ],
+)
+def test_a_day_without_a_holiday_has_a_code_of_its_own(values, known):
+    df = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=40), "y": np.arange(40.0), "holiday": values * 10})
+    table = table_from_frame(df, holidays_column="holiday")
+    scaler = Scaler.fit(table, [40])
+    assert scaler.covariates.known_levels == {"holiday": known} and scaler.sizes["known_codes"] == [3]
+    windows = WindowDataset(table, scaler, "train", [(40, 40)], 4, 2)
+    assert windows[0]["known_codes"][:, 0].tolist() == [2, 1, 1, 1, 2, 1]
+
+
+def test_ten_thousand_series_without_a_loop_over_them():
+    """Tables of many short series: what is done per series is done in arrays."""
+    s, n = 10_000, 40
+    rng = np.random.default_rng(0)
+    df = pl.DataFrame(
+        {
+            "unique_id": np.repeat(np.char.add("s", np.arange(s).astype(str)), n),
+            "ds": np.tile(np.datetime64("2024-01-01", "us") + np.arange(n) * np.timedelta64(1, "D"), s),
+            "y": rng.normal(size=s * n),
+            "price": rng.normal(size=s * n),
+            "region": np.repeat(rng.choice(["north", "south"], s), n),
+        }
+    )
+    begin = time.perf_counter()
+    table = table_from_frame(df, known_covariates=["price"], static_covariates=["region"], calendar=True)
+    split = split_points(table, 0.1, 0.2, min_length=6)
+    scaler = Scaler.fit(table, [a for a, _ in split])
+    windows = WindowDataset(table, scaler, "train", split, 12, 6)
+    built = time.perf_counter() - begin
+    begin = time.perf_counter()
+    for _ in range(20):
+        windows.__getitems__(torch.from_numpy(rng.integers(0, len(windows), 256)))
+    assert built < 20 and time.perf_counter() - begin < 10

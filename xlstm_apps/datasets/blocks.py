@@ -14,9 +14,11 @@ from .config import SeriesData
 from .delimited import Origin, read_text
 from .files import decode, open_stream
 
-_CHARACTERS = 1 << 25
-_ROWS = 1 << 19
+_CHARACTERS = 1 << 23
+_ROWS = 1 << 18
 _HEAD = 1 << 20
+# Where unpacking streams keep the packed one: gzip, bzip2 and xz, zip.
+_UNPACKERS = ("fileobj", "_fp", "_fileobj")
 
 
 def is_parquet(file: Path) -> bool:
@@ -37,8 +39,8 @@ def many_rows(file: Path, most: int) -> bool:
     try:
         with open_stream(file) as stream:
             head = stream.read(_HEAD)
-            raw = getattr(stream, "fileobj", None) or getattr(stream, "_fp", None)
-            packed = raw.tell() if raw is not None and hasattr(raw, "tell") else len(head)
+            raw = next((r for r in (getattr(stream, n, None) for n in _UNPACKERS) if r is not None), stream)
+            packed = raw.tell()
     except _DAMAGED:
         return False
     lines = head.count(b"\n") or head.count(b"\r")

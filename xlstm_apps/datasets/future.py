@@ -113,7 +113,13 @@ class FutureRows:
         values, offsets = _longer(raw, code[rows], step, self.values[rows], rows, self.origin)
         columns = Columns(raw.known.names, values, self.levels)
         covariates = replace(raw, known=columns, known_offsets=offsets)
-        return replace(table, covariates=covariates, report={**table.report, "future_table": counts})
+        report = {**table.report, "future_table": counts}
+        if counts["other_series"] and counts["used"] == 0:
+            report["notes"] = [
+                *report.get("notes", []),
+                f"no row of the future table is used: {counts['other_series']:,} are of other series than the table's",
+            ]
+        return replace(table, covariates=covariates, report=report)
 
 
 _HOW = ("separator", "decimal", "header", "encoding", "missing_values", "missing_text", "time_format")

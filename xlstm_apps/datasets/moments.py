@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_ROWS = 1 << 20
+_ROWS = 1 << 18
 
 
 def pieces(offsets: np.ndarray, ends: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:

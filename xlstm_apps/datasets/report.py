@@ -81,5 +81,5 @@ def _covariates(report: dict[str, Any]) -> str:
     beside = report["covariates"]
     parts = [f"{', '.join(beside[role])} ({role})" for role in ("past", "known", "static") if beside[role]]
     parts += ["calendar"] if beside["calendar"] else []
-    ahead = f"; {report['future_rows']:,} future rows" if report.get("future_rows") else ""
-    return ", ".join(parts) + ahead
+    ahead = report.get("future_rows", 0) + report.get("future_table", {}).get("used", 0)
+    return ", ".join(parts) + (f"; {ahead:,} future rows" if ahead else "")

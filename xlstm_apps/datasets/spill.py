@@ -18,7 +18,7 @@ from .numbers import missing_cells
 from .reading import Block, Reading, begin
 from .timestamps import Stamps
 
-ROWS = 1 << 20  # of a piece, unless one series has more
+ROWS = 1 << 19  # of a piece, unless one series has more
 
 
 class Spill:

@@ -72,7 +72,7 @@ class WindowDataset(Dataset[Batch]):
         self._chosen: Tensor | None = None if usable.all() else torch.from_numpy(np.flatnonzero(usable))
         self._length = int(usable.sum())
         self.skipped = {
-            "series": int(len(table) - len(np.unique(self._locate(self._indices())[0].numpy()))),
+            "series": int(len(table) - self._used(counts).sum()),
             "windows": candidates - self._length,
         }
         """Series of the table without a window here, and windows left out for want of observed values."""
@@ -122,6 +122,15 @@ class WindowDataset(Dataset[Batch]):
             value = getattr(self, name)
             setattr(self, name, None if value is None else value.to(device))
         return self
+
+    def _used(self, counts: np.ndarray) -> np.ndarray:
+        """Whether each series has a window: bool [S]."""
+        if self._chosen is None:
+            return counts > 0
+        used = np.zeros(len(counts), dtype=bool)
+        for part in self._chosen.split(1 << 20):
+            used[self._locate(part)[0].numpy()] = True
+        return used
 
     def _indices(self) -> Tensor:
         return torch.arange(self._length, device=self._ends.device) if self._chosen is None else self._chosen
@@ -221,9 +230,9 @@ class _Gather:
 
 def _missing_future(table: SeriesTable, series: int, future: np.ndarray, step: int, column: str) -> str:
     name = f" of series {table.item_ids[series]!r}" if table.item_ids is not None else ""
-    stamp = table.ds(future[step : step + 1])[0]
+    stamp, source = table.ds(future[step : step + 1])[0], table.report.get("source", "the table")
     return (
-        f"the known covariate {column!r}{name} is missing at {stamp}, step {step + 1} of {len(future)}; "
+        f"{source}: the known covariate {column!r}{name} is missing at {stamp}, step {step + 1} of {len(future)}; "
         "add that row to the future table (future_path, or the frame of future rows), or to the end of this one "
         "without a target"
     )
