@@ -1,6 +1,7 @@
 """Training of a forecaster: every member on its own pinball loss, kept as it was at its own best epoch."""
 
 import copy
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -54,12 +55,14 @@ class ForecastModule(pl.LightningModule):
             return member_losses(self.model, batch)
         return self._graphed[1](batch)
 
-    @torch.no_grad()
-    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        step = self.trainer.global_step
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        # Here and not at the end of the batch, where the checkpoint is saved before this module gets its turn.
+        super().optimizer_step(*arguments, **options)
+        step = self.trainer.global_step + 1
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        torch._foreach_copy_(list(self.average.buffers()), list(self.model.buffers()))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            torch._foreach_copy_(list(self.average.buffers()), list(self.model.buffers()))
 
     def on_validation_epoch_start(self) -> None:
         self._sums.zero_()
