@@ -23,7 +23,10 @@ PROGRAM = "xlstm-apps"
 # A leaf is a recipe function, or a list: other words for a longer command line.
 COMMANDS: dict[str, Any] = {
     "demo": ["forecast", "train", "--config", "nyc-weather"],
-    "forecast": {verb: f"xlstm_apps.recipes.forecast:{verb}" for verb in ("train", "predict", "evaluate", "backtest")},
+    "forecast": {
+        verb: f"xlstm_apps.recipes.forecast:{verb}"
+        for verb in ("train", "predict", "evaluate", "backtest", "tune", "explain")
+    },
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",
     "doctor": "xlstm_apps.recipes.doctor:doctor",

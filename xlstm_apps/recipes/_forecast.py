@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,26 @@ from rich.table import Table
 from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
-from xlstm_apps.estimators.forecast_frames import device_for, predict_frames
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
-from xlstm_apps.estimators.forecast_scores import Evaluation, Evaluator
+from xlstm_apps.estimators.forecast_scores import Baseline, Evaluation, Evaluator
+from xlstm_apps.estimators.trained import TrainedForecaster
+from xlstm_apps.estimators.warm_start import adopt, begin_from, check_table, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel
 from xlstm_apps.report import write_report
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
 
-TITLES = {"mae": "MAE", "rmse": "RMSE", "mase": "MASE", "wql": "weighted quantile loss", "coverage": "coverage"}
+TITLES = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "mase": "MASE",
+    "smape": "sMAPE",
+    "owa": "OWA",
+    "wql": "weighted quantile loss",
+    "coverage_80": "inside 80 %",
+    "coverage_95": "inside 95 %",
+}
+"""Metrics shown in the terminal; comparison.csv has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +45,8 @@ class Job:
     evaluator: Evaluator
     sections: dict[str, Any]
     fingerprint: str
+    start: TrainedForecaster | None
+    """What to go on from."""
     stem: str
     seed: int
     started: float
@@ -41,7 +55,15 @@ class Job:
     """The error stream, for what happens on the way; results go to the standard output."""
 
 
-def prepare(data: SeriesData, head: ForecastConfig, backbone: xLSTMConfig, fit: FitConfig, seed: int) -> Job:
+def prepare(
+    data: SeriesData,
+    head: ForecastConfig,
+    backbone: xLSTMConfig,
+    fit: FitConfig,
+    seed: int,
+    from_model: str | None = None,
+    baselines: list[Baseline] | None = None,
+) -> Job:
     """Read the table and find out everything that could be wrong, before a folder is created.
 
     Raises:
@@ -51,8 +73,16 @@ def prepare(data: SeriesData, head: ForecastConfig, backbone: xLSTMConfig, fit: 
     training.check(fit)
     if not data.path.startswith("sample:"):
         data = replace(data, path=str(Path(data.path).absolute()))
+    sections = {"data": data, "head": head, "backbone": backbone, "fit": fit, "seed": seed, "baselines": baselines}
+    start = None
+    if from_model is not None:
+        start = read_start(from_model)
+        sections["from_model"] = str(Path(from_model).absolute())
+        head, backbone, fit = adopt(start, head, backbone, fit)
     table = load_table(data)
     loaded = time.monotonic()
+    if start is not None:
+        check_table(start, table)
     plan = plan_forecast(
         table,
         head=head,
@@ -60,14 +90,19 @@ def prepare(data: SeriesData, head: ForecastConfig, backbone: xLSTMConfig, fit: 
         fit=fit,
         val_fraction=data.val_fraction,
         test_fraction=data.test_fraction,
+        split_rows=data.split_rows,
+        start=start.scaler if start is not None and start.scaler.covariates is not None else None,
     )
-    evaluator = evaluator_for(plan)
-    plan.model(seed)  # a backbone that cannot be built says so here
+    evaluator = evaluator_for(plan, baselines or [])
+    model = plan.model(seed)  # a backbone that cannot be built says so here
+    if start is not None:
+        plan.notes.extend(begin_from(start, plan, model))
     return Job(
         plan=plan,
         evaluator=evaluator,
-        sections={"data": data, "head": head, "backbone": backbone, "fit": fit, "seed": seed},
+        sections=sections,
         fingerprint=fingerprint(table),
+        start=start,
         stem=stem(data.path),
         seed=seed,
         started=started,
@@ -102,11 +137,15 @@ def fit_model(job: Job, folder: RunFolder, resume: bool) -> ForecastModel:
     """Train, keep the epoch that was best on the validation part, and save it as `model/`."""
     plan = job.plan
     model = plan.model(job.seed)
+    if job.start is not None:
+        begin_from(job.start, plan, model)
     result = plan.train_model(
         model, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
     )
+    # The calibration comes with the scores, which look at the same held-out rows.
+    trained = TrainedForecaster.of(plan, model, job.sections["data"], calibrated=False)
     with files.replacing_folder(folder.model) as aside:
-        save_model(model, plan.table, job.sections["data"], aside)
+        trained.save(aside)
     folder.note(
         parameters=sum(p.numel() for p in model.parameters()),
         best_epoch=result.best_epoch,
@@ -128,7 +167,7 @@ def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel:
     if path.is_dir():
         return ForecastModel.from_pretrained(path)
     started = time.monotonic()
-    model = job.plan.model(job.seed, members=["linear"])
+    model = job.plan.model(job.seed, "nlinear")
     job.plan.train_model(model, job.seed, console=job.console, label="training nlinear")
     with files.replacing_folder(path) as aside:
         model.save_pretrained(aside)
@@ -139,19 +178,27 @@ def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel:
 def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastModel) -> None:
     """Score everything on the test part and print the comparison."""
     started = time.monotonic()
-    device = device_for(job.plan.fit.accelerator)
+    device = job.plan.device
     models = {"xlstm": model.to(device), "nlinear": baseline.to(device)}
     evaluation = job.evaluator.run(models, job.console)
+    calibrator = evaluation.calibrators["xlstm"]
+    if calibrator is not None:
+        calibrator.at_end().to("cpu").save(folder.model)
     write_evaluation(folder.path / "evaluation", evaluation)
-    write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model))
+    write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model, calibrator))
     add_seconds(folder, evaluate=time.monotonic() - started)
-    result_console().print(comparison_table(evaluation, job.plan.head))
+    result_console().print(comparison_table(evaluation, job.plan.head.prediction_length))
 
 
-def predict_beyond(job: Job, folder: RunFolder, model: ForecastModel) -> None:
-    """Forecast what comes after the last row."""
-    device = device_for(job.plan.fit.accelerator)
-    write_frame(folder.path / "predictions.csv", pl.concat(predict_frames(model, job.plan.table, device=device)))
+def predict_beyond(job: Job, folder: RunFolder) -> None:
+    """Forecast what comes after the last row, where what has to be known ahead is known."""
+    trained, table, path = TrainedForecaster.load(folder.model), job.plan.table, folder.path / "predictions.csv"
+    try:
+        write_frame(path, pl.concat(trained.predict(table, device=job.plan.device)))
+    except ValueError as error:
+        if table.covariates is None:
+            raise
+        job.console.print(f"no predictions.csv: {error}", highlight=False, soft_wrap=True)
 
 
 def finish(job: Job, folder: RunFolder) -> None:
@@ -172,7 +219,7 @@ def finish(job: Job, folder: RunFolder) -> None:
         console.print(f"  {name:<16} {what}", highlight=False, soft_wrap=True)
 
 
-def evaluator_for(plan: ForecastPlan) -> Evaluator:
+def evaluator_for(plan: ForecastPlan, baselines: Sequence[str]) -> Evaluator:
     """The test part of a plan."""
     return Evaluator(
         plan.table,
@@ -183,6 +230,8 @@ def evaluator_for(plan: ForecastPlan) -> Evaluator:
         prediction_length=plan.head.prediction_length,
         levels=plan.head.levels,
         stride=plan.head.test_stride,
+        baselines=baselines,
+        device=plan.device,
     )
 
 
@@ -212,45 +261,43 @@ def summary(job: Job) -> dict[str, Any]:
     return {**table.report, "splits": splits, "windows": windows, "test_stride": job.evaluator.stride}
 
 
-def save_model(model: ForecastModel, table: SeriesTable, data: SeriesData, path: Path) -> None:
-    """`config.json`, `model.safetensors`, and `data.json`: how the training's table was read, for tables like it."""
-    model.save_pretrained(path)
-    files.write_json(path / "data.json", {"freq": table.freq, "channels": table.channels, "data": asdict(data)})
-
-
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """The scores as CSV files in a folder."""
     files.write_rows(path / "comparison.csv", evaluation.comparison())
     files.write_rows(path / "horizon.csv", evaluation.by_step())
     files.write_rows(path / "series.csv", evaluation.by_series())
-    files.write_rows(path / "calibration.csv", next(iter(evaluation.scores.values())).calibration_rows())
+    files.write_rows(path / "calibration.csv", evaluation.calibration_rows())
+    write_frame(path / "residuals.csv", evaluation.residuals)
 
 
-def comparison_table(evaluation: Evaluation, head: ForecastConfig) -> Table:
+def comparison_table(evaluation: Evaluation, horizon: int) -> Table:
     """The comparison for the terminal, best values in bold."""
     rows = evaluation.comparison()
-    levels = head.levels
     reference = next(row["mae"] for row in rows if row["model"] == "seasonal_naive")
     table = Table(
-        title=f"Errors on the held-out last part: {evaluation.windows:,} windows, {head.prediction_length} steps ahead",
+        title=f"Errors on the held-out last part: {evaluation.windows:,} windows, {horizon} steps ahead",
         caption=f"seasonal naive repeats the last {evaluation.season} steps; MASE: error over its error in training",
         header_style="bold",
     )
     table.add_column("model", min_width=max(len(row["model"]) for row in rows))  # names are never cut
-    metrics = [m for m in TITLES if m != "coverage" or len(levels) > 1]
+    metrics = [m for m in TITLES if any(is_number(row.get(m)) for row in rows)]
     for metric in metrics:
-        nominal = f" (nominal {levels[-1] - levels[0]:.0%})" if metric == "coverage" else ""
-        table.add_column(TITLES[metric] + nominal, justify="right")
+        table.add_column(TITLES[metric], justify="right")
     table.add_column("MAE vs seasonal naive", justify="right")
-    best = {m: min((row[m] for row in rows if row[m] == row[m]), default=None) for m in metrics if m != "coverage"}
+    best = {m: min(row[m] for row in rows if is_number(row[m])) for m in metrics if not m.startswith("coverage")}
     for row in rows:
         cells = []
         for metric in metrics:
-            text = f"{row[metric]:.1%}" if metric == "coverage" else f"{row[metric]:.4g}"
-            cells.append(f"[bold]{text}[/]" if best.get(metric) == row[metric] else text)
+            value = row[metric]
+            text = "" if not is_number(value) else f"{value:.1%}" if metric.startswith("coverage") else f"{value:.4g}"
+            cells.append(f"[bold]{text}[/]" if text and best.get(metric) == value else text)
         gain = f"{row['mae'] / reference - 1:+.1%}" if reference > 0 else ""
         table.add_row(row["model"], *cells, gain if row["model"] != "seasonal_naive" else "")
     return table
+
+
+def is_number(value: float | None) -> bool:
+    return value is not None and value == value
 
 
 def result_console() -> Console:
