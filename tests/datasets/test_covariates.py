@@ -19,6 +19,7 @@ from xlstm_apps.datasets import (
     table_from_frame,
     with_future,
 )
+from xlstm_apps.datasets.covariate_rows import CovariateRows
 
 ROLES = {
     "past_covariates": ["traffic", "state"],
@@ -235,13 +236,24 @@ def test_a_series_constant_in_training_is_not_blown_up():
     assert scale.mean[:, 1].tolist() == [0, 0] and scale.std[:, 1].tolist() == [1, 1]
 
 
-def test_moving_keeps_the_batches(monkeypatch):
+def test_moving_keeps_the_batches():
     _, _, windows, _ = fitted(frame(), calendar=True)
     before = windows.__getitems__([0, 5])
     after = windows.to("cpu").to(torch.device("cpu")).__getitems__([0, 5])
     assert "known" in before
     for name in before:
         torch.testing.assert_close(before[name], after[name])
+
+
+def test_everything_is_computed_where_the_rows_are():
+    table, scaler, windows, _ = fitted(frame(), calendar=True)
+    batch = windows.__getitems__(range(4))
+    rows = CovariateRows(table, scaler.covariates).to("meta")  # a mix of devices is an error there too
+    elsewhere = rows.windows(batch["series"].to("meta"), batch["cutoff"].to("meta"), 8, 6)
+    assert {n: (x.shape, x.dtype) for n, x in elsewhere.items()} == {
+        n: (batch[n].shape, batch[n].dtype) for n in elsewhere
+    }
+    assert len(elsewhere) == 6
 
 
 def test_wide_tables_have_covariates_too():

@@ -115,7 +115,9 @@ class _Coder:
         self.numeric = torch.tensor([order[name] for name in scale.names], dtype=torch.int64)
         self.categories = torch.tensor([order[name] for name in levels], dtype=torch.int64)
         self.mean, self.std = torch.from_numpy(scale.mean), torch.from_numpy(scale.std)
-        self.counts = [len(vocabulary) for vocabulary in levels.values()]
+        counts = [len(vocabulary) for vocabulary in levels.values()]
+        self.category_of = torch.tensor([i for i, count in enumerate(counts) for _ in range(count)], dtype=torch.int64)
+        self.code_of = torch.tensor([code for count in counts for code in range(1, count + 1)], dtype=torch.int64)
         # All columns' tables one after the other: the code of each level of the table, and 0 for NaN at the end.
         codes = []
         for name, vocabulary in levels.items():
@@ -132,22 +134,20 @@ class _Coder:
         mean, std = (x[series].view(len(series), *middle, -1) for x in (self.mean, self.std))
         number = ((raw[..., self.numeric] - mean) / std).nan_to_num(0.0)
         place = torch.where(torch.isnan(raw[..., self.categories]), self.code_none, raw[..., self.categories])
-        codes = self.codes[self.code_begin + place.to(torch.int64)] if self.counts else place.to(torch.int64)
+        codes = place.to(torch.int64)
+        if codes.shape[-1]:
+            codes = self.codes[self.code_begin + codes]
         if inside is not None:
             number, codes = number * inside[..., None], codes * inside[..., None]
         return number, codes
 
     def one_hot(self, codes: Tensor) -> Tensor:
         """A column of 0 and 1 per value of each category: float32 [..., sum of values]; none is 1 for code 0."""
-        parts = [
-            codes[..., i, None] == torch.arange(1, count + 1, device=codes.device)
-            for i, count in enumerate(self.counts)
-        ]
-        return torch.cat(parts, dim=-1).to(torch.float32) if parts else codes.to(torch.float32)
+        return (codes[..., self.category_of] == self.code_of).to(torch.float32)
 
     def spread(self, mask: Tensor) -> Tensor:
         """A mask per category [..., Kc] repeated for each of its values, as `one_hot` lays them out."""
-        return torch.repeat_interleave(mask, torch.tensor(self.counts, dtype=torch.int64, device=mask.device), dim=-1)
+        return mask[..., self.category_of]
 
     def to(self, device: torch.device | str) -> "_Coder":
         for name, value in vars(self).items():
