@@ -100,11 +100,12 @@ def validation_loss(plan: ForecastPlan, model: ForecastModel) -> float:
     windows = spread(plan.valid, max(WINDOWS, plan.budget.validation_rows // len(plan.table.channels)))
     size = max(1, plan.budget.validation_rows // len(plan.table.channels) // 4)
     model = model.to(plan.device).eval()
+    levels = torch.tensor(model.levels, device=plan.device)
     total = count = 0.0
     with torch.inference_mode():
         for begin in range(0, len(windows), size):
             batch = windows.__getitems__(list(range(begin, min(begin + size, len(windows)))))
             batch = {name: x.to(plan.device) for name, x in batch.items()}
-            loss = pinball(model(batch), batch["target"], batch["target_mask"], model.levels)
+            loss = pinball(model(batch), batch["target"], batch["target_mask"], levels)
             total, count = total + float(loss.double().sum()), count + float(batch["target_mask"].sum())
     return total / max(count, 1.0)
