@@ -175,14 +175,14 @@ class Clock:
         validation = int((val_end - train_end).max())
         size = max(1, -(-(len(stamps) or validation) // most))
         # Validation ends at the test's begin in every series, whatever the stamps: it is known at every later cutoff.
-        self._before = min(-(-validation // size), most)
-        coarse = max(1, -(-validation // max(self._before, 1)))
+        self.test_begin = min(-(-validation // size), most)
+        coarse = max(1, -(-validation // max(self.test_begin, 1)))
         block = np.full(len(row), -1, dtype=np.int32)
         held = (row >= train_end[owner]) & ~tested
-        block[held] = self._before + (row[held] - val_end[owner[held]]) // coarse
-        block[tested] = self._before + rank // size
+        block[held] = self.test_begin + (row[held] - val_end[owner[held]]) // coarse
+        block[tested] = self.test_begin + rank // size
         self.rows_per_block = size
-        self.blocks = max(1, self._before + -(-len(stamps) // size))
+        self.blocks = max(1, self.test_begin + -(-len(stamps) // size))
         self._block = torch.from_numpy(block).to(device)
         self._offsets = torch.from_numpy(table.offsets).to(device)
 

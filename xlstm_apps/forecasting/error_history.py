@@ -19,9 +19,9 @@ WATCHED = [0.025, 0.1, 0.9, 0.975]
 class Policy:
     """How errors are weighed. Chosen in docs/decisions/0004-conformal-intervals.md."""
 
-    half_life: float = 8.0
+    half_life: float = 4.0
     """Horizons after which an error counts half, ..."""
-    least_rows: int = 500
+    least_rows: int = 200
     """... but at least this many rows."""
     pooling: float = 8.0
     """Independent errors at which a unit's own share counts as much as that of all units."""
@@ -29,7 +29,7 @@ class Policy:
     """Independent errors that the model's own quantiles stand for."""
     together: float = 0.25
     """U units count as U to this power, since their errors go together."""
-    gain: float = 0.4
+    gain: float = 0.5
     """How far the level read moves per independent error by which coverage was off; 0: not at all."""
 
 
@@ -75,7 +75,7 @@ class ErrorHistory:
     def add(self, errors: Tensor, mask: Tensor, block: Tensor, unit: Tensor) -> None:
         """Add a batch: errors r and mask [B, H, C], block of each target [B, H] (negative: left out), unit [B, C]."""
         place = (block[:, :, None] * self.units + unit[:, None, :]) * self.groups + self.group[None, :, None]
-        place = place * self.bins + torch.bucketize(errors, self.edges[1:-1], right=True)
+        place = place * self.bins + torch.bucketize(errors.contiguous(), self.edges[1:-1], right=True)
         place = place[mask & (block >= 0)[:, :, None]]
         self.counts.index_add_(0, place, self.counts.new_ones(1).expand(len(place)))
 
