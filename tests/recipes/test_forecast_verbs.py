@@ -105,6 +105,22 @@ def test_backtest_refitted_reaches_before_the_test_part(run, tmp_path, capsys):
         forecast.backtest(str(run / "model"), str(run.parent / "shops.csv"), n_windows=1, refit=True)
 
 
+def test_a_refit_sees_nothing_after_its_cutoff(run, tmp_path):
+    table = pl.read_csv(run.parent / "shops.csv")
+    row = pl.int_range(pl.len()).over("shop")
+    changed = table.with_columns(
+        pl.when(row >= 166).then(pl.col("sales") * -40).otherwise(pl.col("sales")).alias("sales")
+    )
+    frames = []
+    for name, frame in (("one", table), ("two", changed)):
+        frame.write_csv(tmp_path / f"{name}.csv")
+        output = tmp_path / f"{name}.parquet"
+        forecast.backtest(str(run), str(tmp_path / f"{name}.csv"), 2, 30, str(output), refit=True, level=[80])
+        frames.append(pl.read_parquet(output).filter(pl.col("cutoff") == pl.col("cutoff").min()))
+    assert frames[0]["cutoff"][0].isoformat() == "2024-01-07T21:00:00"  # row 165, the last before the change
+    assert frames[0].drop("y").equals(frames[1].drop("y")) and not frames[0]["y"].equals(frames[1]["y"])
+
+
 def test_explain_writes_tables_and_a_page(run, tmp_path, capsys):
     forecast.explain(str(run), windows=5)
     assert sorted(p.name for p in (run / "explain").iterdir()) == [

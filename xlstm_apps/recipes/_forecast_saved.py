@@ -19,6 +19,7 @@ from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, sea
 from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames
 from xlstm_apps.estimators.forecast_scores import Evaluator
 from xlstm_apps.estimators.trained import TrainedForecaster
+from xlstm_apps.estimators.warm_start import adopt, begin_from, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel
 from xlstm_apps.recipes._forecast import comparison_table, result_console, write_evaluation
 from xlstm_apps.training import FitConfig, RunFolder
@@ -203,20 +204,28 @@ class Trained:
         """The run's training again, on what was known at a cutoff."""
         if self.folder is None:
             raise ValueError("refit needs the run folder, which says how to train, not the model folder alone")
-        facts, config = self.folder.facts, self.folder.config
+        # Settings as given, not as resolved: what the run chose from its data may rest on rows after this cutoff.
+        config = self.folder.config
+        head, fit = section(ForecastConfig, config["head"]), section(FitConfig, config["fit"])
+        backbone, start = section(xLSTMConfig, config["backbone"]), None
+        if config.get("from_model") is not None:
+            start = read_start(config["from_model"])
+            head, backbone, fit = adopt(start, head, backbone, fit)
         known = int(table.lengths.max())
         self.console.print(f"training on what was known before row {known:,}", highlight=False, soft_wrap=True)
         plan = plan_forecast(
             table,
-            head=section(ForecastConfig, facts["resolved"]["head"]),
-            backbone=section(xLSTMConfig, config["backbone"]),
-            fit=section(FitConfig, facts["resolved"]["fit"]),
+            head=head,
+            backbone=backbone,
+            fit=fit,
             val_fraction=self.data.val_fraction / (1 - self.data.test_fraction),
             test_fraction=0.0,
-            start=self.forecaster.scaler if self.forecaster.scaler.covariates is not None else None,
+            start=start.scaler if start is not None and start.scaler.covariates is not None else None,
         )
-        model = plan.model(facts["seed"])
-        plan.train_model(model, facts["seed"])
+        model = plan.model(config["seed"])
+        if start is not None:
+            begin_from(start, plan, model)
+        plan.train_model(model, config["seed"])
         return plan, model.to(plan.device)
 
     def warn_of_known(self, table: SeriesTable, windows: WindowDataset, data_path: str | None) -> None:
