@@ -20,7 +20,8 @@ def state_of(errors: torch.Tensor, known: float = 1e6) -> State:
 def calibration(state: State, paths: torch.Tensor, horizon: int = 1, **options) -> Calibration:
     groups = int(step_groups(horizon)[-1]) + 1
     state = State(*(x.expand(2, groups, -1) if x.ndim == 3 else x.expand(2, groups) for x in state))
-    return Calibration(levels=LEVELS, state=state, channels=1, item_ids=None, paths=paths, **options)
+    typical = torch.full((2, 2), torch.nan)
+    return Calibration(levels=LEVELS, state=state, typical=typical, channels=1, item_ids=None, paths=paths, **options)
 
 
 def test_errors_are_measured_on_the_side_where_the_truth_fell():
@@ -28,6 +29,16 @@ def test_errors_are_measured_on_the_side_where_the_truth_fell():
     assert normalised_errors(forecast, torch.tensor([[[3.0], [-3.0]]]), LEVELS).flatten().tolist() == [3, -1.5]
     rho = torch.tensor([-1.5, 0.0, 3.0])
     assert stretch(forecast, rho, LEVELS)[0, 0, 0].tolist() == [-3, 0, 3]
+
+
+def test_the_yardstick_is_half_way_to_the_typical_spread():
+    forecast = torch.tensor([-4.0, 0.0, 1.0]).expand(1, 1, 2, 3)
+    typical = torch.tensor([[1.0, 9.0], [torch.nan, torch.nan]]).reshape(1, 1, 2, 2)
+    target = torch.tensor([[[3.0, 3.0]]])
+    assert normalised_errors(forecast, target, LEVELS, typical).flatten().tolist() == [1, 3]
+    assert normalised_errors(forecast, -target, LEVELS, typical).flatten().tolist() == [-1.5, -0.75]
+    back = stretch(forecast, torch.tensor([[-1.5], [-0.75]]), LEVELS, typical)
+    assert back.flatten().tolist() == [-3, -3]
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,15 @@ from torch import Tensor
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset
 from xlstm_apps.estimators.forecast_frames import ROWS_PER_BATCH, scaled_forecast
 from xlstm_apps.forecasting import Calibration, ErrorHistory, ForecastModel, Policy, normalised_errors, stretch
-from xlstm_apps.forecasting.conformal import State, step_groups, unit_rows
+from xlstm_apps.forecasting.conformal import State, spreads, step_groups, unit_rows
 
 ERRORS_FROM = 100_000
 """Windows times channels whose errors are looked at; more are thinned out."""
 MOST_COUNTS = 32_000_000
 """Numbers held at a time: time is cut more coarsely, then the series are taken together, where it would be more."""
 TEST_BLOCKS = 96
+TYPICAL_WINDOWS, TYPICAL_OF_EACH = 256, 8
+"""Windows the typical spread is of."""
 PATHS = 256
 """Windows kept whole for sample paths; fewer where they are large."""
 MOST_PATH_VALUES = 4_000_000
@@ -54,6 +56,7 @@ class Calibrator:
         groups, bins = int(step_groups(self.horizon)[-1]) + 1, 256
         if self.units * groups * bins * 16 > MOST_COUNTS:
             self.units = 1  # so many series that each has little to say of its own
+        self.together = self.units < len(table) * self.channels
         most = max(4, min(TEST_BLOCKS, MOST_COUNTS // (self.units * groups * bins)))
         self.clock = Clock(table, train_end, val_end, most, self.device)
         self.history = ErrorHistory(
@@ -65,8 +68,9 @@ class Calibrator:
             rows_per_block=self.clock.rows_per_block,
             device=self.device,
         )
+        self.typical = self._typical(model.eval(), windows, torch.from_numpy(val_end))
         self._tracks: dict[tuple[float, ...], Tensor] = {}
-        self._collect(model.eval(), windows)
+        self._collect(model, windows)
 
     def quantiles(self, batch: dict[str, Tensor], forecast: Tensor, levels: list[float]) -> Tensor:
         """Quantiles at the cutoffs of a batch of windows, from what was known there.
@@ -84,7 +88,8 @@ class Calibrator:
         block = self.clock.known_blocks(series, cutoff)
         unit = self._units(series)
         step = self.history.group
-        return stretch(forecast, track[block[:, None, None], unit[:, None, :], step[None, :, None]], self.levels)
+        rho = track[block[:, None, None], unit[:, None, :], step[None, :, None]]
+        return stretch(forecast, rho, self.levels, self.typical[unit][:, None])
 
     def at_end(self) -> Calibration:
         """What can be said after the last row of the table."""
@@ -99,6 +104,7 @@ class Calibrator:
         return Calibration(
             levels=self.levels,
             state=state,
+            typical=self.typical if self.units > 1 else self.typical[-1:],
             channels=self.channels,
             item_ids=self.table.item_ids if self.units > 1 else None,
             paths=torch.where(self._path_mask, torch.stack(shares).clamp(1e-3, 1 - 1e-3), 0.5),
@@ -115,6 +121,25 @@ class Calibrator:
             self._tracks[levels] = self.history.track(self.policy, list(levels))
         return self._tracks[levels]
 
+    def _typical(self, model: ForecastModel, windows: WindowDataset, val_end: Tensor) -> Tensor:
+        """Geometric mean of the spreads before the test part, [U + 1, 2]; NaN where series are taken together: how they
+        differ is what their spreads say."""
+        total = torch.zeros(self.units + 1, 3, device=self.device)
+        if self.together:
+            return torch.full((2, 2), torch.nan, device=self.device)
+        series, cutoff = windows.windows()
+        early = (cutoff <= val_end[series]).nonzero()[:, 0]  # a spread says what its context held
+        most = min(len(early), max(TYPICAL_WINDOWS, TYPICAL_OF_EACH * len(self.table)))
+        picked = early[torch.linspace(0, len(early) - 1, most).round().long()] if most else early
+        for some in picked.split(max(1, ROWS_PER_BATCH // self.channels)):
+            batch = windows.__getitems__(some)
+            _, *sides = spreads(scaled_forecast(model, batch), self.levels)
+            logs = torch.stack([side.log().mean(1) for side in sides], -1).flatten(0, 1)  # [B * C, 2]
+            unit = self._units(batch["series"].to(self.device)).flatten()
+            total.index_add_(0, unit, torch.cat([logs, torch.ones_like(logs[:, :1])], 1))
+        total[-1] = total.sum(0)
+        return (total[:, :2] / total[:, 2:]).exp()  # 0 / 0: a series without an early window
+
     def _collect(self, model: ForecastModel, windows: WindowDataset) -> None:
         series, cutoff = windows.windows()
         whole = torch.from_numpy(self.clock.train_end)[series] <= cutoff
@@ -125,9 +150,11 @@ class Calibrator:
         for begin in range(0, len(windows), size):
             end = min(begin + size, len(windows))
             batch = {name: x.to(self.device) for name, x in windows.__getitems__(range(begin, end)).items()}
-            errors = normalised_errors(scaled_forecast(model, batch), batch["target"], self.levels)
-            block, unit = self.clock.target_blocks(batch["series"], batch["cutoff"], self.horizon), batch["series"]
-            self.history.add(errors, batch["target_mask"], block, self._units(unit))
+            unit = self._units(batch["series"])
+            own, typical = scaled_forecast(model, batch), self.typical[unit][:, None]
+            errors = normalised_errors(own, batch["target"], self.levels, typical)
+            block = self.clock.target_blocks(batch["series"], batch["cutoff"], self.horizon)
+            self.history.add(errors, batch["target_mask"], block, unit)
             here = [i - begin for i in picked if begin <= i < end]
             if here:
                 seen = batch["target_mask"] & (block >= 0)[:, :, None]

@@ -1,9 +1,9 @@
 """Conformal intervals: how far the truth fell from the median on rows held out, measured in the model's own spread.
 
-The normalised error of a target is r = (y - median) / (outermost quantile - median) on the side where y fell, so r = 1
-means "at the model's upper quantile". Any level tau then has the quantile median + rho(tau) * spread, with rho the
-tau-quantile of r over held-out targets (split conformal prediction: Vovk et al. 2005; Romano et al., NeurIPS 2019, for
-errors in units of a model's quantiles). The point forecast stays what it is and quantiles cannot cross.
+The normalised error of a target is r = (y - median) / (outermost quantile - median) on the side where y fell, the
+denominator drawn half way to its typical value. Any level tau then has the quantile median + rho(tau) * denominator,
+with rho the tau-quantile of r over held-out targets (split conformal prediction: Vovk et al. 2005; Romano et al.,
+NeurIPS 2019, for errors in units of a model's quantiles). The point forecast stays what it is, quantiles cannot cross.
 
 Shapes: B windows, H horizon, C channels, Q levels of the model, U units (series and channel, or all as one), G groups
 of neighbouring steps, K bins of r. Everything is in the scaler's units, where a deviation of 1 is the training's.
@@ -54,16 +54,33 @@ def spreads(forecast: Tensor, levels: list[float]) -> tuple[Tensor, Tensor, Tens
     return median, below.clamp(min=SPREAD_FLOOR), above.clamp(min=SPREAD_FLOOR)
 
 
-def normalised_errors(forecast: Tensor, target: Tensor, levels: list[float]) -> Tensor:
+def yardsticks(forecast: Tensor, levels: list[float], typical: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Median, and the units of r below and above it: the geometric mean of the spread and the typical one.
+
+    How wide a model says it is varies from window to window more than its errors do; half way is nearer the truth.
+
+    Args:
+        forecast: [B, H, C, Q].
+        levels: Of the model.
+        typical: Typical spread below and above, broadcasting to [B, H, C, 2]; NaN or None: the spread as it is.
+    """
+    median, *sides = spreads(forecast, levels)
+    if typical is not None:
+        halved = ((side * typical[..., i]).sqrt() for i, side in enumerate(sides))
+        sides = [torch.where(half.isnan(), side, half) for half, side in zip(halved, sides, strict=True)]
+    return median, *sides
+
+
+def normalised_errors(forecast: Tensor, target: Tensor, levels: list[float], typical: Tensor | None = None) -> Tensor:
     """r of every target, [B, H, C]; what stands under a False mask is of no meaning."""
-    median, below, above = spreads(forecast, levels)
+    median, below, above = yardsticks(forecast, levels, typical)
     error = target - median
     return error / torch.where(error >= 0, above, below)
 
 
-def stretch(forecast: Tensor, rho: Tensor, levels: list[float]) -> Tensor:
-    """median + rho * spread: rho broadcasts to [B, H, C, L]."""
-    median, below, above = (x[..., None] for x in spreads(forecast, levels))
+def stretch(forecast: Tensor, rho: Tensor, levels: list[float], typical: Tensor | None = None) -> Tensor:
+    """median + rho * yardstick: rho broadcasts to [B, H, C, L]."""
+    median, below, above = (x[..., None] for x in yardsticks(forecast, levels, typical))
     return median + rho * torch.where(rho >= 0, above, below)
 
 
@@ -125,6 +142,8 @@ class Calibration:
     """Levels of the model whose spread is the yardstick."""
     state: State
     """The distribution of r, [U + 1, G]; the last unit is all of them."""
+    typical: Tensor
+    """Geometric mean of the model's spreads below and above its median, [U + 1, 2]; NaN where there is none."""
     channels: int
     """C."""
     item_ids: list[str] | None
@@ -136,7 +155,8 @@ class Calibration:
 
     def to(self, device: torch.device | str) -> "Calibration":
         """The same on another device."""
-        return replace(self, state=State(*(x.to(device) for x in self.state)), paths=self.paths.to(device))
+        state = State(*(x.to(device) for x in self.state))
+        return replace(self, state=state, typical=self.typical.to(device), paths=self.paths.to(device))
 
     def rows_for(self, item_ids: list[str] | None) -> list[int]:
         """Numbers of the series of another table here, -1 for those not known: what `quantiles` takes as `series`."""
@@ -156,7 +176,7 @@ class Calibration:
             ValueError: A level does not lie between 0 and 1, or the forecast has other channels.
         """
         unit, step = self._place(forecast, series)
-        return stretch(forecast, rho_at(self.state, levels)[unit, step], self.levels)
+        return stretch(forecast, rho_at(self.state, levels)[unit, step], self.levels, self.typical[unit])
 
     def sample_paths(self, forecast: Tensor, n: int, seed: int = 0, series: Tensor | None = None) -> Tensor:
         """Possible futures, [B, n, H, C].
@@ -171,13 +191,13 @@ class Calibration:
             drawn = torch.randint(len(self.paths), (n,), generator=generator).to(self.paths.device)
             here = State(*(x[unit[i], step[0]] for x in self.state))  # [H, C]
             rho = here.quantile(self.paths[drawn].permute(1, 2, 0).to(forecast)).permute(2, 0, 1)
-            out[i] = stretch(forecast[i : i + 1], rho[..., None], self.levels)[..., 0]
+            out[i] = stretch(forecast[i : i + 1], rho[..., None], self.levels, self.typical[unit[i]])[..., 0]
         return out
 
     def save(self, folder: str | Path) -> None:
         """Write `calibration.safetensors` and `calibration.json`."""
         folder = Path(folder)
-        tensors = {**self.state._asdict(), "paths": self.paths}
+        tensors = {**self.state._asdict(), "paths": self.paths, "typical": self.typical}
         tensors = {name: x.cpu().contiguous() for name, x in tensors.items()}
         facts = {"levels": self.levels, "channels": self.channels, "item_ids": self.item_ids, "report": self.report}
         for name, write in (
@@ -196,7 +216,8 @@ class Calibration:
             return None
         facts = json.loads((folder / f"{FILE}.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / f"{FILE}.safetensors")
-        return cls(paths=tensors.pop("paths"), state=State(**tensors), **facts)
+        apart = {name: tensors.pop(name) for name in ("paths", "typical")}
+        return cls(state=State(**tensors), **apart, **facts)
 
     def _place(self, forecast: Tensor, series: Tensor | None) -> tuple[Tensor, Tensor]:
         """Unit [B, 1, C] and group [1, H, 1] of every target."""
