@@ -63,6 +63,13 @@ def test_intervals_by_level_and_by_quantile(run, tmp_path):
     np.testing.assert_allclose(level["xLSTM-lo-80"], quantile["0.1"], rtol=1e-5)
 
 
+def test_ids_of_a_new_table_may_be_numbers(run, tmp_path):
+    table = shops(seed=4).drop("price").with_columns(pl.col("shop").str.slice(1).cast(pl.Int64) + 100)
+    table.write_csv(tmp_path / "new.csv")
+    forecast.predict(str(run), str(tmp_path / "new.csv"), str(tmp_path / "next.csv"))
+    assert pl.read_csv(tmp_path / "next.csv")["unique_id"].unique(maintain_order=True).to_list() == [100, 101, 102]
+
+
 def test_possible_futures(run, tmp_path):
     forecast.predict(str(run), output=str(tmp_path / "paths.csv"), samples=5)
     paths = pl.read_csv(tmp_path / "paths.csv")

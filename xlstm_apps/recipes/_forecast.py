@@ -143,7 +143,10 @@ def fit_model(job: Job, folder: RunFolder, resume: bool) -> ForecastModel:
         model, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
     )
     # The calibration comes with the scores, which look at the same held-out rows.
-    trained = TrainedForecaster.of(plan, model, job.sections["data"], calibrated=False)
+    data = job.sections["data"]
+    if data.layout != "rows":  # a new table is read by the same column, also where its ids look like values
+        data = replace(data, id_column=data.id_column or plan.table.report.get("id_column"))
+    trained = TrainedForecaster.of(plan, model, data, calibrated=False)
     with files.replacing_folder(folder.model) as aside:
         trained.save(aside)
     folder.note(
