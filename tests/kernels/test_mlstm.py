@@ -115,6 +115,36 @@ def test_one_pass_is_segments_is_steps(backend, input_gate):
     torch.testing.assert_close(tuple(memory), tuple(last))
 
 
+@pytest.mark.parametrize("input_gate", ["exp", "sigmoid"])
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+def test_a_step_in_place_is_the_step(backend, input_gate):
+    q, k, v, i, f, *fields = (x.detach() for x in inputs(2, 3, 2, 3, 4))
+    options = {"input_gate": input_gate, "backend": backend}
+    memory, state = MLSTMState(*(x.clone() for x in fields)), MLSTMState(*fields)
+    for t in range(3):
+        step = [x[:, t] for x in (q, k, v, i, f)]
+        before = MLSTMState(*(x.clone() for x in state))
+        expected, new = mlstm_step(*step, state, **options)
+        assert all(torch.equal(x, y) for x, y in zip(state, before, strict=True))
+        h, returned = mlstm_step(*step, memory, inplace=True, **options)
+        assert returned is memory and torch.equal(h, expected)
+        assert all(torch.equal(x, y) for x, y in zip(memory, new, strict=True))
+        state = new
+
+
+def test_states_that_cannot_be_overwritten_are_refused():
+    q, k, v, i, f = (x.detach()[:, 0] for x in inputs(2, 1, 2, 3, 4)[:5])
+    c, n, m = (torch.zeros(2, 2, 3, 4, dtype=F64), torch.zeros(2, 2, 3, dtype=F64), torch.zeros(2, 2, dtype=F64))
+    for state, message in (
+        (None, "needs a state"),
+        (MLSTMState(c.float(), n, m), "state.c is torch.float32"),
+        (MLSTMState(c.mT.contiguous().mT, n, m), "state.c is torch.float64, not contiguous"),
+        (MLSTMState(c, n.clone().requires_grad_(), m), "torch.no_grad"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mlstm_step(q, k, v, i, f, state, inplace=True)
+
+
 def test_no_state_is_a_state_of_zeros():
     tensors = inputs(2, 20, 2, 3, 2)
     zeros = [torch.zeros_like(x) for x in tensors[5:]]

@@ -67,12 +67,23 @@ plain = cases.run(triton, inputs, weights, options)
 with torch.autograd.graph.saved_tensors_hooks(lambda x: x.clone(memory_format=torch.contiguous_format), lambda x: x):
     for x, y in zip(cases.run(triton, inputs, weights, options), plain):
         torch.testing.assert_close(x, y)
-inputs, _, options = cases.make(2, 1, 2, 12, 20)
-step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")}
-arguments = [x[:, 0] for x in inputs[:5]]
-state = reference.MLSTMState(*inputs[5:])
-for x, y in zip(triton.mlstm_step(*arguments, state, **step)[1], reference.mlstm_step(*arguments, state, **step)[1]):
-    torch.testing.assert_close(x, y)
+# Steps, in place too: one tile of columns, and several, whose normaliser takes a launch of its own.
+for V in (20, 80):
+    for gate in ("exp", "sigmoid"):
+        inputs, _, options = cases.make(2, 1, 2, 12, V, input_gate=gate)
+        step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")}
+        arguments = [x[:, 0] for x in inputs[:5]]
+        state = reference.MLSTMState(*inputs[5:])
+        (h, new), (h_true, truth) = (m.mlstm_step(*arguments, state, **step) for m in (triton, reference))
+        for x, y in zip((h, *new), (h_true, *truth)):
+            torch.testing.assert_close(x, y)
+        own = reference.MLSTMState(*(x.clone() for x in state))
+        assert torch.equal(triton.mlstm_step_inplace(*arguments, own, **step), h)
+        assert all(torch.equal(x, y) for x, y in zip(own, new))
+        registered = [x.clone() for x in state]
+        options = (gate == "sigmoid", step["normalize"], step["eps"], step["scale"])
+        assert torch.equal(torch.ops.xlstm_apps.mlstm_triton_step_inplace(*arguments, *registered, *options), h)
+        assert all(torch.equal(x, y) for x, y in zip(registered, new))
 print("all good")
 """
 
@@ -307,6 +318,33 @@ def test_steps(kernels, gate, normalize) -> None:
         h_true, truth = reference.mlstm_step(*(x[:, t].double() for x in inputs[:5]), truth, **step)
         for a, b in zip((h, *state), (h_true, *truth), strict=True):
             assert (a.double() - b).norm() <= 1e-5 * b.norm()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("K", "V"), [(16, 16), (60, 96), (64, 64), (128, 128), (256, 512)])
+@pytest.mark.parametrize("gate", ["exp", "sigmoid"])
+def test_steps_in_place(kernels, gate, K, V, dtype) -> None:
+    del kernels
+    B, T, H = 33, 4, 4
+    inputs, _, options = cases.make(B, T, H, K, V, device="cuda", dtype=dtype, input_gate=gate)
+    step = {name: options[name] for name in ("input_gate", "normalize", "eps", "scale")} | {"backend": "triton"}
+    gates = torch.cat(inputs[3:5], -1)  # as a projection leaves them: the second half off 16 bytes in bfloat16
+    arguments = [*inputs[:3], *gates.chunk(2, -1)]
+    state = MLSTMState(*inputs[5:])
+    own = MLSTMState(*(x.clone() for x in state))
+    for t in range(T):
+        one = [x[:, t] for x in arguments]
+        expected, state = mlstm_step(*one, state, **step)
+        h, returned = mlstm_step(*one, own, inplace=True, **step)
+        assert returned is own and torch.equal(h, expected)
+        assert all(torch.equal(x, y) for x, y in zip(own, state, strict=True))
+    new = torch.compile(lambda *x: mlstm_step(*x[:5], MLSTMState(*x[5:]), inplace=True, **step)[0], fullgraph=True)
+    if K == 64:  # one is enough, compiling takes a while
+        torch.compiler.reset()
+        expected, state = mlstm_step(*one, state, **step)
+        assert torch.equal(new(*one, *own), expected)
+        assert all(torch.equal(x, y) for x, y in zip(own, state, strict=True))
 
 
 @pytest.mark.gpu

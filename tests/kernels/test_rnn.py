@@ -109,6 +109,21 @@ def test_one_pass_is_segments_is_steps(cell, backend):
             torch.testing.assert_close(stepped_field, field)
 
 
+@pytest.mark.parametrize("backend", ["reference", "torch"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_step_in_place_is_the_step(cell, backend):
+    gates, recurrent, bias, *fields = (x.detach() for x in inputs(cell, 2, 3, 2, 3))
+    options = {"cell": cell, "backend": backend}
+    memory, state = RNNState(*(x.clone() for x in fields)), RNNState(*fields)
+    for t in range(3):
+        expected, state = rnn_step(gates[:, t], recurrent, bias, state, **options)
+        h, returned = rnn_step(gates[:, t], recurrent, bias, memory, inplace=True, **options)
+        assert returned is memory and torch.equal(h, expected)
+        assert all(x is y is None or torch.equal(x, y) for x, y in zip(memory, state, strict=True))
+    with pytest.raises(ValueError, match="needs a state"):
+        rnn_step(gates[:, 0], recurrent, bias, inplace=True, **options)
+
+
 def test_an_slstm_memory_may_be_written_in_any_scale():
     gates, recurrent, bias, h, c, n, m = (x.detach() for x in inputs("slstm", 2, 5, 2, 3))
     expected = rnn(gates, recurrent, bias, RNNState(h, c, n, m))

@@ -36,6 +36,16 @@ for cell in cases.CELLS:
     for x, y in zip((h, *new), (h_expected, *expected)):
         if y is not None:
             torch.testing.assert_close(x, y)
+for cell, D in [(cell, D) for cell in cases.CELLS for D in (20, 72)]:
+    inputs = cases.make(cell, 2, 1, 2, D)
+    arguments = (inputs[0][:, 0], inputs[1], inputs[2])
+    h, new = triton.rnn_step(*arguments, cases.RNNState(*inputs[3:]), cell=cell)
+    own, registered = ([None if x is None else x.clone() for x in inputs[3:]] for _ in range(2))
+    assert torch.equal(triton.rnn_step_inplace(*arguments, cases.RNNState(*own), cell=cell), h)
+    registered = [x for x in registered if x is not None]
+    assert torch.equal(torch.ops.xlstm_apps.rnn_triton_step_inplace(*arguments, registered, cell), h)
+    for x, y, z in zip([x for x in own if x is not None], [x for x in new if x is not None], registered):
+        assert torch.equal(x, y) and torch.equal(z, y)
 for gates in ("extreme", "keep", "forget", "constant"):
     cases.check(triton, 1e-5, "slstm", 2, 9, 1, 16, gates=gates, state=False)
 print("all good")
@@ -114,6 +124,21 @@ def test_segments_and_steps_equal_one_pass(kernels, cell, D) -> None:
     for t in range(x.shape[1]):
         h, state = kernels.rnn_step(x[:, t], recurrent, bias, state, cell=cell)
         assert cases.difference(h, whole[:, t]) <= tolerance
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cell", cases.CELLS)
+@pytest.mark.parametrize("D", [16, 64, 128, 160])
+def test_steps_in_place(kernels, cell, D) -> None:
+    del kernels
+    x, recurrent, bias, *fields = cases.make(cell, 33, 4, 2, D, dtype=torch.bfloat16, device="cuda")
+    state = RNNState(*fields)
+    own = RNNState(*(None if f is None else f.clone() for f in fields))
+    for t in range(4):
+        expected, state = rnn_step(x[:, t], recurrent, bias, state, cell=cell, backend="triton")
+        h, returned = rnn_step(x[:, t], recurrent, bias, own, cell=cell, inplace=True, backend="triton")
+        assert returned is own and torch.equal(h, expected)
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(own, state, strict=True))
 
 
 @pytest.mark.gpu

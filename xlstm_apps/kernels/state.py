@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,3 +43,23 @@ class RNNState(NamedTuple):
 def state_dtype(*tensors: Tensor) -> torch.dtype:
     """Type of states and of the arithmetic on gates: float64 if any of `tensors` is, else float32."""
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
+
+
+def check_overwritable(state: MLSTMState | RNNState | None, dtype: torch.dtype, inputs: Sequence[Tensor]) -> None:
+    """Refuse a state that a step on `inputs` cannot overwrite, with a ValueError."""
+    if state is None:
+        raise ValueError("inplace=True needs a state to overwrite; for the empty one give zeros")
+    tensors = [x for x in state if x is not None]
+    for name, x in state._asdict().items():
+        if x is not None and (x.dtype != dtype or not x.is_contiguous()):
+            layout = "" if x.is_contiguous() else ", not contiguous"
+            raise ValueError(f"inplace=True needs a contiguous state of {dtype}; state.{name} is {x.dtype}{layout}")
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (*inputs, *tensors)):
+        raise ValueError("inplace=True overwrites what gradients need; call it under torch.no_grad()")
+
+
+def overwrite(state: MLSTMState | RNNState, new: MLSTMState | RNNState) -> None:
+    """Copy one state into the tensors of another."""
+    for old, x in zip(state, new, strict=True):
+        if old is not None and x is not None:
+            old.copy_(x)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.dispatch import choose, full_precision
-from xlstm_apps.kernels.state import MLSTMState, state_dtype
+from xlstm_apps.kernels.state import MLSTMState, check_overwritable, overwrite, state_dtype
 
 InputGate = Literal["exp", "sigmoid"]
 Backend = Literal["auto", "reference", "torch", "triton"]
@@ -135,6 +135,7 @@ def mlstm_step(
     normalize: bool = True,
     eps: float = 1e-6,
     scale: float | None = None,
+    inplace: bool = False,
     backend: str = "auto",
 ) -> tuple[Tensor, MLSTMState]:
     """One time step of `mlstm`, for generation.
@@ -145,15 +146,17 @@ def mlstm_step(
         v: Values, [B, H, V].
         igate: Input gates before activation, [B, H].
         fgate: Forget gates before activation, [B, H].
-        state: Memory so far; None is the empty one. It is not modified.
+        state: Memory so far; None is the empty one. It is not modified unless `inplace`.
         input_gate: As in `mlstm`.
         normalize: As in `mlstm`.
         eps: As in `mlstm`.
         scale: As in `mlstm`.
+        inplace: Write the new memory over `state`, which must be contiguous and of the type states have. Half the
+            traffic, and always the same addresses, as a CUDA graph needs them. Not differentiable.
         backend: As in `mlstm`.
 
     Returns:
-        h [B, H, V] in the type of v, and the memory after the step.
+        h [B, H, V] in the type of v, and the memory after the step: `state` itself if `inplace`.
 
     Raises:
         ValueError: As `mlstm`.
@@ -168,8 +171,18 @@ def mlstm_step(
         "scale": q.shape[-1] ** -0.5 if scale is None else float(scale),
     }
     args = (q, k, v, igate, fgate, state)
+    if inplace:
+        check_overwritable(state, state_dtype(q, k, v, igate, fgate), args[:5])
     with full_precision(q):
-        return choose("mlstm", backend, args, options).mlstm_step(*args, **options)
+        module = choose("mlstm", backend, args, options)
+        if not inplace:
+            return module.mlstm_step(*args, **options)
+        assert state is not None
+        if hasattr(module, "mlstm_step_inplace"):
+            return module.mlstm_step_inplace(*args, **options), state
+        h, new = module.mlstm_step(*args, **options)
+        overwrite(state, new)
+        return h, state
 
 
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, *, time: bool) -> None:

@@ -14,8 +14,9 @@ from xlstm_apps.kernels.mlstm import triton_call
 from xlstm_apps.kernels.mlstm.triton_call import INTERPRETED
 from xlstm_apps.kernels.mlstm.triton_launch_bwd import backward
 from xlstm_apps.kernels.mlstm.triton_launch_fwd import forward
-from xlstm_apps.kernels.mlstm.triton_step import step
+from xlstm_apps.kernels.mlstm.triton_step import direct_step, step, step_inplace
 from xlstm_apps.kernels.state import MLSTMState
+from xlstm_apps.kernels.triton_plan import observed
 
 MAX_HEAD_DIM = 512
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -175,13 +176,6 @@ class _Direct(torch.autograd.Function):
         return None, None, None, *gradients
 
 
-def _observed(tensors: tuple[Tensor, ...]) -> bool:
-    """Whether something may want to see a registered operator: a compiler, a dispatch mode, a subclass of tensors."""
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
-        return True
-    return not all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
-
-
 def mlstm(
     q: Tensor,
     k: Tensor,
@@ -208,7 +202,7 @@ def mlstm(
     tensors = (q, k, v, igate, fgate) if state is None else (q, k, v, igate, fgate, c0, n0, m0)
     save = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
     options = (input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0)
-    if _observed(tensors):
+    if observed(tensors):
         h, c, n, m, _ = _forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, *options, save)
     else:
         q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
@@ -237,13 +231,38 @@ def mlstm_step(
     scale: float,
 ) -> tuple[Tensor, MLSTMState]:
     """One step; shapes and options as in `xlstm_apps.kernels.mlstm_step`."""
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, igate, fgate, *(state or ()))):
+    tensors = (q, k, v, igate, fgate, *(state or ()))
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
         # A sequence of one: the decoding kernel has no backward.
         h, state = mlstm(
             *(x.unsqueeze(1) for x in (q, k, v, igate, fgate)), state, input_gate=input_gate, normalize=normalize,
             eps=eps, scale=scale, cu_seqlens=None, chunk_size=None,
         )  # fmt: skip
         return h.squeeze(1), state
-    c, n, m = (None, None, None) if state is None else (x.float() for x in state)
-    h, *new = step(q, k, v, igate, fgate, c, n, m, input_gate == "sigmoid", normalize, eps, scale)
+    options = (input_gate == "sigmoid", normalize, eps, scale)
+    old = () if state is None else tuple(x.float() for x in state)
+    if observed(tensors):
+        h, *new = step(q, k, v, igate, fgate, *(old or (None, None, None)), *options)
+    else:
+        h, *new = direct_step(q, k, v, igate, fgate, old, False, *options)
     return h, MLSTMState(*new)
+
+
+def mlstm_step_inplace(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    igate: Tensor,
+    fgate: Tensor,
+    state: MLSTMState,
+    *,
+    input_gate: str,
+    normalize: bool,
+    eps: float,
+    scale: float,
+) -> Tensor:
+    """One step that overwrites the state, float32 and contiguous; not differentiable."""
+    options = (input_gate == "sigmoid", normalize, eps, scale)
+    if observed((q, k, v, igate, fgate, *state)):
+        return step_inplace(q, k, v, igate, fgate, *state, *options)
+    return direct_step(q, k, v, igate, fgate, state, True, *options)[0]

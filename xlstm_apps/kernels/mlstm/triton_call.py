@@ -7,7 +7,7 @@ import triton
 from torch import Tensor
 
 from xlstm_apps.kernels.mlstm.triton_gates import gate_kernel
-from xlstm_apps.kernels.mlstm.triton_plan import Operand, Plan, Storage, tile
+from xlstm_apps.kernels.triton_plan import Operand, Plan, Storage, tile
 
 INTERPRETED = not isinstance(gate_kernel, triton.JITFunction)
 """Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""

@@ -14,7 +14,7 @@ from xlstm_apps.kernels.mlstm import triton_fused as fused
 from xlstm_apps.kernels.mlstm import triton_gates as gates
 from xlstm_apps.kernels.mlstm import triton_medium as medium
 from xlstm_apps.kernels.mlstm.triton_call import SUMMARY_BLOCK, Call
-from xlstm_apps.kernels.mlstm.triton_plan import Plan, power_of_2, tile, tiles
+from xlstm_apps.kernels.triton_plan import Plan, power_of_2, tile, tiles
 
 F32 = torch.float32
 

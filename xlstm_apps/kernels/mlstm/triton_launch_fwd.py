@@ -13,7 +13,7 @@ from xlstm_apps.kernels.mlstm import triton_chunkwise_fwd as fwd
 from xlstm_apps.kernels.mlstm import triton_fused as fused
 from xlstm_apps.kernels.mlstm import triton_gates as gates
 from xlstm_apps.kernels.mlstm.triton_call import SUMMARY_BLOCK, Call
-from xlstm_apps.kernels.mlstm.triton_plan import Plan, tile, tiles
+from xlstm_apps.kernels.triton_plan import Plan, tile, tiles
 
 
 def forward(

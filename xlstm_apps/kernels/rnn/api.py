@@ -7,7 +7,7 @@ from typing import Literal, overload
 from torch import Tensor
 
 from xlstm_apps.kernels.dispatch import choose, full_precision
-from xlstm_apps.kernels.state import RNNState
+from xlstm_apps.kernels.state import RNNState, check_overwritable, overwrite, state_dtype
 
 Cell = Literal["slstm", "lstm", "gru", "elman"]
 
@@ -92,6 +92,7 @@ def rnn_step(
     state: RNNState | None = None,
     *,
     cell: Cell = "slstm",
+    inplace: bool = False,
     backend: str = "auto",
 ) -> tuple[Tensor, RNNState]:
     """One time step of `rnn`.
@@ -100,20 +101,32 @@ def rnn_step(
         gates: Projected inputs, [B, G, H, D].
         recurrent: As in `rnn`.
         bias: As in `rnn`.
-        state: Memory so far; None is the empty one. It is not modified.
+        state: Memory so far; None is the empty one. It is not modified unless `inplace`.
         cell: As in `rnn`.
+        inplace: Write the new memory over `state`, which must be contiguous and of the type states have. Not
+            differentiable.
         backend: As in `rnn`.
 
     Returns:
-        h [B, H, D] in the type of gates, and the memory after the step.
+        h [B, H, D] in the type of gates, and the memory after the step: `state` itself if `inplace`.
 
     Raises:
         ValueError: As `rnn`.
     """
     _check(gates, recurrent, bias, state, cell, time=False)
     args = (gates, recurrent, bias, state)
+    if inplace:
+        check_overwritable(state, state_dtype(gates, recurrent, bias), args[:3])
     with full_precision(gates):
-        return choose("rnn", backend, args, {"cell": cell}).rnn_step(*args, cell=cell)
+        module = choose("rnn", backend, args, {"cell": cell})
+        if not inplace:
+            return module.rnn_step(*args, cell=cell)
+        assert state is not None
+        if hasattr(module, "rnn_step_inplace"):
+            return module.rnn_step_inplace(*args, cell=cell), state
+        h, new = module.rnn_step(*args, cell=cell)
+        overwrite(state, new)
+        return h, state
 
 
 def _check(gates: Tensor, recurrent: Tensor, bias: Tensor, state: RNNState | None, cell: str, *, time: bool) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels.rnn import triton_launch as launch
 from xlstm_apps.kernels.state import RNNState
+from xlstm_apps.kernels.triton_plan import observed
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_HEAD_DIM = 1024
@@ -125,9 +126,13 @@ def rnn(
         gates = gates.float()  # Triton's interpreter multiplies the bit patterns of bfloat16
     initial = (None,) * 4 if state is None else tuple(None if x is None else x.float() for x in state)
     inputs = (gates, recurrent, bias, *initial)
-    train = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
-    h, *last, _ = _forward(*inputs, cell, train)
-    return h.to(dtype), RNNState(*last[: {"slstm": 4, "lstm": 2, "gru": 1, "elman": 1}[cell]])
+    given = tuple(x for x in inputs if x is not None)
+    train = torch.is_grad_enabled() and any(x.requires_grad for x in given)
+    if train or observed(given):
+        h, *last, _ = _forward(*inputs, cell, train)
+    else:
+        h, *last, _ = launch.run_forward(gates, recurrent, bias, given[3:], cell, False, False)
+    return h.to(dtype), RNNState(*last[: launch.FIELDS[cell]])
 
 
 def rnn_step(
@@ -136,3 +141,26 @@ def rnn_step(
     """One step: a sequence of length 1, in one launch."""
     h, state = rnn(gates[:, None], recurrent, bias, state, cell=cell)
     return h[:, 0], state
+
+
+@torch.library.custom_op("xlstm_apps::rnn_triton_step_inplace", mutates_args=("state",))
+def _step_inplace(gates: Tensor, recurrent: Tensor, bias: Tensor, state: list[Tensor], cell: str) -> Tensor:
+    return launch.run_forward(gates[:, None], recurrent, bias, tuple(state), cell, False, True)[0].squeeze(1)
+
+
+@_step_inplace.register_fake
+def _step_inplace_fake(gates, recurrent, bias, state, cell):
+    return gates.new_empty(gates.shape[0], *gates.shape[2:])
+
+
+def rnn_step_inplace(gates: Tensor, recurrent: Tensor, bias: Tensor, state: RNNState, *, cell: str) -> Tensor:
+    """One step that overwrites the state, float32 and contiguous; not differentiable."""
+    dtype = gates.dtype
+    if launch.INTERPRETED:
+        gates = gates.float()
+    fields = [x for x in state if x is not None]
+    if observed((gates, recurrent, bias, *fields)):
+        h = _step_inplace(gates, recurrent, bias, fields, cell)
+    else:
+        h = launch.run_forward(gates[:, None], recurrent, bias, tuple(fields), cell, False, True)[0].squeeze(1)
+    return h.to(dtype)

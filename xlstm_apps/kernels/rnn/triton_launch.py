@@ -11,6 +11,7 @@ import triton
 from torch import Tensor
 
 from xlstm_apps.kernels.rnn import triton_backward, triton_forward, triton_streamed, triton_weights
+from xlstm_apps.kernels.triton_plan import Plan
 
 INTERPRETED = not isinstance(triton_forward.forward_kernel, triton.JITFunction)
 """Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
@@ -20,6 +21,10 @@ FACTORS = {"slstm": 6, "lstm": 6, "gru": 5, "elman": 1}
 """What the backward needs of each step and unit."""
 DATA_CENTRE = ((8, 0), (9, 0), (10, 0), (10, 3))
 """Compute capabilities with 160 KiB of shared memory and more."""
+FIELDS = {"slstm": 4, "lstm": 2, "gru": 1, "elman": 1}
+"""Tensors of a state."""
+MOST_KINDS = 1024
+"""Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 STAGES = 6
 """Steps in flight between global memory and the step that needs them, plus one."""
 
@@ -36,7 +41,7 @@ def roomy(device: torch.device) -> bool:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Sizes:
     """Sizes of one call and what follows from them."""
 
     cell: str
@@ -112,14 +117,14 @@ def alignment(x: Tensor) -> int:
     return math.gcd(8, *x.stride()[:-1])
 
 
-def plan(gates: Tensor, cell: str) -> Plan:
+def sizes(gates: Tensor, cell: str) -> Sizes:
     batch, steps, _, heads, dim = gates.shape
-    return Plan(cell, batch, steps, heads, dim, gates.dtype, gates.device)
+    return Sizes(cell, batch, steps, heads, dim, gates.dtype, gates.device)
 
 
 def allocate_forward(gates: Tensor, cell: str, train: bool) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """h, final h, c, n, m (empty where the cell has none) and the factors (empty unless `train`)."""
-    p = plan(gates, cell)
+    p = sizes(gates, cell)
     shape = (p.batch, p.heads, p.dim)
     h = gates.new_empty(p.batch, p.steps, p.heads, p.dim)
     hn = gates.new_empty(shape, dtype=torch.float32)
@@ -130,38 +135,87 @@ def allocate_forward(gates: Tensor, cell: str, train: bool) -> tuple[Tensor, Ten
     return h, hn, cn, nn, mn, gates.new_empty(size, dtype=p.factor_dtype)
 
 
+class ForwardPlan(Plan):
+    """The launch of a forward; its tensors are those that `run_forward` runs it with."""
+
+    def __init__(
+        self, p: Sizes, gates: Tensor, bias: Tensor, has_state: bool, inplace: bool, cell: str, train: bool
+    ) -> None:
+        super().__init__(p.device)
+        f32 = torch.float32
+        inputs = [self.tensor(dtype) for dtype in (p.dtype, p.dtype, bias.dtype)]
+        h, hn, cn, nn, mn, factors = (self.tensor(x) for x in (p.dtype, f32, f32, f32, f32, p.factor_dtype))
+        exchange = None if p.resident else self.tensor(p.dtype)
+        if inplace:
+            states = [hn, cn, nn, mn]
+        else:
+            # What the cell does not have, something stands in for.
+            states = [self.tensor(f32) for _ in range(FIELDS[cell])] if has_state else []
+            states += [hn] * (4 - len(states))
+        x_b, x_t, x_g, x_h, _ = gates.stride()
+        numbers = (p.steps, p.batch, p.heads, x_b, x_t, x_h)
+        common = {
+            "x_g": x_g, "CELL": cell, "D": p.dim, "BATCH": p.tile, "STATE": has_state, "TRAIN": train,
+            "FACTORS": p.factors, "FAST": p.fast, "PRECISION": p.precision,
+        }  # fmt: skip
+        if exchange is None:
+            self.launch(
+                triton_forward.forward_kernel, p.programs,
+                *inputs, *states, h, factors, hn, cn, nn, mn, *numbers,
+                UNITS=p.units, ALIGNED=alignment(gates), STAGES=STAGES, num_warps=p.units // 16, **common,
+            )  # fmt: skip
+        else:
+            self.launch(
+                triton_streamed.forward_kernel, p.programs,
+                *inputs, *states, h, factors, exchange, hn, cn, nn, mn, *numbers, p.batch * p.heads * p.dim,
+                **p.streaming, **common,
+            )  # fmt: skip
+
+
+_plans: dict[tuple, tuple[Sizes, ForwardPlan]] = {}
+
+
+def run_forward(
+    gates: Tensor, recurrent: Tensor, bias: Tensor, state: tuple[Tensor, ...], cell: str, train: bool, inplace: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Run the forward kernel; see `allocate_forward` for what comes back.
+
+    `state`, float32, holds what the cell has of h, c, n, m, or nothing; `inplace` it is overwritten, and must be
+    contiguous.
+    """
+    if gates.stride(-1) != 1:
+        gates = gates.contiguous()
+    key = (
+        gates.shape, gates.stride(), gates.dtype, bias.dtype, gates.device, len(state), inplace, cell, train,
+        torch.backends.cuda.matmul.allow_tf32,
+    )  # fmt: skip
+    found = _plans.get(key)
+    if found is None:
+        if len(_plans) >= MOST_KINDS:
+            _plans.clear()
+        p = sizes(gates, cell)
+        found = _plans[key] = p, ForwardPlan(p, gates, bias, bool(state), inplace, cell, train)
+    p, plan = found
+    if inplace:
+        empty = state[0].new_empty(0)
+        hn, cn, nn, mn = (*state, *(empty,) * (4 - len(state)))
+        out = (gates.new_empty(p.batch, p.steps, p.heads, p.dim), hn, cn, nn, mn, empty.to(p.factor_dtype))
+        state = ()
+    else:
+        out = allocate_forward(gates, cell, train)
+        state = tuple(x.contiguous() for x in state)
+    exchange = () if p.resident else (gates.new_empty(2, p.batch, p.heads, p.dim),)
+    plan.run((gates, recurrent.to(gates.dtype).contiguous(), bias.contiguous(), *out, *exchange, *state))
+    return out
+
+
 def forward(
     gates: Tensor, recurrent: Tensor, bias: Tensor,
     h0: Tensor | None, c0: Tensor | None, n0: Tensor | None, m0: Tensor | None, cell: str, train: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Run the forward kernel; see `allocate_forward` for what comes back."""
-    p = plan(gates, cell)
-    out = allocate_forward(gates, cell, train)
-    h, hn, cn, nn, mn, factors = out
-    if gates.stride(-1) != 1:
-        gates = gates.contiguous()
-    recurrent = recurrent.to(gates.dtype).contiguous()
-    bias = bias.contiguous()
-    states = [hn if x is None else x.contiguous() for x in (h0, c0, n0, m0)]
-    x_b, x_t, x_g, x_h, _ = gates.stride()
-    common = {
-        "x_g": x_g, "CELL": cell, "D": p.dim, "BATCH": p.tile, "STATE": h0 is not None, "TRAIN": train,
-        "FACTORS": p.factors, "FAST": p.fast, "PRECISION": p.precision,
-    }  # fmt: skip
-    with torch.cuda.device_of(gates):
-        if p.resident:
-            triton_forward.forward_kernel[(p.programs,)](
-                gates, recurrent, bias, *states, h, factors, hn, cn, nn, mn, p.steps, p.batch, p.heads, x_b, x_t, x_h,
-                UNITS=p.units, ALIGNED=alignment(gates), STAGES=STAGES, num_warps=p.units // 16, **common,
-            )  # fmt: skip
-        else:
-            exchange = gates.new_empty(2, p.batch, p.heads, p.dim)
-            triton_streamed.forward_kernel[(p.programs,)](
-                gates, recurrent, bias, *states, h, factors, exchange, hn, cn, nn, mn,
-                p.steps, p.batch, p.heads, x_b, x_t, x_h, exchange[0].numel(),
-                **p.streaming, **common,
-            )  # fmt: skip
-    return out
+    """As `run_forward`, with None for fields that the cell or the call does not have."""
+    state = tuple(x for x in (h0, c0, n0, m0) if x is not None)
+    return run_forward(gates, recurrent, bias, state, cell, train, False)
 
 
 def allocate_backward(h: Tensor, cell: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -180,7 +234,7 @@ def backward(
     """Run the backward kernel; see `allocate_backward` for what comes back."""
     out = allocate_backward(h, cell)
     g, dh, dc, dm = out
-    p = plan(g, cell)
+    p = sizes(g, cell)
     if dy.stride(-1) != 1:
         dy = dy.contiguous()
     recurrent = recurrent.to(h.dtype).contiguous()
@@ -212,7 +266,7 @@ def backward(
 def weight_gradients(g: Tensor, h: Tensor, h0: Tensor | None, cell: str) -> tuple[Tensor, Tensor]:
     """dR [G, H, D, D] and db [slots, H, D] in float32 from the gradients g of the pre-activations."""
     batch, steps, slots, heads, dim = g.shape
-    p = plan(g, cell)
+    p = sizes(g, cell)
     block = min(64, p.units)
     length = 16 if INTERPRETED else 32 if p.dtype == torch.float32 else 128
     tiles = heads * slots * triton.cdiv(dim, block) ** 2

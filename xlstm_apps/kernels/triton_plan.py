@@ -71,7 +71,7 @@ class Plan:
         self._operands: dict[Operand, int] = {}
         self._launches: list[_Launch] = []
         self._places: list[tuple[int, int]] = []
-        self._compiled: list[tuple] = []
+        self._compiled: dict[tuple[int, ...] | None, list[tuple]] = {}
 
     def tensor(self, dtype: torch.dtype) -> Operand:
         """The call's next tensor, of this type."""
@@ -109,23 +109,24 @@ class Plan:
         bits = 0
         for address in addresses:
             bits |= address
-        # Triton compiles a variant for pointers at multiples of 16 bytes; a call without goes the long way every time.
-        aligned = bits % 16 == 0
-        if not (aligned and self._compiled):
-            self._run_first(tensors, aligned)
+        # Triton compiles a variant for pointers at multiples of 16 bytes: each pattern of addresses has its launches.
+        pattern = None if bits % 16 == 0 else tuple([address % 16 for address in addresses])
+        compiled = self._compiled.get(pattern)
+        if compiled is None:
+            self._run_first(tensors, pattern)
             return
         # As integers: of a tensor the launcher would ask the address again, and the driver whether it is one.
         pointers = [addresses[i] + offset for i, offset in self._places]
         if not (3, 6) <= _VERSION <= (3, 9) or _listeners():
-            for _, _, _, compiled, programs, pick, rest in self._compiled:
-                compiled[(programs, 1, 1)](*pick(pointers), *rest)
+            for _, _, _, kernel, programs, pick, rest in compiled:
+                kernel[(programs, 1, 1)](*pick(pointers), *rest)
             return
         stream = driver.active.get_current_stream(self._device.index)
         # What `compiled[grid](...)` does in these versions, but looks up for each launch: device, stream, hooks.
-        for start, function, metadata, _, programs, pick, rest in self._compiled:
+        for start, function, metadata, _, programs, pick, rest in compiled:
             start(programs, 1, 1, stream, function, metadata, None, None, None, *pick(pointers), *rest)
 
-    def _run_first(self, tensors: Sequence[Tensor], aligned: bool) -> None:
+    def _run_first(self, tensors: Sequence[Tensor], pattern: tuple[int, ...] | None) -> None:
         views = [_view(tensors[x.tensor], x) for x in self._operands]
         found = []
         for kernel, programs, operands, numbers, meta in self._launches:
@@ -134,9 +135,9 @@ class Plan:
                 rest = (*numbers, *(meta[x] for x in kernel.arg_names[len(operands) + len(numbers) :]))
                 start, function, metadata = compiled.run, compiled.function, compiled.packed_metadata
                 found.append((start, function, metadata, compiled, programs, itemgetter(*operands), rest))
-        if aligned and _VERSION >= (3, 4):  # earlier ones launch with other arguments
+        if found and _VERSION >= (3, 4):  # earlier ones launch with other arguments
             self._places = [(x.tensor, x.offset) for x in self._operands]
-            self._compiled = found
+            self._compiled[pattern] = found
 
 
 def _view(tensor: Tensor, operand: Operand) -> Tensor:
@@ -148,6 +149,16 @@ def _listeners() -> bool:
     runtime = triton.knobs.runtime
     before, after = runtime.launch_enter_hook, runtime.launch_exit_hook
     return bool(getattr(before, "calls", before) or getattr(after, "calls", after))
+
+
+def observed(tensors: Sequence[Tensor]) -> bool:
+    """Whether something may want to see a registered operator: a compiler, a dispatch mode, a subclass of tensors.
+
+    Otherwise the dispatcher is left out: its bookkeeping takes longer than small kernels run.
+    """
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return True
+    return not all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
 
 
 def power_of_2(n: int) -> int:
