@@ -19,6 +19,8 @@ from triton.runtime import driver
 
 ALIGNMENT = 256
 """Bytes at whose multiples the buffers of a storage start."""
+FUSED = {"enable_fp_fusion": True}
+"""Products and sums become one instruction: Triton's default up to 3.9, which warns that the next will have another."""
 _VERSION = tuple(int(x) for x in triton.__version__.split(".")[:2])
 
 
@@ -93,7 +95,7 @@ class Plan:
             meta: Compile-time arguments, in order, and launch options.
         """
         operands = tuple(self._operands.setdefault(x, len(self._operands)) for x in args if isinstance(x, Operand))
-        self._launches.append(_Launch(kernel, programs, operands, args[len(operands) :], meta))
+        self._launches.append(_Launch(kernel, programs, operands, args[len(operands) :], meta | FUSED))
 
     def run(self, tensors: Sequence[Tensor]) -> None:
         """Launch everything, on the current stream of the tensors' device."""

@@ -11,7 +11,7 @@ import triton
 from torch import Tensor
 
 from xlstm_apps.kernels.rnn import triton_backward, triton_forward, triton_streamed, triton_weights
-from xlstm_apps.kernels.triton_plan import Plan
+from xlstm_apps.kernels.triton_plan import FUSED, Plan
 
 INTERPRETED = not isinstance(triton_forward.forward_kernel, triton.JITFunction)
 """Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
@@ -251,14 +251,14 @@ def backward(
                 recurrent, factors, dy, *given, g, dh, dc, dm, p.steps, p.batch, p.heads, y_b, y_t, y_h,
                 CELL=cell, D=p.dim, UNITS=p.units, BATCH=p.tile, STATE=state, FACTORS=p.factors, FAST=p.fast,
                 ALIGNED=alignment(dy), STAGES=STAGES, PRECISION=p.precision, HD=p.heads * p.dim,
-                num_warps=p.units // 16,
+                num_warps=p.units // 16, **FUSED,
             )  # fmt: skip
         else:
             for x, final in zip((dh, dc, dm), finals, strict=True):
                 x.zero_() if final is None else x.copy_(final)
             triton_streamed.backward_kernel[(p.programs,)](
                 recurrent, factors, dy, g, dh, dc, dm, p.steps, p.batch, p.heads, y_b, y_t, y_h,
-                CELL=cell, D=p.dim, BATCH=p.tile, FACTORS=p.factors, PRECISION=p.precision, **p.streaming,
+                CELL=cell, D=p.dim, BATCH=p.tile, FACTORS=p.factors, PRECISION=p.precision, **p.streaming, **FUSED,
             )  # fmt: skip
     return out
 
@@ -279,7 +279,7 @@ def weight_gradients(g: Tensor, h: Tensor, h0: Tensor | None, cell: str) -> tupl
     with torch.cuda.device_of(g):
         triton_weights.weights_kernel[(parts * tiles,)](
             g, h, dr, db, steps, rows, chunk, heads, dim,
-            SLOTS=slots, BLOCK=block, STEPS=length, PRECISION=p.precision, num_warps=4, num_stages=3,
+            SLOTS=slots, BLOCK=block, STEPS=length, PRECISION=p.precision, num_warps=4, num_stages=3, **FUSED,
         )  # fmt: skip
     dr, db = dr.sum(0), db.sum(0)
     if h0 is not None:
