@@ -38,6 +38,12 @@ CASES = {
     "sales (made)": [7, 28],
     "short monthly (made)": [6, 12],
     "one walk, jumps (made)": [10, 50],
+    "one walk, wild (made)": [10, 50],
+    # Looked at once, after everything was chosen: tables that come with statsmodels (extra `baselines`).
+    "co2 (fresh)": [13, 52],
+    "sunspots (fresh)": [5, 11],
+    "elnino (fresh)": [6, 12],
+    "macrodata (fresh)": [2, 4],
 }
 COLUMNS = ["data", "horizon", "model", "windows", "rows", "raw_80", "fixed_80", "fixed_95", "calibrated_80"]
 COLUMNS += ["calibrated_95", "wql_raw", "wql", "seconds"]
@@ -69,8 +75,30 @@ def read(name: str, folder: Path) -> SeriesTable:
         walk = rng.normal(0, 1, (1500, 72)).cumsum(1) * rng.lognormal(0, 1, (1500, 1))
         season = 3 * rng.normal(0, 1, (1500, 1)) * np.sin(2 * np.pi * months / 12 + rng.uniform(0, 6, (1500, 1)))
         return _long(100 + walk + season, "1mo")
-    scale = np.exp(rng.normal(0, 0.03, 3000).cumsum())  # one series whose noise waxes and wanes, with jumps
+    if name.endswith("(fresh)"):
+        return _statsmodels(name.removesuffix(" (fresh)"))
+    wander = 0.06 if "wild" in name else 0.03
+    scale = np.exp(rng.normal(0, wander, 3000).cumsum())  # one series whose noise waxes and wanes, with jumps
     return _long((scale * rng.standard_t(4, 3000)).cumsum()[None], "1d")
+
+
+def _statsmodels(name: str) -> SeriesTable:
+    from statsmodels import datasets
+
+    frame = getattr(datasets, name).load_pandas().data
+    if name == "co2":
+        values, freq = frame["co2"].to_numpy()[:, None], "1w"
+    elif name == "elnino":  # a row per year, a column per month
+        values, freq = frame.drop(columns="YEAR").to_numpy().reshape(-1, 1), "1mo"
+    elif name == "sunspots":
+        values, freq = frame["SUNACTIVITY"].to_numpy()[:, None], "1y"
+    else:
+        values, freq = frame.drop(columns=["year", "quarter"]).to_numpy(), "1q"
+    unit = {"1w": "W", "1mo": "M", "1q": "M", "1y": "Y"}[freq]
+    steps = np.arange(len(values)) * (3 if freq == "1q" else 1)
+    stamps = (np.datetime64("1760-01-01").astype(f"datetime64[{unit}]") + steps).astype("datetime64[D]")
+    columns = {f"y{i}": column for i, column in enumerate(values.T.astype(float))}
+    return table_from_frame(pl.DataFrame({"ds": stamps, **columns}), time_column="ds", freq=freq)
 
 
 def _long(values: np.ndarray, freq: str) -> SeriesTable:

@@ -82,6 +82,7 @@ def test_many_series_are_taken_together_where_each_has_little_to_say(monkeypatch
     monkeypatch.setattr(forecast_calibration, "MOST_COUNTS", 1000)
     pooled = Calibrator(LastValue(), table, scaler, split)
     assert (each.units, pooled.units) == (30, 1)
+    assert pooled.typical.isnan().all() and each.typical.isfinite().all()
     end = pooled.at_end()
     assert len(end.state.known) == 1 and end.item_ids is None and each.at_end().item_ids == table.item_ids
     frames = pl.concat(predict_frames(LastValue(), table, scaler, calibration=end, level=[80]))
