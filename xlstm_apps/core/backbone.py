@@ -32,10 +32,10 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, state: BlockState | None = None, packing: Packing | None = None
+        self, x: Tensor, state: BlockState | None = None, packing: Packing | None = None, inplace: bool = False
     ) -> tuple[Tensor, BlockState]:
-        """[B, T, E] -> [B, T, E] and the state after the last step."""
-        y, last = self.mixer(self.norm(x), state, packing)
+        """[B, T, E] -> [B, T, E] and the state after the last step; `inplace` (one step only) over the given state."""
+        y, last = self.mixer(self.norm(x), state, packing, inplace)
         x = x + self.dropout(y)
         if self.ffn is not None and self.ffn_norm is not None:
             x = x + self.dropout(self.ffn(self.ffn_norm(x)))
@@ -103,12 +103,31 @@ class xLSTMBackbone(nn.Module):
         y = self.final_norm(x)
         return (y, xLSTMState(tuple(states))) if return_state else y
 
-    def step(self, x: Tensor, state: xLSTMState | None = None) -> tuple[Tensor, xLSTMState]:
-        """One time step: x [B, E] -> y [B, E] and the next state; None begins anew."""
+    def step(self, x: Tensor, state: xLSTMState | None = None, *, inplace: bool = False) -> tuple[Tensor, xLSTMState]:
+        """One time step.
+
+        Args:
+            x: [B, E].
+            state: What to continue from; None begins anew.
+            inplace: Write the next state over the given one, whose tensors must be contiguous and in the types that a
+                backbone returns. Not differentiable.
+
+        Returns:
+            y [B, E] and the next state: `state` itself if `inplace`.
+        """
         if x.dim() != 2:
             raise ValueError(f"step takes one time step [batch, {self.config.embedding_dim}], got {[*x.shape]}")
-        y, last = self(x.unsqueeze(1), state, return_state=True)
-        return y.squeeze(1), last
+        if not inplace:
+            y, last = self(x.unsqueeze(1), state, return_state=True)
+            return y.squeeze(1), last
+        if state is None:
+            raise ValueError("inplace=True needs a state to overwrite; begin with initial_state(batch_size)")
+        self._check_causal()
+        self._check_state(state, x.shape[0])
+        y = x.unsqueeze(1)
+        for block, block_state in zip(self.blocks, state.blocks, strict=True):
+            y, _ = block(y, block_state, None, True)
+        return self.final_norm(y).squeeze(1), state
 
     def initial_state(self, batch_size: int, device: torch.device | str | None = None) -> xLSTMState:
         """The state before the first step: zeros, on the device of the weights unless told otherwise."""

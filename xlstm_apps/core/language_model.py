@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from xlstm_apps.core.backbone import xLSTMBackbone
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.decoding import GenerationStep, check_cuda_graph, decode
 from xlstm_apps.core.initialization import small_init_
 from xlstm_apps.core.layers import soft_cap
 from xlstm_apps.core.pretrained import PretrainedMixin
@@ -72,9 +73,9 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         out = self.backbone(x, state, return_state=return_state, cu_seqlens=cu_seqlens)
         return (self.logits(out[0]), out[1]) if return_state else self.logits(out)
 
-    def step(self, ids: Tensor, state: xLSTMState | None = None) -> tuple[Tensor, xLSTMState]:
-        """One token per row: ids [B] -> logits [B, V] and the next state."""
-        x, state = self.backbone.step(self.dropout(self.embedding(ids)), state)
+    def step(self, ids: Tensor, state: xLSTMState | None = None, *, inplace: bool = False) -> tuple[Tensor, xLSTMState]:
+        """One token per row: ids [B] -> logits [B, V] and the next state; `inplace` as in `xLSTMBackbone.step`."""
+        x, state = self.backbone.step(self.dropout(self.embedding(ids)), state, inplace=inplace)
         return self.logits(x), state
 
     def initial_state(self, batch_size: int) -> xLSTMState:
@@ -101,6 +102,7 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         eos_id: int | list[int] | None = None,
         pad_id: int | None = None,
         generator: torch.Generator | None = None,
+        cuda_graph: bool | None = None,
     ) -> Tensor | list[Tensor]:
         """Continue prompts, of any lengths in one batch; every row is what it would be alone.
 
@@ -115,18 +117,22 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
             eos_id: Instead of the model's own `eos_id`.
             pad_id: Instead of the model's own `pad_id`.
             generator: Source of randomness, for reproducible draws.
+            cuda_graph: Record one step as a CUDA graph and replay it for every token: the same tokens, without the
+                time Python takes. None: on CUDA, where there are tokens enough; True: or an error; False: never.
 
         Returns:
             Prompts and continuations in the form of `ids`: a tensor padded behind the shorter rows, or a list. A text
             ends with its `eos_id`.
 
         Raises:
-            ValueError: An empty prompt, ids outside the vocabulary, or sampling options that contradict each other.
+            ValueError: An empty prompt, ids outside the vocabulary, sampling options that contradict each other, or
+                `cuda_graph=True` where the model is not on CUDA.
         """
         check_sampling(temperature, top_k, top_p)
         if max_new_tokens < 0:
             raise ValueError(f"max_new_tokens={max_new_tokens} must not be negative")
         sampling = partial(sample, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
+        check_cuda_graph(cuda_graph, self.embedding.weight.device)
         prompts = self._split_prompts(ids, lengths)
         eos_id = self.eos_id if eos_id is None else eos_id
         eos = torch.tensor([] if eos_id is None else eos_id, dtype=torch.long, device=prompts[0].device).reshape(-1)
@@ -136,7 +142,11 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         training = self.training
         self.eval()
         try:
-            new = self._continue(*self._read_prompts(prompts, state), max_new_tokens, eos, sampling)
+            new = prompts[0].new_empty(len(prompts), 0)
+            if max_new_tokens > 0:
+                x, state = self._read_prompts(prompts, state)
+                step = GenerationStep(self, sampling(self.logits(x)), state, eos, sampling)
+                new = decode(step, max_new_tokens, cuda_graph, () if generator is None else (generator,))
         finally:
             self.train(training)
         ended = torch.isin(new, eos).cumsum(1)
@@ -145,22 +155,6 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         if not isinstance(ids, Tensor):
             return rows
         return rows[0] if ids.dim() == 1 else pad_sequence(rows, batch_first=True, padding_value=pad_id)
-
-    def _continue(
-        self, x: Tensor, state: xLSTMState, steps: int, eos: Tensor, sampling: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """At most `steps` new tokens [B, steps] after features x [B, E]; fewer once every row has met its end."""
-        tokens: list[Tensor] = []
-        going = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
-        while len(tokens) < steps:
-            if tokens:
-                x, state = self.backbone.step(self.embedding(tokens[-1]), state)
-            tokens.append(sampling(self.logits(x)))
-            if len(eos):
-                going &= ~torch.isin(tokens[-1], eos)
-                if not going.any():
-                    break
-        return torch.stack(tokens, 1) if tokens else going.new_zeros(len(going), 0, dtype=torch.long)
 
     def _split_prompts(self, ids: Tensor | Sequence[Tensor], lengths: Sequence[int] | Tensor | None) -> list[Tensor]:
         if isinstance(ids, Tensor) and ids.dim() == 2:

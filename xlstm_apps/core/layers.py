@@ -100,9 +100,14 @@ class CausalConv1d(nn.Module):
         """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
         return zeros(self.weight.shape[0] - 1, self.weight.shape[1])
 
-    def forward(self, x: Tensor, window: Tensor | None, packing: Packing | None) -> tuple[Tensor, Tensor]:
-        """[B, T, E], window [B, kernel_size - 1, E] -> the same shapes; a packed row returns one window a document."""
-        past, (B, T, E) = self.weight.shape[0] - 1, x.shape
+    def forward(
+        self, x: Tensor, window: Tensor | None, packing: Packing | None, inplace: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """[B, T, E], window [B, kernel_size - 1, E] -> the same shapes; a packed row returns one window a document.
+
+        With `inplace`, the new window is written over the given one.
+        """
+        given, past, (B, T, E) = window, self.weight.shape[0] - 1, x.shape
         if window is None:
             window = x.new_zeros(B, past, E)
         if window.shape[1:] != (past, E):
@@ -114,6 +119,8 @@ class CausalConv1d(nn.Module):
             if packing is not None:
                 tap = tap * (packing.position >= age).unsqueeze(-1)
             y = torch.addcmul(y, tap, self.weight[past - age])
+        if inplace and given is not None:
+            return y, given.copy_(padded[:, T:])
         # A copy, because a view would keep the whole sequence alive inside the state.
         return y, padded[:, T:].clone() if packing is None else packing.last(x, past)
 

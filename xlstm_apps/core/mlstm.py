@@ -24,6 +24,7 @@ def run_cell(
     gates: Tensor,
     block_state: BlockState | None,
     packing: Packing | None,
+    inplace: bool = False,
 ) -> tuple[Tensor, MLSTMState]:
     """Heads are split by view, so that no projection is copied.
 
@@ -31,6 +32,7 @@ def run_cell(
         q, k: [B, T, H * K].
         v: [B, T, H * V].
         gates: [B, T, 2 * H], input gates, then forget gates, before activation.
+        inplace: Write the new state over the given one, for a single time step.
 
     Returns:
         h [B, T, H, V] and the final state.
@@ -40,8 +42,9 @@ def run_cell(
     igate, fgate = gates.chunk(2, dim=-1)
     if state is not None and q.shape[1] == 1:
         h, state = mlstm_step(
-            q[:, 0], k[:, 0], v[:, 0], igate[:, 0], fgate[:, 0], state, eps=config.cell_eps, backend=config.backend
-        )
+            q[:, 0], k[:, 0], v[:, 0], igate[:, 0], fgate[:, 0], state,
+            eps=config.cell_eps, inplace=inplace, backend=config.backend,
+        )  # fmt: skip
         return h.unsqueeze(1), state
     cu_seqlens = None if packing is None else packing.cu_seqlens
     return mlstm(
@@ -93,16 +96,18 @@ class mLSTMLayer(nn.Module):
         window = None if self.conv is None else self.conv.initial_window(zeros)
         return BlockState(empty_cell(self.config, zeros), window)
 
-    def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
+    def forward(
+        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False
+    ) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
         u, z = self.proj_up(x).chunk(2, dim=-1)
         a, window = u, None
         if self.conv is not None:
-            a, window = self.conv(u, None if state is None else state.conv, packing)
+            a, window = self.conv(u, None if state is None else state.conv, packing, inplace)
             a = F.silu(a)
         q, k, v = self.q_proj(a), self.k_proj(a), self.v_proj(u)
         gates = self.gates(torch.cat([q, k, v], dim=-1))
-        h, cell = run_cell(self.config, q, k, v, gates, state, packing)
+        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace)
         h = self.head_norm(h) + self.skip * a
         return self.proj_down(h * F.silu(z)), BlockState(cell, window)
 
@@ -137,9 +142,11 @@ class mLSTMLargeLayer(nn.Module):
         """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
         return BlockState(empty_cell(self.config, zeros), None)
 
-    def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
+    def forward(
+        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False
+    ) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
         q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
         gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
-        h, cell = run_cell(self.config, q, k, v, gates, state, packing)
+        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace)
         return self.out_proj(torch.sigmoid(o) * self.head_norm(h)), BlockState(cell, None)

@@ -46,4 +46,7 @@ def sample(
         ranked, order = probabilities.sort(dim=-1, descending=True)
         before = ranked.cumsum(-1) - ranked
         probabilities = torch.zeros_like(ranked).scatter(-1, order, ranked.masked_fill(before >= top_p, 0.0))
-    return torch.multinomial(probabilities, 1, generator=generator).squeeze(-1)
+    # What torch.multinomial does (the first of exponential arrival times wins), without its check of the values: that
+    # waits for the device, and cannot be part of a CUDA graph.
+    arrival = torch.empty_like(probabilities).exponential_(1.0, generator=generator)
+    return (probabilities / arrival).argmax(-1)

@@ -52,10 +52,12 @@ class sLSTMLayer(nn.Module):
         h, c, n, m = (zeros(*self.bias.shape[1:]) for _ in range(4))
         return BlockState(RNNState(h, c, n, m), None if self.conv is None else self.conv.initial_window(zeros))
 
-    def forward(self, x: Tensor, state: BlockState | None, packing: Packing | None) -> tuple[Tensor, BlockState]:
+    def forward(
+        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False
+    ) -> tuple[Tensor, BlockState]:
         """[B, T, E] -> [B, T, E] and the state after the last step."""
         cell = None if state is None else state.cell_of(RNNState)
-        gates, window = self._gate_inputs(x, None if state is None else state.conv, packing)
+        gates, window = self._gate_inputs(x, None if state is None else state.conv, packing, inplace)
         run = partial(rnn, return_state=True, backend=self.config.backend)
         if packing is not None:
             # The documents are independent: side by side they also take fewer steps than one after the other.
@@ -63,18 +65,22 @@ class sLSTMLayer(nn.Module):
             h, cell = run(batch, self.recurrent, self.bias)
             h = h[real].unsqueeze(0)
         elif cell is not None and x.shape[1] == 1:
-            h, cell = rnn_step(gates[:, 0], self.recurrent, self.bias, cell, backend=self.config.backend)
+            h, cell = rnn_step(
+                gates[:, 0], self.recurrent, self.bias, cell, inplace=inplace, backend=self.config.backend
+            )
             h = h.unsqueeze(1)
         else:
             h, cell = run(gates, self.recurrent, self.bias, cell)
         return self.head_norm(h), BlockState(cell, window)
 
-    def _gate_inputs(self, x: Tensor, window: Tensor | None, packing: Packing | None) -> tuple[Tensor, Tensor | None]:
+    def _gate_inputs(
+        self, x: Tensor, window: Tensor | None, packing: Packing | None, inplace: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """[B, T, E] -> gate pre-activations [B, T, 4, H, D] without their recurrent part, and the conv window."""
         heads = (self.gates.shape[1], self.gates.shape[3])
         if self.conv is None:
             return torch.einsum("bthi,ghoi->btgho", x.unflatten(-1, heads), self.gates), None
-        a, window = self.conv(x, window, packing)
+        a, window = self.conv(x, window, packing, inplace)
         smooth = torch.einsum("bthi,ghoi->btgho", F.silu(a).unflatten(-1, heads), self.gates[:CELL])
         direct = torch.einsum("bthi,ghoi->btgho", x.unflatten(-1, heads), self.gates[CELL:])
         return torch.cat([smooth, direct], dim=2), window
