@@ -16,7 +16,9 @@ LENGTHS = (24, 48, 96, 168, 336, 512, 720)
 ROWS = 16384
 CHANNELS = 64
 STEPS = 32
-RIDGE = 0.1
+RIDGE = 1.0
+# Within this share of the best, the longer past is taken: the forecasters that are then trained make more of it.
+TIE = 0.005
 
 
 def candidates(season: int, seasons: list[int], horizon: int, train_length: int, rows: int) -> list[int]:
@@ -37,7 +39,7 @@ def candidates(season: int, seasons: list[int], horizon: int, train_length: int,
 
 
 def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int]) -> int:
-    """The one of `lengths` whose linear forecaster is best on `valid`.
+    """The one of `lengths` whose linear forecaster is best on `valid`, of equally good ones the longest.
 
     Args:
         train: Training windows with a context as long as the longest of `lengths`.
@@ -45,7 +47,8 @@ def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int
         lengths: Ascending.
     """
     fitting, held_out = _rows(train), _rows(valid)
-    return min(lengths, key=lambda length: _error(fitting, held_out, length))
+    errors = [_error(fitting, held_out, length) for length in lengths]
+    return max(n for n, error in zip(lengths, errors, strict=True) if error <= (1 + TIE) * min(errors))
 
 
 class _Rows(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -123,7 +123,11 @@ class ForecastPlan:
             valid = training.BatchLoader(
                 spread(self.valid, max(rows, 32)), max(1, rows // 4), num_workers=config.num_workers
             )
-        module = forecasting.ForecastModule(model, max_rows=max(self.budget.most_rows, config.batch_size))
+        module = forecasting.ForecastModule(
+            model,
+            max_rows=max(self.budget.most_rows, config.batch_size),
+            independent=sum(val_end - train_end for train_end, val_end in self.split) / model.head.prediction_length,
+        )
         result = training.fit(
             module,
             loader,
@@ -183,10 +187,14 @@ def plan_forecast(
     if lengths is None:
         rows = int(usable.sum()) * channels
         lengths = candidates(season.steps, season.candidates, horizon, train_length, rows)
-    train = WindowDataset(table, scaler, "train", split, lengths[-1], horizon)
-    valid = None
+
+    def windows(part: Literal["train", "val"], context: int) -> WindowDataset:
+        cut = WindowDataset(table, scaler, part, split, context, horizon)
+        return cut.to(device) if device.type == "cuda" else cut
+
+    train, valid = windows("train", lengths[-1]), None
     if any(val_end - train_end >= horizon for train_end, val_end in split):
-        valid = WindowDataset(table, scaler, "val", split, lengths[-1], horizon)
+        valid = windows("val", lengths[-1])
     elif val_fraction > 0:
         notes.append("too few rows for a validation part: no early stopping, the last epoch is taken")
     context = lengths[-1]
@@ -194,13 +202,8 @@ def plan_forecast(
         # Without a validation part the guess is two seasons, or the horizon where it is longer.
         guess = max((n for n in lengths if n <= max(2 * season.steps, horizon)), default=lengths[0])
         context = guess if valid is None else choose_context(train, valid, lengths)
-        train = WindowDataset(table, scaler, "train", split, context, horizon)
-        valid = None if valid is None else WindowDataset(table, scaler, "val", split, context, horizon)
+        train, valid = windows("train", context), None if valid is None else windows("val", context)
     head = head.resolve(context_length=context, season=season.steps)
-    if device.type == "cuda":
-        train.to(device)
-        if valid is not None:
-            valid.to(device)
     budget = BUDGETS.get(device.type, BUDGETS["cpu"])
     batch = max(budget.least_windows, budget.rows_per_step // channels)
     batch = fit.batch_size or max(1, min(256, batch, max(8, len(train) // 20)))

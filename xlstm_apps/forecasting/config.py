@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", "dlinear", "patchtst", "itransformer"]
-Member = Literal["nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
+Member = Literal["naive", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,13 @@ class ForecastConfig:
     """Steps to forecast."""
 
     model: Model = "xlstm-ens"
-    """`xlstm-ens`: the mean of a linear forecaster, an xLSTM over channels and an xLSTM over patches of the past;
+    """`xlstm-ens`: the mean of the last value, a linear forecaster, an xLSTM over channels and one over patches of the
+    past, each weighted by how well it does on the validation part;
     `xlstm-time`, `p-slstm`, `xlstm-mixer`: the published architectures; the others: baselines."""
 
     members: list[Member] | None = None
-    """Forecasters whose quantiles are averaged, each trained on its own loss. None: those of the model."""
+    """Forecasters that are averaged, each trained on its own loss and weighted by its error on the validation part.
+    None: those of the model."""
 
     context_length: int | None = None
     """Steps of the past the model sees. None: chosen on the validation part, with a linear forecaster, among lengths of

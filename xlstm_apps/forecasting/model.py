@@ -72,16 +72,17 @@ class ForecastModel(
         if length != self.head.context_length:
             raise ValueError(f"the model sees {self.head.context_length} steps of context, not {length}")
         x, seen = batch["context"].transpose(1, 2), batch["context_mask"].transpose(1, 2)  # [B, C, L]
-        if self.head.instance_norm:
-            mean, std = masked_moments(x, seen)
-            x = (x - mean) / std
-        else:
-            mean, std = torch.zeros_like(x[..., :1]), torch.ones_like(x[..., :1])
-        filled = fill(x, seen)
+        mean, std = masked_moments(x, seen)
+        units = {True: (mean, std), False: (torch.zeros_like(mean), torch.ones_like(std))}
+        past = {}
         forecasts = []
         for name, member in self.members.items():
-            past, future = self.exogenous[name](batch) if name in self.exogenous else (None, None)
-            median, raw = member(filled if past is None else fill(x - past, seen), seen)
+            normal = self.head.instance_norm and member.normalised
+            mean, std = units[normal]
+            if normal not in past:
+                past[normal] = fill((x - mean) / std, seen)
+            known, future = self.exogenous[name](batch) if name in self.exogenous else (None, None)
+            median, raw = member(past[normal] if known is None else fill((x - mean) / std - known, seen), seen)
             if future is not None:
                 median = median + future
             quantiles = self.ordered(median, raw) * std[..., None] + mean[..., None]  # [B, C, H, Q]

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from xlstm_apps.forecasting.model import Batch, ForecastModel
 
-# A member whose validation loss is worse than the best one's by more than this share stays out of the mean.
-WORSE = 0.1
+# A member's weight in the mean falls by a factor e for every such share by which its validation error is above the best
+# one's; where the validation part holds less than ENOUGH independent windows, its word counts for less.
+SHARE, ENOUGH = 0.05, 30
 
 
 class ForecastModule(pl.LightningModule):
@@ -25,17 +26,20 @@ class ForecastModule(pl.LightningModule):
         model: The forecaster.
         max_rows: Most windows-times-channels per training step; wider batches train on a random choice of channels,
             drawn anew each step, so that 300 columns cost as much as 30.
+        independent: Windows of the validation part that do not overlap.
         decay: Decay of the running average.
     """
 
-    def __init__(self, model: ForecastModel, max_rows: int = 512, decay: float = 0.99):
+    def __init__(self, model: ForecastModel, max_rows: int = 512, independent: float = ENOUGH, decay: float = 0.99):
         super().__init__()
         self.model, self.max_rows, self.decay = model, max_rows, decay
+        self.tolerance = SHARE * max(1, (ENOUGH / max(independent, 1)) ** 0.5)
         self.average, self.best = (copy.deepcopy(model).requires_grad_(False) for _ in range(2))
         members = len(model.members)
         self._graphed: tuple[dict[str, torch.Size], GraphedLosses] | None = None
         self.register_buffer("best_losses", torch.full((members,), torch.inf, dtype=torch.float64))
-        self.register_buffer("_sums", torch.zeros(members + 1, dtype=torch.float64), persistent=False)
+        self.register_buffer("best_errors", torch.full((members,), torch.inf, dtype=torch.float64))
+        self.register_buffer("_sums", torch.zeros(2 * members + 1, dtype=torch.float64), persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = some_channels(batch, self.max_rows)
@@ -69,17 +73,21 @@ class ForecastModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # Sums, not means of means: the last, smaller batch counts by its size.
-        self._sums += member_losses(self.average, batch)
+        forecasts = self.average.forward_members(batch)
+        errors = [(y[..., self.model.median] - batch["target"]).abs() for y in forecasts]
+        errors = torch.stack([torch.where(batch["target_mask"], x, 0).sum() for x in errors])
+        self._sums += torch.cat([errors, pinball_sums(self.average, forecasts, batch)])
 
     def on_validation_epoch_end(self) -> None:
-        losses = self._sums[:-1] / self._sums[-1].clamp(min=1)
+        errors, losses = (self._sums[:-1] / self._sums[-1].clamp(min=1)).chunk(2)
         better = losses < self.best_losses
         for chosen, name in zip(better.tolist(), self.model.members, strict=True):
             if chosen:
                 self._keep(name)
         self.best_losses.copy_(torch.where(better, losses, self.best_losses))
-        good = (self.best_losses <= (1 + WORSE) * self.best_losses.min()).float()
-        self.best.weights.copy_(good / good.sum())
+        self.best_errors.copy_(torch.where(better, errors, self.best_errors))
+        worse = self.best_errors / self.best_errors.min().clamp(min=1e-12) - 1
+        self.best.weights.copy_(torch.softmax(-worse / self.tolerance, 0))
         # Falls whenever a member got better, so that patience waits for all of them; infinite where the loss is not finite.
         self.log("val_loss", self.best_losses.mean().float())
 
@@ -97,9 +105,13 @@ class ForecastModule(pl.LightningModule):
 
 def member_losses(model: ForecastModel, batch: Batch) -> Tensor:
     """Sum of the pinball losses of each member, and the number of targets: [M + 1]."""
-    forecasts = model.forward_members(batch)
-    sums = [pinball(y, batch["target"], batch["target_mask"], model.level_values).sum() for y in forecasts]
-    return torch.stack([*sums, batch["target_mask"].sum()])
+    return pinball_sums(model, model.forward_members(batch), batch)
+
+
+def pinball_sums(model: ForecastModel, forecasts: list[Tensor], batch: Batch) -> Tensor:
+    """The same from the members' forecasts."""
+    target, mask = batch["target"], batch["target_mask"]
+    return torch.stack([*(pinball(y, target, mask, model.level_values).sum() for y in forecasts), mask.sum()])
 
 
 class GraphedLosses:

@@ -29,7 +29,7 @@ def _transformer(embedding_dim: int, num_blocks: int, num_heads: int) -> xLSTMCo
 
 PRESETS: dict[Model, Preset] = {
     "xlstm-ens": Preset(
-        members=("nlinear", "mixer", "patch"), backbone=_slstm(64), dropout=0.2, learning_rate=3e-3
+        members=("naive", "nlinear", "mixer", "patch"), backbone=_slstm(64), dropout=0.2, learning_rate=3e-3
     ),
     # As coded: three sLSTM blocks with convolution (Alharthi & Mahmood 2024; their paper also names the mLSTM).
     "xlstm-time": Preset(
@@ -42,9 +42,7 @@ PRESETS: dict[Model, Preset] = {
     "xlstm-mixer": Preset(members=("mixer",), backbone=_slstm(256, num_heads=8), dropout=0.1, learning_rate=1e-3),
     "nlinear": Preset(members=("nlinear",), backbone=_slstm(64), dropout=0.0, learning_rate=3e-3),
     "dlinear": Preset(members=("dlinear",), backbone=_slstm(64), dropout=0.0, learning_rate=3e-3),
-    "patchtst": Preset(
-        members=("patchtst",), backbone=_transformer(128, 3, 16), dropout=0.2, learning_rate=3e-4
-    ),
+    "patchtst": Preset(members=("patchtst",), backbone=_transformer(128, 3, 16), dropout=0.2, learning_rate=3e-4),
     "itransformer": Preset(
         members=("itransformer",), backbone=_transformer(256, 2, 8), dropout=0.1, learning_rate=3e-4
     ),

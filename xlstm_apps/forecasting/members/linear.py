@@ -23,7 +23,9 @@ class LastValueLinear(nn.Module):
 
     def __init__(self, context: int, horizon: int):
         super().__init__()
-        self.weights = mean_start(context, horizon)
+        self.weights = nn.Linear(context, horizon)
+        nn.init.zeros_(self.weights.weight)  # start from the naive forecast, hard to beat where nothing repeats
+        nn.init.zeros_(self.weights.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         last = x[..., -1:]
@@ -58,9 +60,25 @@ class LinearSpread(nn.Module):
         return (x @ self.weights)[..., None, :] + self.by_step
 
 
+class Naive(nn.Module):
+    """The last value, with learned spreads: what the others are averaged with where nothing can be foreseen."""
+
+    normalised = True
+
+    def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
+        super().__init__()
+        self.horizon = head.prediction_length
+        self.spread = LinearSpread(head.context_length, self.horizon, len(head.levels) - 1)
+
+    def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, L] -> [B, C, H], [B, C, H, S]."""
+        return x[..., -1:].expand(*x.shape[:-1], self.horizon), self.spread(x)
+
+
 class NLinear(nn.Module):
     """NLinear; with the instance normalisation around it also known as RLinear."""
 
+    normalised = True
     base: type[nn.Module] = LastValueLinear
 
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
@@ -75,6 +93,7 @@ class NLinear(nn.Module):
 
 
 class DLinear(NLinear):
-    """DLinear."""
+    """DLinear; it sees the level of the window, and may pull the forecast towards that of the training part."""
 
+    normalised = False
     base = TrendLinear

@@ -23,6 +23,8 @@ def patch_count(context: int, length: int, stride: int) -> tuple[int, int]:
 class PatchScan(nn.Module):
     """P-sLSTM (Kong et al., AAAI 2025), here with a mask: every channel by itself, patch by patch."""
 
+    normalised = True
+
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
         super().__init__()
         self.length, self.stride = head.patch_length, head.patch_stride

@@ -43,6 +43,8 @@ class PatchTST(nn.Module):
     Width, heads and blocks are those of the `backbone` section, the feed-forward is twice as wide.
     """
 
+    normalised = True
+
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
         super().__init__()
         self.length = min(16, head.context_length)
@@ -70,6 +72,8 @@ class PatchTST(nn.Module):
 
 class iTransformer(nn.Module):  # noqa: N801 - its authors' spelling
     """iTransformer (Liu et al., ICLR 2024): one token per channel, attention between channels."""
+
+    normalised = True
 
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
         super().__init__()

@@ -12,6 +12,8 @@ from xlstm_apps.forecasting.members.spread import HiddenSpread
 class VariateScan(nn.Module):
     """xLSTMTime (Alharthi & Mahmood, AI 2024): trend and rest to the horizon linearly, then an xLSTM over channels."""
 
+    normalised = True
+
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
         super().__init__()
         horizon, width = head.prediction_length, backbone.embedding_dim
@@ -33,6 +35,8 @@ class Mixer(nn.Module):
 
     Both views go through the same xLSTM; the views side by side give the forecast.
     """
+
+    normalised = True
 
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
         super().__init__()
