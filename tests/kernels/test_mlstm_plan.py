@@ -8,7 +8,7 @@ import torch
 triton = pytest.importorskip("triton")
 
 from xlstm_apps.kernels import triton_plan  # noqa: E402
-from xlstm_apps.kernels.mlstm import triton_call  # noqa: E402
+from xlstm_apps.kernels.mlstm import api, triton_call  # noqa: E402
 from xlstm_apps.kernels.triton_plan import Plan, Storage  # noqa: E402
 
 F32, F64 = torch.float32, torch.float64
@@ -157,3 +157,45 @@ def test_kinds_are_forgotten_before_they_fill_the_memory(monkeypatch):
     for T in range(1, 10):
         kind(T=T)
         assert len(triton_call._calls) <= 3
+
+
+def test_calls_once_checked_go_the_short_way_and_others_do_not(monkeypatch):
+    made = []
+
+    def prepare(q, k, v, igate, fgate, **options):
+        made.append(options)
+        number = len(made)
+        return lambda *tensors: (number, *tensors)
+
+    def refuse(*args, **options):
+        raise LookupError  # what runs where there is no short way
+
+    module = SimpleNamespace(prepare=prepare, mlstm=refuse)
+    monkeypatch.setattr(api, "_prepared", {})
+    monkeypatch.setattr(api, "choose", lambda *_: module)
+
+    def call(B=2, change=lambda x: x, gate_dtype=F32, **options):
+        q, k, v = (change(torch.zeros(B, 5, 2, 4)) for _ in range(3))
+        return api.mlstm(q, k, v, *torch.zeros(2, B, 5, 2, dtype=gate_dtype), **options)[0]
+
+    def swapped(x):
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+    others = [
+        {}, {"B": 3}, {"change": swapped}, {"gate_dtype": torch.bfloat16}, {"input_gate": "sigmoid"},
+        {"normalize": False}, {"eps": 1e-3}, {"scale": 2.0}, {"chunk_size": 16}, {"backend": "torch"},
+    ]  # fmt: skip
+    assert [call(**x) for x in others] == list(range(1, 11))
+    assert [call(**x) for x in others] == list(range(1, 11))
+    monkeypatch.setenv("XLSTM_APPS_BACKEND", "reference")
+    assert call() == 11
+    assert made[7] == {"input_gate": "exp", "normalize": True, "eps": 1e-6, "scale": 2.0, "chunk_size": None}
+    memory = api.MLSTMState(torch.zeros(2, 2, 4, 4), torch.zeros(2, 2, 4), torch.zeros(2, 2))
+    for options in ({"return_state": True}, {"state": memory}):
+        with pytest.raises(LookupError):
+            call(**options)
+    with pytest.raises(ValueError, match="v must have shape"):
+        api.mlstm(*torch.zeros(2, 2, 5, 2, 4), torch.zeros(2, 4, 2, 4), *torch.zeros(2, 2, 5, 2))
+    monkeypatch.setattr(api, "MOST_KINDS", 3)
+    call(B=7)
+    assert len(api._prepared) == 1

@@ -46,6 +46,24 @@ def check(line):
         raise AssertionError(line) from error
 for line in CASES.strip().splitlines():
     check(line)
+# Calls that want h alone go a shorter way.
+def check_alone(T, chunk_size, **case):
+    inputs, weights, options = cases.make(2, T, 2, 16, 20, state=False, chunk_size=chunk_size, **case)
+    inputs = [x.requires_grad_() for x in inputs]
+    results = cases.run(triton, inputs, weights, options, final=False)
+    names = ("normalize", "eps", "scale", "chunk_size")
+    kind = (False, options["input_gate"] == "sigmoid", *(options[x] for x in names))
+    h = triton._Output.apply(triton.triton_call.find(*inputs, None, *kind), kind, *inputs)
+    gradients = torch.autograd.grad((h * weights[0]).sum(), inputs)
+    for x, y in zip((h, *gradients), (results[0], *results[4:]), strict=True):
+        torch.testing.assert_close(x, y)
+    with torch.no_grad():
+        call = triton.triton_call.find(*inputs, None, *kind)
+        torch.testing.assert_close(triton.output(call, *inputs, False)[0], h)
+for T in (9, 40):
+    for gate in ("exp", "sigmoid"):
+        check_alone(T, 16, input_gate=gate)
+check_alone(40, 16, normalize=False)
 # The kernels of larger heads, on small ones: two in the middle range, and the general ones.
 kinds = triton.triton_call
 plain = kinds.Call
@@ -56,6 +74,7 @@ for medium in (True, False):
             return chunk_size
     kinds.Call = Larger
     kinds._calls.clear()
+    check_alone(40, 32)
     check('{"chunk_size": 32}, (1, 70, 1, 16, 32)')
     check('{"chunk_size": 32, "cu": [0, 31, 33, 70]}, (1, 70, 1, 16, 16)')
     check('{"chunk_size": 32, "input_gate": "sigmoid", "state": False, "final": False}, (1, 40, 1, 16, 16)')
@@ -345,6 +364,26 @@ def test_steps_in_place(kernels, gate, K, V, dtype) -> None:
         expected, state = mlstm_step(*one, state, **step)
         assert torch.equal(new(*one, *own), expected)
         assert all(torch.equal(x, y) for x, y in zip(own, state, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [{}, {"input_gate": "sigmoid"}, {"normalize": False}])
+@pytest.mark.parametrize(
+    "shape",
+    [(300, 64, 4, 32, 32), (3, 64, 2, 64, 64), (64, 200, 4, 60, 64), (2, 300, 2, 128, 96), (1, 600, 2, 256, 512)],
+)
+def test_outputs_alone_are_those_with_a_state(kernels, shape, options) -> None:
+    del kernels
+    inputs, weights, _ = cases.make(*shape, state=False, dtype=torch.bfloat16, device="cuda")
+    for _ in range(2):  # worked out, and repeated
+        inputs = [x.detach().requires_grad_() for x in inputs]
+        expected, _ = mlstm(*inputs, **options, return_state=True, backend="triton")
+        h = mlstm(*inputs, **options, backend="triton")
+        with torch.no_grad():
+            assert torch.equal(mlstm(*inputs, **options, backend="triton"), h)
+        found, truth = (torch.autograd.grad((x * weights[0]).sum(), inputs) for x in (h, expected))
+        for a, b in zip((h, *found), (expected, *truth), strict=True):
+            assert (a - b).norm() <= 1e-3 * b.norm()  # a bit of bfloat16 here and there: sums in another order
 
 
 @pytest.mark.gpu

@@ -83,6 +83,16 @@ def choose(op: str, backend: str, args: tuple[object, ...], options: dict[str, o
     return _module(op, name)
 
 
+def observed(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether something may want to see a registered operator: a compiler, a dispatch mode, a subclass of tensors.
+
+    Otherwise the dispatcher is left out: its bookkeeping takes longer than small kernels run.
+    """
+    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
+        return True
+    return not all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
+
+
 def full_precision(tensor: Tensor) -> AbstractContextManager[object]:
     """Context in which autocast leaves the arithmetic of a recurrence alone; its inputs may well be half precision."""
     device = tensor.device.type

@@ -153,16 +153,6 @@ def _listeners() -> bool:
     return bool(getattr(before, "calls", before) or getattr(after, "calls", after))
 
 
-def observed(tensors: Sequence[Tensor]) -> bool:
-    """Whether something may want to see a registered operator: a compiler, a dispatch mode, a subclass of tensors.
-
-    Otherwise the dispatcher is left out: its bookkeeping takes longer than small kernels run.
-    """
-    if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0:
-        return True
-    return not all(type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
-
-
 def power_of_2(n: int) -> int:
     """The least power of two that is not below n."""
     return 1 << max(n - 1, 0).bit_length()

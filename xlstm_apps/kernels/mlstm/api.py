@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, overload
 
 import torch
 from torch import Tensor
 
-from xlstm_apps.kernels.dispatch import choose, full_precision
+from xlstm_apps.kernels.dispatch import ENVIRONMENT_VARIABLE, choose, full_precision, observed
 from xlstm_apps.kernels.state import MLSTMState, check_overwritable, overwrite, state_dtype
 
 InputGate = Literal["exp", "sigmoid"]
 Backend = Literal["auto", "reference", "torch", "triton"]
+MOST_KINDS = 1024
+"""Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 
 
 @overload
@@ -103,6 +107,18 @@ def mlstm(
     Raises:
         ValueError: Shapes, types or devices do not fit together, or the backend cannot take the call.
     """
+    kind = None
+    if state is None and cu_seqlens is None and not return_state and not observed((q, k, v, igate, fgate)):
+        # Everything that checks and choice below depend on: calls alike were checked, and go a shorter way.
+        kind = (
+            q.shape, k.shape, v.shape, igate.shape, fgate.shape, q.stride(), k.stride(), v.stride(), igate.stride(),
+            fgate.stride(), q.dtype, k.dtype, v.dtype, igate.dtype, fgate.dtype, q.device, k.device, v.device,
+            igate.device, fgate.device, input_gate, normalize, eps, scale, chunk_size, backend,
+            os.environ.get(ENVIRONMENT_VARIABLE),
+        )  # fmt: skip
+        run = _prepared.get(kind)
+        if run is not None:
+            return run(q, k, v, igate, fgate)
     _check_tensors(q, k, v, igate, fgate, time=True)
     documents = None if cu_seqlens is None else _check_borders(cu_seqlens, q)
     _check_state(state, q, v, q.shape[0] if documents is None else documents)
@@ -118,9 +134,22 @@ def mlstm(
         "chunk_size": chunk_size,
     }
     args = (q, k, v, igate, fgate, state)
+    module = choose("mlstm", backend, args, options)
+    if kind is not None and hasattr(module, "prepare"):
+        del options["cu_seqlens"]
+        run = module.prepare(*args[:5], **options)
+        if run is not None:
+            if len(_prepared) >= MOST_KINDS:
+                _prepared.clear()
+            _prepared[kind] = run
+            return run(q, k, v, igate, fgate)
+        options["cu_seqlens"] = None
     with full_precision(q):
-        h, last = choose("mlstm", backend, args, options).mlstm(*args, **options)
+        h, last = module.mlstm(*args, **options)
     return (h, last) if return_state else h
+
+
+_prepared: dict[tuple, Callable[..., Tensor]] = {}
 
 
 def mlstm_step(

@@ -7,16 +7,18 @@ each. The kernels are in the `triton_*` modules beside this one; which of them r
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from xlstm_apps.kernels.dispatch import observed
 from xlstm_apps.kernels.mlstm import triton_call
 from xlstm_apps.kernels.mlstm.triton_call import INTERPRETED
 from xlstm_apps.kernels.mlstm.triton_launch_bwd import backward
-from xlstm_apps.kernels.mlstm.triton_launch_fwd import forward
+from xlstm_apps.kernels.mlstm.triton_launch_fwd import forward, output
 from xlstm_apps.kernels.mlstm.triton_step import direct_step, step, step_inplace
 from xlstm_apps.kernels.state import MLSTMState
-from xlstm_apps.kernels.triton_plan import observed
 
 MAX_HEAD_DIM = 512
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -63,8 +65,8 @@ def _forward(
     call = triton_call.find(
         q, k, v, igate, fgate, cu_seqlens, c0 is not None, sigmoid, normalize, eps, scale, chunk_size
     )
-    output = forward(call, q, k, v, igate, fgate, state, call.tables(cu_seqlens), save)
-    return output if save else (*output, q.new_empty(0, dtype=torch.uint8))
+    results = forward(call, q, k, v, igate, fgate, state, call.tables(cu_seqlens), save)
+    return results if save else (*results, q.new_empty(0, dtype=torch.uint8))
 
 
 @_forward.register_fake
@@ -102,7 +104,8 @@ def _backward(
     q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
     call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, has_state, sigmoid, normalize, eps, scale, chunk_size)
     dstate = () if dc is None else (dc, dn, dm)
-    gradients = backward(call, q, k, v, igate, fgate, h, c, n, saved, call.tables(cu_seqlens), dh, dstate, needs_dstate)
+    tables = call.tables(cu_seqlens)
+    gradients = backward(call, q, k, v, igate, fgate, h, saved, (c, n), tables, dh, dstate, needs_dstate)
     return gradients if needs_dstate else (*gradients, *call.allocate_state_gradients(q, wanted=False))
 
 
@@ -170,10 +173,61 @@ class _Direct(torch.autograd.Function):
         needs_dstate = any(ctx.needs_input_grad[8:])
         # Not the forward's: hooks on saved tensors (`save_on_cpu`, pinned) may bring them back with other strides.
         call = triton_call.find(q, k, v, igate, fgate, tables[0] if tables else None, *ctx.options)
-        gradients = backward(call, q, k, v, igate, fgate, h, c, n, saved, tables, dh, dstate, needs_dstate)
+        gradients = backward(call, q, k, v, igate, fgate, h, saved, (c, n), tables, dh, dstate, needs_dstate)
         if call.has_state and not needs_dstate:
             gradients = (*gradients, None, None, None)
         return None, None, None, *gradients
+
+
+class _Output(torch.autograd.Function):
+    """`_Direct` without documents and states: fewer tensors, each of which takes as long as a small kernel."""
+
+    @staticmethod
+    def forward(ctx, call, options, q, k, v, igate, fgate):
+        h, saved = output(call, q, k, v, igate, fgate, True)
+        ctx.save_for_backward(q, k, v, igate, fgate, h, saved)
+        ctx.options = options
+        return h
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dh):
+        q, k, v, igate, fgate, h, saved = ctx.saved_tensors
+        call = triton_call.find(q, k, v, igate, fgate, None, *ctx.options)  # as in `_Direct`
+        return None, None, *backward(call, q, k, v, igate, fgate, h, saved, (), (), dh, (), False)
+
+
+def prepare(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    igate: Tensor,
+    fgate: Tensor,
+    *,
+    input_gate: str,
+    normalize: bool,
+    eps: float,
+    scale: float,
+    chunk_size: int | None,
+) -> Callable[..., Tensor] | None:
+    """What gives h alone for all calls like this one, without state and documents; None where there is no short way."""
+    if (
+        INTERPRETED
+        or not (q.dtype == k.dtype == v.dtype != torch.float32)
+        or not q.stride(-1) == k.stride(-1) == v.stride(-1) == 1
+    ):
+        return None
+    options = (False, input_gate == "sigmoid", normalize, eps, scale, chunk_size or 0)
+    call = triton_call.find(q, k, v, igate, fgate, None, *options)
+
+    def run(q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and (
+            q.requires_grad or k.requires_grad or v.requires_grad or igate.requires_grad or fgate.requires_grad
+        ):
+            return _Output.apply(call, options, q, k, v, igate, fgate)  # pyright: ignore[reportReturnType]
+        return output(call, q, k, v, igate, fgate, False)[0]
+
+    return run
 
 
 def mlstm(

@@ -30,9 +30,12 @@ def fused_forward_kernel(
     stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh, T, chunks, H, scale, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, BV: tl.constexpr, L: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, SAVE: tl.constexpr, PACKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    PRECISION: tl.constexpr, SINGLE: tl.constexpr, FINAL: tl.constexpr,
 ):  # fmt: skip
-    """BV columns of the outputs of one sequence and head. `SAVE` also writes what the backward needs."""
+    """BV columns of the outputs of one sequence and head.
+
+    `SAVE` also writes what the backward needs, `FINAL` the memory after the last step. `SINGLE`: there is one chunk.
+    """
     v_tiles: tl.constexpr = (V + BV - 1) // BV
     pid = tl.program_id(0)
     v_tile = pid % v_tiles
@@ -104,9 +107,12 @@ def fused_forward_kernel(
         gates = (batch * H + head) * T + start + local
         c_low = c.to(aux)
         if SAVE:
-            tl.store(c_ptr + slot * K * V + tile, c_low, mask=tile_mask)
+            if HAS_STATE or not SINGLE:
+                filled = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # nothing before the first chunk
+                tl.store(c_ptr + slot * K * V + tile, c_low, mask=filled[:, None] & column_mask[None, :])
+                if v_tile == 0:
+                    tl.store(n_ptr + slot * K + rows, n, mask=filled)
             if v_tile == 0:
-                tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
                 stored: tl.constexpr = gates_ptr.dtype.element_ty
                 tl.store(gates_ptr + gates, kexp.to(stored), mask=mask)
                 tl.store(gates_ptr + plane + gates, qexp.to(stored), mask=mask)
@@ -117,11 +123,16 @@ def fused_forward_kernel(
         s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         p = tl.exp2(tl.where(causal, k_high[None, :] - q_high[:, None], float("-inf")))
         p = s * (p * (k_rest * scale)[None, :])
-        acc = tl.dot(q.to(aux), c_low, input_precision=PRECISION) * inter.to(tl.float32)[:, None]
-        acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
+        if HAS_STATE or not SINGLE:
+            acc = tl.dot(q.to(aux), c_low, input_precision=PRECISION) * inter.to(tl.float32)[:, None]
+            acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
+        else:
+            acc = tl.dot(p.to(v.dtype), v, input_precision=PRECISION)
         m32 = m.to(tl.float32)
         if NORMALIZE:
-            qn = tl.sum(p.to(wide), 1) + tl.sum(q.to(wide) * n[None, :], 1) * inter
+            qn = tl.sum(p.to(wide), 1)
+            if HAS_STATE or not SINGLE:
+                qn += tl.sum(q.to(wide) * n[None, :], 1) * inter
             qn = (qn * q_rest).to(tl.float32)
             floor = tl.full([L], 1.0, tl.float32)
             if not SIGMOID:
@@ -139,14 +150,16 @@ def fused_forward_kernel(
             acc.to(h_ptr.dtype.element_ty),
             mask=mask[:, None] & column_mask[None, :],
         )
-        weighted = k.to(wide) * (weight * scale)[:, None]
-        n = n * decay + tl.sum(weighted, 0)
-        c = tl.dot(tl.trans(weighted.to(aux)), v.to(aux), c * decay.to(tl.float32), input_precision=PRECISION)
+        if FINAL or not SINGLE:
+            weighted = k.to(wide) * (weight * scale)[:, None]
+            n = n * decay + tl.sum(weighted, 0)
+            c = tl.dot(tl.trans(weighted.to(aux)), v.to(aux), c * decay.to(tl.float32), input_precision=PRECISION)
 
-    tl.store(c_final + state * K * V + tile, c, mask=tile_mask)
-    if v_tile == 0:
-        tl.store(n_final + state * K + rows, n.to(tl.float32), mask=row_mask)
-        tl.store(m_final + state + tl.arange(0, 1), (m0 * LN2).to(tl.float32))
+    if FINAL:
+        tl.store(c_final + state * K * V + tile, c, mask=tile_mask)
+        if v_tile == 0:
+            tl.store(n_final + state * K + rows, n.to(tl.float32), mask=row_mask)
+            tl.store(m_final + state + tl.arange(0, 1), (m0 * LN2).to(tl.float32))
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "eps", "plane"])

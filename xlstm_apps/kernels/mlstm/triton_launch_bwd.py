@@ -20,10 +20,13 @@ F32 = torch.float32
 
 
 def backward(
-    call: Call, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, h: Tensor, c: Tensor, n: Tensor,
-    saved: Tensor, tables: tuple[Tensor, ...], dh: Tensor, dstate: tuple[Tensor, ...], needs_dstate: bool,
+    call: Call, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, h: Tensor, saved: Tensor,
+    final: tuple[Tensor, ...], tables: tuple[Tensor, ...], dh: Tensor, dstate: tuple[Tensor, ...], needs_dstate: bool,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """Gradients of q, k, v, gates, and, if asked for, of the initial state. `dstate` may be empty."""
+    """Gradients of q, k, v, gates, and, if asked for, of the initial state.
+
+    `dstate`, gradients of the final state, may be empty; if it is not, `final` is that state's c and n.
+    """
     strides = dh.stride()
     if strides[3] != 1 or dh.dtype != q.dtype:
         dh = dh.to(q.dtype).contiguous()
@@ -37,10 +40,12 @@ def backward(
     if needs_dstate:
         gradients = (*gradients, *call.allocate_state_gradients(q))
     buffers = q.new_empty(plan.buffers.size, dtype=torch.uint8)
-    plan.run((q, k, v, igate, fgate, h, c, n, saved, dh, *dstate, *gradients, buffers, *tables))
+    if dstate:
+        dstate = (*final, *dstate)
+    plan.run((q, k, v, igate, fgate, h, saved, dh, *dstate, *gradients, buffers, *tables))
     if needs_dstate and call.sigmoid:
         dm0 = gradients[7]
-        dm0.copy_(dstate[2]) if dstate else dm0.zero_()
+        dm0.copy_(dstate[4]) if dstate else dm0.zero_()
     return gradients
 
 
@@ -52,14 +57,15 @@ class BackwardPlan(Plan):
         self.call, self.dh_strides, self.has_dstate, self.needs_dstate = call, dh_strides, has_dstate, needs_dstate
         self.q, self.k, self.v = (self.tensor(call.dtype) for _ in range(3))
         self.gates = [self.tensor(dtype) for dtype in call.gate_dtypes]
-        self.h, self.c, self.n = (self.tensor(dtype) for dtype in (call.dtype, F32, F32))
+        self.h = self.tensor(call.dtype)
         self.saved = call.saved(self.storage())
         self.dh = self.tensor(call.dtype)
         # Without a gradient of the final state, none wanted of the initial one, or no tables, something stands in.
-        self.dstate = [self.tensor(F32) for _ in range(3)] if has_dstate else [self.c] * 3
+        unused = self.saved[4]
+        self.c, self.n, *self.dstate = [self.tensor(F32) for _ in range(5)] if has_dstate else [unused] * 5
         self.dq, self.dk, self.dv = (self.tensor(call.dtype) for _ in range(3))
         self.dgates = [self.tensor(dtype) for dtype in call.gate_dtypes]
-        self.dstate0 = [self.tensor(F32) for _ in range(3)] if needs_dstate else [self.c] * 3
+        self.dstate0 = [self.tensor(F32) for _ in range(3)] if needs_dstate else [unused] * 3
         self.buffers = self.storage()
         self.tables = [self.tensor(dtype) for dtype in call.table_dtypes] or [self.q] * 3
 

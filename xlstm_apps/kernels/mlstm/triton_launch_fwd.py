@@ -23,32 +23,53 @@ def forward(
     """h, the final c, n, m, and, if asked to `save` it, what the backward needs."""
     plan = call.plans.get(save)
     if plan is None:
-        plan = call.plans[save] = ForwardPlan(call, save)
+        plan = call.plans[save] = ForwardPlan(call, save, final=True)
     h, c, n, m = call.allocate_results(q)
     buffers = q.new_empty(plan.buffers.size, dtype=torch.uint8)
     if not save:
-        plan.run((q, k, v, igate, fgate, h, c, n, m, buffers, *state, *tables))
+        plan.run((q, k, v, igate, fgate, h, buffers, c, n, m, *state, *tables))
         return h, c, n, m
     saved = q.new_empty(call.saved_size, dtype=torch.uint8)
-    plan.run((q, k, v, igate, fgate, h, c, n, m, buffers, saved, *state, *tables))
+    plan.run((q, k, v, igate, fgate, h, buffers, saved, c, n, m, *state, *tables))
     return h, c, n, m, saved
 
 
-class ForwardPlan(Plan):
-    """The launches of a forward; its tensors are those that `forward` runs it with."""
+def output(
+    call: Call, q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, save: bool
+) -> tuple[Tensor, Tensor]:
+    """h alone, of a call without state and documents, and what the backward needs (else scratch)."""
+    key = "save" if save else "output"
+    plan = call.plans.get(key)
+    if plan is None:
+        plan = call.plans[key] = ForwardPlan(call, save, final=False)
+    h, buffers = v.new_empty(v.shape), q.new_empty(plan.buffers.size, dtype=torch.uint8)
+    if not save:
+        plan.run((q, k, v, igate, fgate, h, buffers))
+        return h, buffers
+    saved = q.new_empty(call.saved_size, dtype=torch.uint8)
+    plan.run((q, k, v, igate, fgate, h, buffers, saved))
+    return h, saved
 
-    def __init__(self, call: Call, save: bool) -> None:
+
+class ForwardPlan(Plan):
+    """The launches of a forward; its tensors are those that `forward` or `output` runs it with."""
+
+    def __init__(self, call: Call, save: bool, final: bool) -> None:
         super().__init__(call.device)
-        self.call, self.save = call, save
+        self.call, self.save, self.wants_final = call, save, final
         self.q, self.k, self.v = (self.tensor(call.dtype) for _ in range(3))
         self.gates = [self.tensor(dtype) for dtype in call.gate_dtypes]
         self.h = self.tensor(call.dtype)
-        self.final = [self.tensor(torch.float32) for _ in range(3)]
         self.buffers = self.storage()
         if save:
             self.saved = call.saved(self.storage())
         else:
             self.saved = call.saved(self.buffers, wanted=not call.one_program_per_head)
+        if final:
+            self.final = [self.tensor(torch.float32) for _ in range(3)]
+        else:
+            heads = 0 if call.one_program_per_head else call.sequences * call.H
+            self.final = [self.buffers.new(torch.float32, heads, n) for n in (call.K * call.V, call.K, 1)]
         # Without a state or tables something has to stand in for them.
         self.state = [self.tensor(torch.float32) for _ in range(3)] if call.has_state else self.final
         self.tables = [self.tensor(dtype) for dtype in call.table_dtypes] or [self.q] * 3
@@ -67,6 +88,7 @@ class ForwardPlan(Plan):
             *call.qkv_strides, *call.gate_strides, *call.sizes, call.scale, call.eps, call.plane,
             K=call.K, V=call.V, KP=kp, BV=vp, L=call.L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
             HAS_STATE=call.has_state, SAVE=self.save, PACKED=call.packed, PRECISION=call.precision,
+            SINGLE=call.chunks == 1, FINAL=self.wants_final,
             num_warps=2 if vp <= 32 else 4, num_stages=1 if call.exact else 3,
         )  # fmt: skip
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xlstm_apps.kernels.dispatch import observed
 from xlstm_apps.kernels.rnn import triton_launch as launch
 from xlstm_apps.kernels.state import RNNState
-from xlstm_apps.kernels.triton_plan import observed
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_HEAD_DIM = 1024
