@@ -32,10 +32,18 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, state: BlockState | None = None, packing: Packing | None = None, inplace: bool = False
-    ) -> tuple[Tensor, BlockState]:
-        """[B, T, E] -> [B, T, E] and the state after the last step; `inplace` (one step only) over the given state."""
-        y, last = self.mixer(self.norm(x), state, packing, inplace)
+        self,
+        x: Tensor,
+        state: BlockState | None = None,
+        packing: Packing | None = None,
+        inplace: bool = False,
+        keep: bool = False,
+    ) -> tuple[Tensor, BlockState | None]:
+        """[B, T, E] -> [B, T, E] and, to `keep`, the state after the last step.
+
+        `inplace`: that of a single step is written over the given one.
+        """
+        y, last = self.mixer(self.norm(x), state, packing, inplace, keep)
         x = x + self.dropout(y)
         if self.ffn is not None and self.ffn_norm is not None:
             x = x + self.dropout(self.ffn(self.ffn_norm(x)))
@@ -94,8 +102,10 @@ class xLSTMBackbone(nn.Module):
         states: list[BlockState] = []
         for index, block in enumerate(self.blocks):
             if self.config.direction == "causal":
-                x, block_state = block(x, None if state is None else state.blocks[index], packing)
-                states.append(block_state)
+                block_state = None if state is None else state.blocks[index]
+                x, block_state = block(x, block_state, packing, keep=return_state)
+                if block_state is not None:
+                    states.append(block_state)
             elif self.config.direction == "bidirectional":
                 x = block(x, None, packing)[0] + _backwards(block, x, backwards)
             else:
@@ -126,7 +136,7 @@ class xLSTMBackbone(nn.Module):
         self._check_state(state, x.shape[0])
         y = x.unsqueeze(1)
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
-            y, _ = block(y, block_state, None, True)
+            y, _ = block(y, block_state, inplace=True)
         return self.final_norm(y).squeeze(1), state
 
     def initial_state(self, batch_size: int, device: torch.device | str | None = None) -> xLSTMState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +26,8 @@ def run_cell(
     block_state: BlockState | None,
     packing: Packing | None,
     inplace: bool = False,
-) -> tuple[Tensor, MLSTMState]:
+    keep: bool = True,
+) -> tuple[Tensor, MLSTMState | None]:
     """Heads are split by view, so that no projection is copied.
 
     Args:
@@ -33,9 +35,10 @@ def run_cell(
         v: [B, T, H * V].
         gates: [B, T, 2 * H], input gates, then forget gates, before activation.
         inplace: Write the new state over the given one, for a single time step.
+        keep: Whether the final state is wanted; the kernels are faster where it is not.
 
     Returns:
-        h [B, T, H, V] and the final state.
+        h [B, T, H, V] and the final state, or None.
     """
     state = None if block_state is None else block_state.cell_of(MLSTMState)
     q, k, v = (x.unflatten(-1, (config.num_heads, -1)) for x in (q, k, v))
@@ -47,10 +50,10 @@ def run_cell(
         )  # fmt: skip
         return h.unsqueeze(1), state
     cu_seqlens = None if packing is None else packing.cu_seqlens
-    return mlstm(
-        q, k, v, igate, fgate, state,
-        eps=config.cell_eps, cu_seqlens=cu_seqlens, return_state=True, backend=config.backend,
-    )  # fmt: skip
+    call = partial(
+        mlstm, q, k, v, igate, fgate, state, eps=config.cell_eps, cu_seqlens=cu_seqlens, backend=config.backend
+    )
+    return call(return_state=True) if keep else (call(), None)
 
 
 def empty_cell(config: xLSTMConfig, zeros: Callable[..., Tensor]) -> MLSTMState:
@@ -97,9 +100,9 @@ class mLSTMLayer(nn.Module):
         return BlockState(empty_cell(self.config, zeros), window)
 
     def forward(
-        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False
-    ) -> tuple[Tensor, BlockState]:
-        """[B, T, E] -> [B, T, E] and the state after the last step."""
+        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False, keep: bool = True
+    ) -> tuple[Tensor, BlockState | None]:
+        """[B, T, E] -> [B, T, E] and the state after the last step, if it is to be kept."""
         u, z = self.proj_up(x).chunk(2, dim=-1)
         a, window = u, None
         if self.conv is not None:
@@ -107,9 +110,9 @@ class mLSTMLayer(nn.Module):
             a = F.silu(a)
         q, k, v = self.q_proj(a), self.k_proj(a), self.v_proj(u)
         gates = self.gates(torch.cat([q, k, v], dim=-1))
-        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace)
+        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace, keep)
         h = self.head_norm(h) + self.skip * a
-        return self.proj_down(h * F.silu(z)), BlockState(cell, window)
+        return self.proj_down(h * F.silu(z)), None if cell is None else BlockState(cell, window)
 
 
 class mLSTMLargeLayer(nn.Module):
@@ -143,10 +146,11 @@ class mLSTMLargeLayer(nn.Module):
         return BlockState(empty_cell(self.config, zeros), None)
 
     def forward(
-        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False
-    ) -> tuple[Tensor, BlockState]:
-        """[B, T, E] -> [B, T, E] and the state after the last step."""
+        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False, keep: bool = True
+    ) -> tuple[Tensor, BlockState | None]:
+        """[B, T, E] -> [B, T, E] and the state after the last step, if it is to be kept."""
         q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
         gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
-        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace)
-        return self.out_proj(torch.sigmoid(o) * self.head_norm(h)), BlockState(cell, None)
+        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace, keep)
+        y = self.out_proj(torch.sigmoid(o) * self.head_norm(h))
+        return y, None if cell is None else BlockState(cell, None)

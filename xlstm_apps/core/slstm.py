@@ -53,9 +53,9 @@ class sLSTMLayer(nn.Module):
         return BlockState(RNNState(h, c, n, m), None if self.conv is None else self.conv.initial_window(zeros))
 
     def forward(
-        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False
-    ) -> tuple[Tensor, BlockState]:
-        """[B, T, E] -> [B, T, E] and the state after the last step."""
+        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False, keep: bool = True
+    ) -> tuple[Tensor, BlockState | None]:
+        """[B, T, E] -> [B, T, E] and the state after the last step, if it is to be kept."""
         cell = None if state is None else state.cell_of(RNNState)
         gates, window = self._gate_inputs(x, None if state is None else state.conv, packing, inplace)
         run = partial(rnn, return_state=True, backend=self.config.backend)
@@ -71,7 +71,7 @@ class sLSTMLayer(nn.Module):
             h = h.unsqueeze(1)
         else:
             h, cell = run(gates, self.recurrent, self.bias, cell)
-        return self.head_norm(h), BlockState(cell, window)
+        return self.head_norm(h), BlockState(cell, window) if keep else None
 
     def _gate_inputs(
         self, x: Tensor, window: Tensor | None, packing: Packing | None, inplace: bool
