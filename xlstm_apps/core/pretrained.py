@@ -97,6 +97,6 @@ def _arguments(cls: type, config: Mapping[str, Any]) -> dict[str, Any]:
         if kinds and isinstance(value, Mapping):
             kind = kinds[0]  # the dataclass itself, or that of `Dataclass | None`
             check_options(value, [field.name for field in dataclasses.fields(kind)], section=f"{name}.")
-            value = kind(**value)
+            value = kind(**value)  # pyright: ignore[reportCallIssue]
         arguments[name] = value
     return arguments
