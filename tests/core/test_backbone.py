@@ -176,3 +176,15 @@ def test_wrong_shapes_and_states_are_explained():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("direction", ["causal", "bidirectional", "alternating"])
+def test_until_gives_the_residual_stream_behind_any_block(direction):
+    backbone, x = make("mixed", direction=direction), torch.randn(2, 7, 24).double()
+    assert torch.equal(backbone(x, until=0), x)
+    first = make("mixed", direction=direction, num_blocks=1, slstm_at=(), final_norm=False)
+    first.blocks.load_state_dict(backbone.blocks[:1].state_dict())
+    torch.testing.assert_close(backbone(x, until=1), first(x))
+    torch.testing.assert_close(backbone.final_norm(backbone(x, until=2)), backbone(x))
+    with pytest.raises(ValueError, match="0 to 2"):
+        backbone(x, until=3)

@@ -216,5 +216,6 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(device, caplog) -> Non
     assert "without a CUDA graph" in caplog.text
     hook.remove()
     caplog.clear()
+    assert torch.rand(5, device=device).unique().numel() == 5  # the source of randomness has survived
     assert torch.equal(model.generate(ids, 40), expected)  # and the device is as it was
     assert "without a CUDA graph" not in caplog.text

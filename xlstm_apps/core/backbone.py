@@ -70,6 +70,7 @@ class xLSTMBackbone(nn.Module):
         *,
         return_state: bool = False,
         cu_seqlens: Tensor | None = None,
+        until: int | None = None,
     ) -> Tensor | tuple[Tensor, xLSTMState]:
         """Run over a sequence.
 
@@ -79,6 +80,8 @@ class xLSTMBackbone(nn.Module):
             return_state: Return the state after the last step too.
             cu_seqlens: Borders [N + 1] of N documents packed into one row (B = 1): 0, then the cumulative lengths.
                 Nothing passes from one document to the next, and a returned state has a row for each.
+            until: Stop after this many blocks and return the residual stream there, not normalised; None runs all of
+                them and the final normalisation.
 
         Returns:
             y [B, T, E], or y and the state.
@@ -90,6 +93,8 @@ class xLSTMBackbone(nn.Module):
             raise ValueError(f"expected x of shape [batch, time >= 1, {self.config.embedding_dim}], got {[*x.shape]}")
         if state is not None or return_state:
             self._check_causal()
+        if until is not None and (state is not None or return_state or not 0 <= until <= len(self.blocks)):
+            raise ValueError(f"until={until} is a number of blocks, 0 to {len(self.blocks)}, and excludes a state")
         packing = None
         if cu_seqlens is not None:
             if x.shape[0] != 1 or state is not None:
@@ -100,7 +105,7 @@ class xLSTMBackbone(nn.Module):
 
         backwards = None if packing is None else packing.reversed()
         states: list[BlockState] = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks[:until]):
             if self.config.direction == "causal":
                 block_state = None if state is None else state.blocks[index]
                 x, block_state = block(x, block_state, packing, keep=return_state)
@@ -110,7 +115,7 @@ class xLSTMBackbone(nn.Module):
                 x = block(x, None, packing)[0] + _backwards(block, x, backwards)
             else:
                 x = _backwards(block, x, backwards) if index % 2 == 0 else block(x, None, packing)[0]
-        y = self.final_norm(x)
+        y = self.final_norm(x) if until is None else x
         return (y, xLSTMState(tuple(states))) if return_state else y
 
     def step(self, x: Tensor, state: xLSTMState | None = None, *, inplace: bool = False) -> tuple[Tensor, xLSTMState]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import torch
@@ -108,28 +109,35 @@ def worth_recording(step: GenerationStep, replays: int) -> bool:
     return step.token.is_cuda and replays >= LEAST_REPLAYS
 
 
-def record_cuda_graph(step: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
+def record_cuda_graph(step: GenerationStep, generators: Sequence[torch.Generator]) -> Callable[[], None]:
     """Record a call of `step`, without running it, and return its replay.
 
     By hand rather than with `torch.cuda.graph`, which collects garbage and empties caches first: longer than a text.
     """
-    graph = torch.cuda.CUDAGraph()
-    for generator in generators:
-        graph.register_generator_state(generator)
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        # Other threads, such as one that pins memory, may go on calling CUDA.
-        graph.capture_begin(capture_error_mode="thread_local")
-        try:
-            step()
-        except BaseException:
-            # The first error says more than that of the recording it broke.
+    device = step.token.device
+    with torch.cuda.device(device):
+        graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            graph.register_generator_state(generator)
+        # A recording that breaks leaves the generators as if it went on, unable to draw: they would need new states.
+        drawing = (torch.cuda.default_generators[torch.cuda.current_device()], *generators)
+        spare = [(generator, generator.clone_state()) for generator in drawing]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            # Other threads, such as one that pins memory, may go on calling CUDA.
+            graph.capture_begin(capture_error_mode="thread_local")
             try:
+                try:
+                    step()
+                except BaseException:
+                    with suppress(RuntimeError):  # that the recording is broken, after what broke it
+                        graph.capture_end()
+                    raise
                 graph.capture_end()
-            except RuntimeError:
-                logger.debug("generate: a broken recording ended", exc_info=True)
-            raise
-        graph.capture_end()
-    torch.cuda.current_stream().wait_stream(stream)
+            except BaseException:
+                for generator, state in spare:
+                    generator.graphsafe_set_state(state)
+                raise
+        torch.cuda.current_stream().wait_stream(stream)
     return graph.replay
