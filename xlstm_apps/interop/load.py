@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xlstm_apps.interop import large, xlstm
+from xlstm_apps.interop import dna_xlstm, large, xlstm
 
 Loader = Callable[[Mapping[str, Any], Mapping[str, Tensor]], nn.Module]
 
@@ -16,21 +16,24 @@ SOURCES: dict[str, Loader] = {
     "xlstm-lm": xlstm.load_language_model,
     "xlstm-large": large.load_large,
     "hf-xlstm": large.load_huggingface,
+    "dna-xlstm": dna_xlstm.load_dna,
 }
 
 
-def load_reference(source: str, config: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> nn.Module:
+def load_reference(source: str, config: Mapping[str, Any], state_dict: Mapping[str, Any]) -> nn.Module:
     """Build the module that answers as someone else's checkpoint did.
 
     Args:
         source: Where it is from:
             "xlstm-blockstack" (`xLSTMBlockStack` of the package `xlstm`; features to features),
             "xlstm-lm" (`xLSTMLMModel` of the package `xlstm`), "xlstm-large" (`xLSTMLarge` of the same),
-            "hf-xlstm" (`xLSTMForCausalLM` of transformers). The last three map ids to logits and `generate`.
+            "hf-xlstm" (`xLSTMForCausalLM` of transformers), "dna-xlstm" (DNA-xLSTM, causal or masked, with or without
+            parameter sharing between the strands). All but the first map ids to logits, the causal ones `generate`.
         config: The original constructor's arguments, nested as there or flat (`mlstm_proj_factor`, ...); for "hf-xlstm"
-            what `config.json` holds.
+            what `config.json` holds; for "dna-xlstm" also `legacy_head_flip` (False: exactly equivariant, unlike the
+            published models with several heads).
         state_dict: Tensors under their original names, behind any prefix. Where some stand under `sd.` (a file that
-            keeps inputs and outputs beside the weights), only those count.
+            keeps inputs and outputs beside the weights), only those count. A Lightning checkpoint may be given whole.
 
     Returns:
         A module in evaluation mode, with single-precision weights.
@@ -41,5 +44,7 @@ def load_reference(source: str, config: Mapping[str, Any], state_dict: Mapping[s
     """
     if source not in SOURCES:
         raise ValueError(f"cannot load from {source!r}; supported are {', '.join(SOURCES)}")
+    if isinstance(state_dict.get("state_dict"), Mapping):
+        state_dict = state_dict["state_dict"]
     weights = {key: tensor for key, tensor in state_dict.items() if key.startswith("sd.")} or state_dict
     return SOURCES[source](config, weights).eval()
