@@ -1,0 +1,12 @@
+"""Language models of DNA, proteins, molecules and text: alphabets, tokenizers, objectives, heads."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "alphabet": ["Alphabet"],
+        "alphabets": ["get_alphabet"],
+        "tokenizer": ["Tokenizer", "get_tokenizer"],
+    },
+)
