@@ -7,6 +7,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "alphabet": ["Alphabet"],
         "alphabets": ["get_alphabet"],
+        "config": ["HeadConfig", "SequenceConfig"],
+        "heads": ["SequencePredictor"],
+        "model": ["SequenceModel"],
+        "module": ["PredictorModule", "SequenceModule"],
+        "scoring": ["Context"],
+        "sizes": ["SIZES", "named_size"],
         "tokenizer": ["Tokenizer", "get_tokenizer"],
     },
 )

@@ -1,0 +1,85 @@
+"""What a sequence model reads and how it is trained to read it, as plain data. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceConfig:
+    """Alphabet, objective and symmetry of a sequence model; its layers are those of `xLSTMConfig`."""
+
+    alphabet: Literal["dna", "protein", "smiles", "text"] = "dna"
+    """Which symbols there are."""
+    objective: Literal["causal", "masked"] = "causal"
+    """`causal`: predict each symbol from those before it; scores, continues and generates sequences of any length.
+    `masked`: predict hidden symbols from both sides; for embeddings and fine-tuning."""
+    symmetry: Literal["none", "augment", "posthoc", "shared"] = "none"
+    """Second strand of DNA. `none`: not read. `augment`: half of the training sequences are read on the other strand.
+    `posthoc`: the same, and what the model says of both strands is averaged when it is used. `shared`: both strands are
+    read with the same weights in training too (reverse-complement parameter sharing); exactly equivariant, masked
+    objective only."""
+    begin_token: bool = True
+    """Causal: put a begin token before every sequence, so that its first symbol is scored too. Published DNA-xLSTM
+    models have none."""
+    mask_rate: float = 0.15
+    """Masked: share of the symbols to predict."""
+    mask_token_share: float = 0.8
+    """Masked: share of these that are replaced by the mask token."""
+    mask_random_share: float = 0.1
+    """Masked: share of these that are replaced by a random symbol; the others stay as they are."""
+    tie_weights: bool = False
+    """Let the output head share the weights of the embedding."""
+    embedding_dropout: float = 0.0
+    """Probability of dropping an element of an embedding."""
+
+    def __post_init__(self) -> None:
+        for name in ("alphabet", "objective", "symmetry"):
+            known = get_args(type(self).__annotations__[name])
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        for name in ("mask_token_share", "mask_random_share", "embedding_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)} is a share, from 0 to 1")
+        if not 0 < self.mask_rate <= 1:
+            raise ValueError(f"mask_rate={self.mask_rate} is a share of the symbols, above 0 and at most 1")
+        if self.mask_token_share + self.mask_random_share > 1:
+            raise ValueError("mask_token_share and mask_random_share together must not be above 1")
+        if self.symmetry != "none" and self.alphabet != "dna":
+            raise ValueError(f"symmetry={self.symmetry!r} needs a second strand, which {self.alphabet} has not")
+        if self.symmetry == "shared" and self.objective == "causal":
+            raise ValueError(
+                "symmetry='shared' reads the other strand from its own end, where a causal model would see what it is "
+                "to predict; use symmetry='posthoc', or objective='masked'"
+            )
+
+    @property
+    def augments(self) -> bool:
+        """Whether training reads half of the sequences on the other strand."""
+        return self.symmetry in ("augment", "posthoc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """What is predicted of a sequence, or of each of its symbols."""
+
+    task: Literal["classification", "multilabel", "regression"] = "classification"
+    """`classification`: one of several classes; `multilabel`: each of several labels or not; `regression`: numbers."""
+    num_outputs: int = 2
+    """Classes, labels or numbers."""
+    per_symbol: bool = False
+    """Predict for every symbol instead of once for the sequence."""
+    pooling: Literal["mean", "last", "max"] = "mean"
+    """How the features of the symbols become those of the sequence; padding never counts."""
+    dropout: float = 0.1
+    """Probability of dropping a pooled feature in training."""
+
+    def __post_init__(self) -> None:
+        for name in ("task", "pooling"):
+            known = get_args(type(self).__annotations__[name])
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        least = 2 if self.task == "classification" else 1
+        if self.num_outputs < least:
+            raise ValueError(f"num_outputs={self.num_outputs} must be at least {least} for {self.task}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")

@@ -1,0 +1,99 @@
+"""Predictions about sequences or their symbols, on top of a sequence model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
+from xlstm_apps.biosequence.model import SequenceModel, pool_strand
+from xlstm_apps.biosequence.packing import Rows
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.pretrained import PretrainedMixin
+
+MISSING = -1
+"""Class of a target that is not known; a number or a label that is not known is NaN."""
+
+
+class SequencePredictor(nn.Module, PretrainedMixin):
+    """Classes, labels or numbers of whole sequences, or of each of their symbols.
+
+    Where the model reads both strands, the head reads each and its outputs are averaged: what is said of a sequence is
+    then exactly what is said of its reverse complement, and what is said of a symbol what is said of its partner.
+
+    Args:
+        head: What is predicted.
+        sequence: As in `SequenceModel`.
+        backbone: As in `SequenceModel`.
+    """
+
+    def __init__(self, head: HeadConfig, sequence: SequenceConfig, backbone: xLSTMConfig) -> None:
+        super().__init__()
+        self.head_config = head
+        self.model = SequenceModel(sequence, backbone)
+        self.dropout = nn.Dropout(head.dropout)
+        self.head = nn.Linear(backbone.embedding_dim, head.num_outputs)
+
+    @classmethod
+    def from_model(cls, model: SequenceModel, head: HeadConfig) -> Self:
+        """A new head on a copy of a trained model."""
+        predictor = cls(head, model.sequence, model.config)
+        predictor.model.load_state_dict(model.state_dict())
+        return predictor.to(model.embedding.weight.device, model.embedding.weight.dtype)
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        lengths: Sequence[int] | Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+    ) -> Tensor:
+        """Outputs before softmax or sigmoid: token ids [B, T] -> [B, O], or [B, T, O] per symbol.
+
+        Args:
+            ids: [B, T].
+            lengths: Lengths of padded rows; padding is neither read nor pooled, and outputs there are 0.
+            cu_seqlens: Borders of N documents packed into one row: -> [N, O], or [1, T, O] per symbol.
+        """
+        rows = None
+        if lengths is not None:
+            if cu_seqlens is not None:
+                raise ValueError("lengths and cu_seqlens exclude each other")
+            rows = Rows(lengths, ids.shape[1], ids.device)
+            ids, cu_seqlens = rows.pack(ids), rows.cu_seqlens
+        strands = self.model.encode(ids, cu_seqlens=cu_seqlens)
+        if not self.head_config.per_symbol:
+            how = self.head_config.pooling
+            strands = tuple(pool_strand(x, how, cu_seqlens, other=n > 0) for n, x in enumerate(strands))
+        outputs = torch.stack([self.head(self.dropout(x)) for x in strands]).mean(0)
+        return rows.unpack(outputs) if rows is not None and self.head_config.per_symbol else outputs
+
+    def loss_sums(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Weighted sum of the losses and sum of the weights; targets that are missing count in neither.
+
+        Args:
+            outputs: [..., O].
+            targets: Classes [...], -1 = missing; labels (0 or 1) or numbers [..., O], NaN = missing.
+            weights: [...]; None = 1.
+        """
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        if self.head_config.task == "classification":
+            known = targets != MISSING
+            losses = cross_entropy(outputs.flatten(0, -2), targets.clamp(min=0).long().flatten(), reduction="none")
+            losses = losses.view(targets.shape)
+        else:
+            known = ~targets.isnan()
+            truth = torch.where(known, targets, 0).to(outputs.dtype)
+            multilabel = self.head_config.task == "multilabel"
+            losses = (
+                binary_cross_entropy_with_logits(outputs, truth, reduction="none")
+                if multilabel
+                else (outputs - truth).square()
+            )
+            weights = None if weights is None else weights.unsqueeze(-1)
+        counts = known.to(losses.dtype) if weights is None else known * weights
+        return torch.where(counts > 0, losses * counts, 0.0).sum(), counts.sum()

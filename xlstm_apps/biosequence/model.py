@@ -1,0 +1,276 @@
+"""The sequence model: embedding, xLSTM backbone and head, on one strand or on both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xlstm_apps.biosequence import scoring
+from xlstm_apps.biosequence.alphabets import get_alphabet
+from xlstm_apps.biosequence.config import SequenceConfig
+from xlstm_apps.biosequence.packing import Rows, begin_documents, pool
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.language_model import xLSTMLanguageModel
+from xlstm_apps.core.state import xLSTMState
+from xlstm_apps.core.strands import align_strands, both_strands
+
+
+class SequenceModel(xLSTMLanguageModel):
+    """A language model of DNA, proteins, molecules or text.
+
+    With `symmetry="shared"` its logits are exactly equivariant: those of the reverse complement are its logits turned
+    around, with complements exchanged. The same holds for `"posthoc"` in evaluation mode and the masked objective.
+
+    Args:
+        sequence: Alphabet, objective, symmetry.
+        backbone: The layers. The causal objective needs `direction="causal"`, the masked one another direction or
+            shared strands.
+
+    Raises:
+        ValueError: An objective and a direction that do not go together.
+    """
+
+    complement: Tensor | None
+    forbidden: Tensor
+
+    def __init__(self, sequence: SequenceConfig, backbone: xLSTMConfig) -> None:
+        causal = backbone.direction == "causal"
+        if sequence.objective == "causal" and not causal:
+            raise ValueError(
+                f"objective='causal' needs backbone.direction='causal': with {backbone.direction!r} the model would "
+                "see what it is to predict; for both directions use objective='masked'"
+            )
+        if sequence.objective == "masked" and causal and sequence.symmetry != "shared":
+            raise ValueError(
+                "objective='masked' with backbone.direction='causal' would read one side only; use "
+                "direction='bidirectional', or symmetry='shared'"
+            )
+        alphabet = get_alphabet(sequence.alphabet)
+        super().__init__(
+            backbone,
+            len(alphabet),
+            tie_weights=sequence.tie_weights,
+            embedding_dropout=sequence.embedding_dropout,
+            eos_id=alphabet.eos,
+            pad_id=alphabet.pad,
+        )
+        self.sequence, self.alphabet = sequence, alphabet
+        pairs = None if alphabet.complement is None else torch.from_numpy(alphabet.complement.astype(np.int64))
+        self.register_buffer("complement", pairs, persistent=False)
+        forbidden = torch.ones(len(alphabet), dtype=torch.bool)
+        forbidden[[*alphabet.definite, alphabet.eos]] = False
+        self.register_buffer("forbidden", forbidden, persistent=False)
+        self._generating = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether a begin token stands before every sequence."""
+        return self.sequence.objective == "causal" and self.sequence.begin_token
+
+    @property
+    def reads_both(self) -> bool:
+        """Whether features and predictions come from both strands: always if shared, out of training if posthoc."""
+        symmetry = self.sequence.symmetry
+        return symmetry == "shared" or (symmetry == "posthoc" and not self.training)
+
+    def forward(
+        self,
+        ids: Tensor,
+        state: xLSTMState | None = None,
+        *,
+        return_state: bool = False,
+        cu_seqlens: Tensor | None = None,
+        lengths: Sequence[int] | Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, xLSTMState]:
+        """Token ids [B, T] -> logits [B, T, V]: of the next token if causal, of the token itself if masked.
+
+        Args:
+            ids: As given: no begin token is added.
+            state: Causal models only: what to continue from.
+            return_state: Causal models only: return the state after the last token too.
+            cu_seqlens: Borders of documents packed into one row, as in `xLSTMBackbone`.
+            lengths: Lengths of the rows where they are padded; what stands behind them is not read, and logits there
+                are 0.
+        """
+        if lengths is not None:
+            _exclude(lengths=lengths, cu_seqlens=cu_seqlens, state=state, return_state=return_state or None)
+            rows = Rows(lengths, ids.shape[1], ids.device)
+            return rows.unpack(self(rows.pack(ids), cu_seqlens=rows.cu_seqlens))
+        if self.sequence.objective == "causal" or not self.reads_both:
+            return super().forward(ids, state, return_state=return_state, cu_seqlens=cu_seqlens)
+        if state is not None or return_state:
+            raise ValueError("a model that reads both strands has no state: the other one begins at the end")
+        own, other = self.encode(ids, cu_seqlens=cu_seqlens)
+        assert self.complement is not None
+        logits = self.logits(own) + self.logits(other)[..., self.complement]
+        return logits if self.sequence.symmetry == "shared" else logits / 2
+
+    def encode(self, ids: Tensor, *, cu_seqlens: Tensor | None = None, layer: int = -1) -> tuple[Tensor, ...]:
+        """Features [B, T, E] of every symbol as each strand sees it, at the places of the given strand.
+
+        Args:
+            ids: [B, T]; a causal model reads its begin token first.
+            cu_seqlens: Borders of packed documents.
+            layer: Behind how many blocks; -1 = behind the last one, normalised, as the head reads them.
+        """
+        if not -1 <= layer <= self.config.num_blocks:
+            raise ValueError(
+                f"layer={layer}: give 0 (embeddings) to {self.config.num_blocks} (behind the last block), or -1 "
+                "(the same, normalised)"
+            )
+        read, borders, both = ids.long(), cu_seqlens, self.reads_both
+        if both:
+            assert self.complement is not None
+            read, borders = both_strands(read, self.complement, cu_seqlens)
+        places = None
+        if self.begins:
+            read, borders, places = begin_documents(read, self.alphabet.bos, borders)
+        x = self.backbone(self.dropout(self.embedding(read)), cu_seqlens=borders, until=None if layer == -1 else layer)
+        x = x if places is None else x[:, places]
+        return align_strands(x, cu_seqlens) if both else (x,)
+
+    def embed(
+        self,
+        ids: Tensor,
+        layer: int = -1,
+        *,
+        pooling: Literal["mean", "last", "max"] | None = None,
+        lengths: Sequence[int] | Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+    ) -> Tensor:
+        """Features of symbols [B, T, E], or of sequences [B, E] where `pooling` says how to sum up; N for B if packed.
+
+        Where the model reads both strands, the features are the mean of what each sees, pooled in its own direction.
+
+        Args:
+            ids: [B, T].
+            layer: As in `encode`.
+            pooling: None = one vector per symbol.
+            lengths: Lengths of padded rows; padding is neither read nor pooled, and its features are 0.
+            cu_seqlens: Borders of packed documents.
+        """
+        rows = None
+        if lengths is not None:
+            _exclude(lengths=lengths, cu_seqlens=cu_seqlens)
+            rows = Rows(lengths, ids.shape[1], ids.device)
+            ids, cu_seqlens = rows.pack(ids), rows.cu_seqlens
+        strands = self.encode(ids, cu_seqlens=cu_seqlens, layer=layer)
+        if pooling is not None:
+            strands = tuple(pool_strand(x, pooling, cu_seqlens, other=n > 0) for n, x in enumerate(strands))
+            return torch.stack(strands).mean(0)
+        x = torch.stack(strands).mean(0)
+        return x if rows is None else rows.unpack(x)
+
+    def score(
+        self,
+        ids: Tensor,
+        weights: Tensor | None = None,
+        *,
+        lengths: Sequence[int] | Tensor | None = None,
+        context: scoring.Context | None = None,
+        strands: Literal["own", "both"] | None = None,
+        chunk_length: int = scoring.CHUNK_LENGTH,
+        passes: int | None = None,
+    ) -> Tensor:
+        """-log p in nats of every symbol [B, T]; NaN where it is not scored. See `scoring.score`."""
+        return scoring.score(
+            self, ids, weights, lengths=lengths, context=context, strands=strands,
+            chunk_length=chunk_length, passes=passes,
+        )  # fmt: skip
+
+    def read(self, ids: Tensor, context: scoring.Context | None = None) -> scoring.Context:
+        """Read sequences [B, T] and return what to go on from, to be given to `score` and `generate` any often."""
+        return scoring.read(self, ids, context)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Head and soft cap on features [..., E]; while generating, only definite symbols and the end are possible."""
+        logits = super().logits(x)
+        return logits.masked_fill(self.forbidden, -torch.inf) if self._generating else logits
+
+    def generate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, ids: Tensor | Sequence[Tensor] | None = None, max_new_tokens: int = 100, **options: Any
+    ) -> Tensor | list[Tensor]:
+        """Continue prompts, or make up sequences where there are none; options as in `xLSTMLanguageModel.generate`.
+
+        Args:
+            ids: Prompts without begin token; None makes up one sequence, [T], or `num_sequences`, a list.
+            max_new_tokens: Most symbols to add.
+            options: `temperature`, `top_k`, `top_p`, `generator`, ...; without prompts also `num_sequences`.
+
+        Raises:
+            ValueError: A masked model, or no prompt for a model without begin token.
+        """
+        if self.sequence.objective != "causal":
+            raise ValueError("a masked model fills in symbols, it cannot generate; train with objective='causal'")
+        device = self.embedding.weight.device
+        begin = torch.tensor([[self.alphabet.bos]], device=device)
+        count = options.pop("num_sequences", None)
+        if ids is None and not self.begins:
+            raise ValueError("this model has no begin token: give prompts of at least one symbol")
+        if ids is not None and count is not None:
+            raise ValueError("num_sequences is for sequences without prompt; repeat the prompt instead")
+        if ids is not None and self.begins and options.get("state") is None:
+            options["state"] = self.read(begin[:, :0]).state
+        self._generating = True
+        try:
+            if ids is not None:
+                return super().generate(ids, max_new_tokens, **options)
+            made = super().generate([begin[0]] * (count or 1), max_new_tokens, **options)
+        finally:
+            self._generating = False
+        made = [row[1:] for row in made]
+        return made[0] if count is None else made
+
+    @classmethod
+    def from_published(cls, config: Mapping[str, Any], state_dict: Mapping[str, Any]) -> Self:
+        """A DNA-xLSTM checkpoint as a model of this package, to score, embed, fine-tune and save.
+
+        Args:
+            config: As in `interop.load_reference("dna-xlstm", ...)`.
+            state_dict: As there.
+
+        Raises:
+            ValueError: Also for weights trained with the head flip of the published parameter sharing, which is no
+                symmetry; with `legacy_head_flip=False` in the config they are loaded without it.
+        """
+        from xlstm_apps.interop.dna_xlstm import SharedStrandsLanguageModel
+        from xlstm_apps.interop.load import load_reference
+
+        loaded = load_reference("dna-xlstm", config, state_dict)
+        assert isinstance(loaded, xLSTMLanguageModel)
+        shared = isinstance(loaded, SharedStrandsLanguageModel)
+        if shared and loaded.flips and loaded.config.slstm_heads > 1:
+            raise ValueError(
+                "these weights share parameters with the published head flip, which breaks the symmetry; "
+                "interop.load_reference runs them as published, legacy_head_flip=False loads them without it"
+            )
+        causal = loaded.config.direction == "causal" and not shared
+        own = SequenceConfig(
+            objective="causal" if causal else "masked",
+            symmetry="shared" if shared else "none",
+            begin_token=False,
+            tie_weights=loaded.head.weight is loaded.embedding.weight,
+        )
+        model = cls(own, loaded.config)
+        model.load_state_dict(loaded.state_dict())
+        return model.eval()
+
+
+def pool_strand(
+    x: Tensor, pooling: Literal["mean", "last", "max"], cu_seqlens: Tensor | None, *, other: bool
+) -> Tensor:
+    """Features of sequences [B, E] from those of one strand's symbols, at the places of the given strand: the reading
+    of the `other` one ends where that one begins."""
+    if not (other and pooling == "last"):
+        return pool(x, pooling, cu_seqlens)
+    return x[:, 0] if cu_seqlens is None else x[0, cu_seqlens[:-1].to(x.device).long()]
+
+
+def _exclude(**given: Any) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} exclude each other")

@@ -1,0 +1,28 @@
+"""Named sizes of published models. Imports no torch."""
+
+from dataclasses import replace
+
+from xlstm_apps.core.config import xLSTMConfig
+
+SIZES: dict[str, xLSTMConfig] = {
+    # Widths of the feed-forward: 1.1 times the embedding, rounded down to a multiple of 8, as published.
+    "dna-500k": xLSTMConfig(
+        embedding_dim=128, num_blocks=6, slstm_at="all", ffn_proj_factor=136 / 128, proj_round_to=8
+    ),
+    "dna-500k-mlstm": xLSTMConfig(embedding_dim=128, num_blocks=4),
+    "dna-2m": xLSTMConfig(embedding_dim=256, num_blocks=6, slstm_at="all", ffn_proj_factor=280 / 256, proj_round_to=8),
+    "dna-2m-mlstm": xLSTMConfig(embedding_dim=256, num_blocks=5),
+}
+"""Layers of the models of Bio-xLSTM (Schmidinger et al. 2024) by name: all sLSTM, as the published ones that share
+parameters between the strands are, or all mLSTM."""
+
+
+def named_size(name: str, **options: object) -> xLSTMConfig:
+    """The layers of a named size, with options of `xLSTMConfig` changed, such as `direction`.
+
+    Raises:
+        ValueError: No size of that name.
+    """
+    if name not in SIZES:
+        raise ValueError(f"no size {name!r}; there are {', '.join(SIZES)}")
+    return replace(SIZES[name], **options)  # pyright: ignore[reportArgumentType]
