@@ -133,7 +133,7 @@ def stream(watch: Watch, folder: Path, forecaster: XLSTMForecaster) -> None:
         forecast.predict(**options)
         return (
             None,
-            f"{pl.scan_parquet(out).select(pl.len()).collect().item():,} rows, file of {table.stat().st_size >> 20} MiB",
+            f"{pl.scan_parquet(out).select(pl.len()).collect().item():,} rows of {table.stat().st_size >> 20} MiB",
         )
 
     watch.run("stream", "forecast 100,000 series of 240 months, in pieces", predict)

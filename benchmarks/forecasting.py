@@ -32,8 +32,9 @@ PAGE = HERE.parent / "docs" / "forecasting-benchmark.md"
 OURS = ("xlstm-ens", "xlstm-mixer", "xlstm-time", "p-slstm")
 BASELINES = ("itransformer", "patchtst", "dlinear", "nlinear")
 FIELDS = (
-    "dataset", "horizon", "model", "seed", "context", "mse", "mae", "mase", "smape", "owa", "coverage_80", "coverage_95",
-    "coverage_80_raw", "best_epoch", "steps", "parameters", "fit_seconds", "evaluate_seconds", "device", "torch",
+    "dataset", "horizon", "model", "seed", "members", "context", "mse", "mae", "mase", "smape", "owa", "coverage_80",
+    "coverage_95", "coverage_80_raw", "best_epoch", "steps", "parameters", "fit_seconds", "evaluate_seconds", "device",
+    "torch",
 )  # fmt: skip
 
 
@@ -163,6 +164,7 @@ def run(folder: Path, cell: Cell, accelerator: str, max_steps: int | None) -> li
         if not ours and (cell.seed, cell.model) != (0, OURS[0]):
             continue
         facts = {
+            "members": "+".join(model.members),
             "context": plan.head.context_length,
             "best_epoch": result.best_epoch,
             "steps": result.steps,

@@ -12,6 +12,8 @@ from typing import Any
 from forecasting import BASELINES, OURS, SOURCES
 from forecasting_rows import DEFAULT, DUET, FAIR, METRICS, NAIVE, OTHERS, RIVALS, Comparison, Number, Results
 
+from xlstm_apps.forecasting import PRESETS
+
 NAMES = {
     "patchtst": "PatchTST", "itransformer": "iTransformer", "nlinear": "NLinear", "dlinear": "DLinear",
     "naive": "last value", "seasonal_naive": "seasonal naive", "naive2": "Naive2", DEFAULT: f"**{DEFAULT}**",
@@ -37,7 +39,8 @@ Made by `python benchmarks/forecasting.py`, written by `python benchmarks/foreca
 - **Every window of the test part is scored**, one row apart, each target of each column with the same weight; none is
   dropped. The past of the first windows reaches back into the validation part.
 - **Nothing is chosen on the test part.** The epoch, and the weights of the ensemble, by the validation error; the
-  look-back too, with a linear forecaster, and every model of a cell gets the same one.
+  look-back too, with a linear forecaster, and every model of a cell gets the same one. The design of the default model
+  was settled with some of these test parts in view ([which](decisions/0005-forecast-ensemble.md)).
 - **One setting for all tables**: each model as `--head.model NAME` trains it, with the same budget and the same loss.
   The baselines trained here are in their usual form; the budget is ours, not their authors'.
 - **Intervals** are conformal, from held-out errors, renewed as the truth becomes known
@@ -73,7 +76,7 @@ def page(rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> str:
     data = Comparison(rows, published)
     present = [name for name in SOURCES if any(data.ours.has(name, model) for model in (*TRAINED, *NAIVE))]
     tables = [name for name in present if name != M4]
-    parts = [TOP, _machine(rows), "## In short\n", READING]
+    parts = [TOP, _machine(rows), _outdated(rows), "## In short\n", READING]
     parts += [_short(data, tables), "### What is not reached\n", _misses(data, tables), _missing(data.ours)]
     for dataset in tables:
         parts += [f"## {dataset}\n", _errors(data, dataset), _details(data.ours, dataset)]
@@ -93,6 +96,18 @@ def _machine(rows: list[dict[str, Any]]) -> str:
     return (
         f"Measured on: {'; '.join(where)}. Seconds may include other trainings on the same device.\n" if where else ""
     )
+
+
+def _outdated(rows: list[dict[str, Any]]) -> str:
+    """Which models' rows were made with other members than they have today."""
+    found = {(row["model"], row["members"]) for row in rows if row.get("members")}
+    old = [
+        f"**The rows of `{model}` are from before its members changed**: measured with {members.replace('+', ', ')}; "
+        f"today it has {', '.join(PRESETS[model].members)}. They are to be made again.\n"
+        for model, members in sorted(found)
+        if members != "+".join(PRESETS[model].members)
+    ]
+    return "\n".join(old)
 
 
 def _percent(number: Number) -> str:

@@ -9,7 +9,14 @@ from functools import cache, partial
 from typing import Any
 
 PACKAGES = ("xlstm-apps", "torch", "triton", "lightning", "numpy", "pandas", "polars")
-EXTRAS = {"bio": "Bio", "chem": "rdkit", "vision": "PIL", "tune": "optuna", "onnx": "onnx"}
+EXTRAS = {
+    "bio": "Bio",
+    "chem": "rdkit",
+    "vision": "PIL",
+    "tune": "optuna",
+    "onnx": "onnx",
+    "baselines": "statsforecast",
+}
 # Norm-relative error a healthy kernel stays far below; a miscompiled one does not.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 
