@@ -1,0 +1,81 @@
+"""A file of sequences, whatever its format, as a stream of records."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from .fasta import read_fasta, read_fastq
+from .genbank import read_genbank
+from .opening import head
+from .record import Record
+from .tabular import TableColumns, read_table
+
+Format = Literal["fasta", "fastq", "genbank", "embl", "table"]
+
+
+def read_records(
+    path: str | Path, format: Format | None = None, columns: TableColumns | None = None
+) -> Iterator[Record]:
+    """Records of a file: FASTA, FASTQ, GenBank, EMBL, or a table (CSV, TSV, Parquet) with a column of sequences; plain
+    or packed with gzip, bgzip, bzip2 or xz.
+
+    Args:
+        format: None: seen from the content.
+        columns: which columns of a table to take; None: found by name.
+
+    Raises:
+        ValueError: the file is missing, empty, damaged or of another format.
+    """
+    chosen = format or sniff(path)
+    if chosen not in get_args(Format):
+        raise ValueError(f"no format {chosen!r}; there are {', '.join(get_args(Format))}")
+    if columns is not None and chosen != "table":
+        raise ValueError(f"{path}: columns are for tables, and this is {chosen}")
+    if chosen == "table":
+        return read_table(path, columns or TableColumns())
+    if chosen in ("genbank", "embl"):
+        return read_genbank(path, chosen)
+    return read_fasta(path) if chosen == "fasta" else read_fastq(path)
+
+
+def sniff(path: str | Path) -> Format:
+    """The format, from the first line that is not blank.
+
+    Raises:
+        ValueError: none of those that are read; says what it looks like.
+    """
+    if Path(path).suffix.lower() in (".parquet", ".pq"):
+        return "table"
+    text = head(path)
+    rows = [line for line in text.splitlines() if line.strip()]
+    first = rows[0] if rows else b""
+    while first.startswith(b";") and len(rows) > 1:
+        rows = rows[1:]
+        first = rows[0]
+    if first.startswith((b">", b";")):
+        return "fasta"
+    if first.startswith(b"@") and not first.startswith((b"@HD", b"@SQ", b"@RG", b"@PG")):
+        return "fastq"
+    if first.startswith(b"LOCUS ") or b"\nLOCUS " in text:  # NCBI releases begin with a page of their own
+        return "genbank"
+    if first.startswith(b"ID   "):
+        return "embl"
+    for begin, what in {
+        b"##fileformat=VCF": "a VCF file: variants beside a genome, not sequences",
+        b"##gff": "a GFF file: regions beside a genome, not sequences",
+        b"@": "a SAM file; convert it with `samtools fastq`",
+        b"# STOCKHOLM": "a Stockholm alignment; convert it to FASTA",
+        b"CLUSTAL": "a Clustal alignment; convert it to FASTA",
+        b"#NEXUS": "a NEXUS file; convert it to FASTA",
+    }.items():
+        if first.startswith(begin):
+            raise ValueError(f"{path}: this is {what}")
+    if not rows:
+        raise ValueError(f"{path}: the file holds nothing but white space; bring one with at least one record")
+    if any(mark in first for mark in (b",", b"\t", b";")):
+        return "table"
+    shown = first[:40].decode("utf-8", errors="replace")
+    raise ValueError(
+        f"{path} line 1: {shown!r} stands before the first header; FASTA begins with '>name', FASTQ with '@name', "
+        "GenBank with LOCUS, a table with the names of its columns"
+    )

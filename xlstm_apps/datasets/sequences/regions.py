@@ -1,0 +1,154 @@
+"""Regions of a genome from BED, GFF and GTF files, and their places in a corpus."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .corpus import Corpus
+from .opening import lines
+from .spans import Spans
+
+_HEADERS = ("#", "track", "browser")
+
+
+@dataclass(slots=True, kw_only=True)
+class Region:
+    """A stretch of a contig, counted from 0, its end not in it."""
+
+    contig: str
+    start: int
+    end: int
+    strand: str = "+"
+    name: str = ""
+    label: Any = None
+    parts: tuple[tuple[int, int, str], ...] = ()
+    """Of a joined feature, (start, end, strand) of each part, in order of the product."""
+    source: str = ""
+    line: int = 0
+
+
+@dataclass(kw_only=True)
+class Placed:
+    """Where regions lie in a corpus."""
+
+    spans: Spans
+    regions: list[Region]
+    """The region of each span."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Regions left out, by reason."""
+    clipped: int = 0
+    """Regions cut at the end of their contig."""
+    examples: list[str] = field(default_factory=list)
+
+
+def read_regions(
+    path: str | Path, format: Literal["bed", "gff"] | None = None, kind: str | None = None
+) -> list[Region]:
+    """Regions of a BED file (counted from 0, end not in it) or of a GFF / GTF file (counted from 1, end in it).
+
+    Args:
+        format: None: by the ending, else by the columns.
+        kind: of GFF features, the third column; None: all.
+
+    Raises:
+        ValueError: a line is not of that format, names it; no region is found.
+    """
+    out: list[Region] = []
+    suffixes = [s.lower() for s in Path(path).suffixes]
+    if format is None and suffixes:
+        format = "gff" if {".gff", ".gff3", ".gtf"} & set(suffixes) else "bed" if ".bed" in suffixes else None
+    for number, text in lines(path):
+        if text.startswith("##FASTA"):
+            break
+        if not text.strip() or text.startswith(_HEADERS):
+            continue
+        cells = text.split("\t") if "\t" in text else text.split()
+        if format is None:
+            format = "gff" if len(cells) >= 8 and not cells[1].lstrip("-").isdigit() else "bed"
+        region = (_gff if format == "gff" else _bed)(cells, f"{path} line {number}")
+        region.source, region.line = str(path), number
+        if format == "gff" and kind is not None and region.label != kind:
+            continue
+        out.append(region)
+    if not out:
+        raise ValueError(f"{path}: no region found" + (f" of kind {kind!r}" if kind else ""))
+    return out
+
+
+def _bed(cells: list[str], where: str) -> Region:
+    start, end = _numbers(cells, 1, 2, 3, where, "BED: contig, start, end")
+    strand = cells[5] if len(cells) > 5 and cells[5] in "+-." else "+"
+    return Region(contig=cells[0], start=start, end=end, strand="-" if strand == "-" else "+", name="".join(cells[3:4]))
+
+
+def _gff(cells: list[str], where: str) -> Region:
+    first, end = _numbers(cells, 3, 4, 8, where, "GFF: contig, source, kind, start, end, score, strand, phase")
+    attributes = cells[8] if len(cells) > 8 else ""
+    name = next((v for k, v in _attributes(attributes) if k in ("ID", "Name", "gene_id", "locus_tag")), "")
+    strand = "-" if cells[6] == "-" else "+"
+    return Region(contig=cells[0], start=first - 1, end=end, strand=strand, name=name, label=cells[2])
+
+
+def _attributes(text: str) -> list[tuple[str, str]]:
+    pairs = (item.strip().replace(" ", "=", 1).partition("=") for item in text.split(";") if item.strip())
+    return [(key, value.strip('" =')) for key, _, value in pairs]
+
+
+def _numbers(cells: list[str], i: int, j: int, least: int, where: str, shape: str) -> tuple[int, int]:
+    if len(cells) < least:
+        raise ValueError(f"{where}: {len(cells)} columns; a line of {shape}")
+    try:
+        return int(cells[i]), int(cells[j])
+    except ValueError:
+        raise ValueError(f"{where}: {cells[i]!r} and {cells[j]!r} are no positions; a line of {shape}") from None
+
+
+def place_regions(corpus: Corpus, regions: list[Region], on_bad: Literal["error", "skip", "clip"] = "clip") -> Placed:
+    """The regions as spans of a corpus, on their own strand.
+
+    Args:
+        on_bad: a region that reaches beyond its contig is cut (`clip`), left out (`skip`) or refused (`error`). One
+            without a contig or of no length cannot be cut: it is left out, or refused by `error`. Joined features are
+            taken from their first base to their last.
+
+    Raises:
+        ValueError: as asked for by `on_bad`; no region is left.
+    """
+    kept, left, clipped, examples = [], Counter[str](), 0, []
+    rows = []
+    for region in regions:
+        where = f"{region.source} line {region.line}" if region.line else region.source or "region"
+        start, end, reason, advice = region.start, region.end, None, ""
+        try:
+            number = corpus.find(region.contig)
+        except ValueError as e:
+            number, reason, advice = -1, "unknown contig", str(e)
+        if reason is None and start >= end:
+            reason, advice = "no length", f"start {start} is not before end {end}"
+        elif reason is None and (start < 0 or end > corpus.lengths[number]):
+            advice = (
+                f"{region.contig}:{start}-{end} reaches beyond the {corpus.lengths[number]:,} symbols of its contig"
+            )
+            start, end = max(start, 0), min(end, int(corpus.lengths[number]))
+            if on_bad != "clip" or start >= end:
+                reason = "beyond the contig"
+            else:
+                clipped += 1
+        if reason is not None:
+            if on_bad == "error":
+                raise ValueError(f"{where}: {advice}")
+            left[reason] += 1
+            if len(examples) < 5:
+                examples.append(f"{where}: {reason}: {advice}")
+            continue
+        kept.append(region)
+        rows.append((number, start, end, -1 if region.strand == "-" else 1))
+    if not rows:
+        raise ValueError(f"none of {len(regions)} regions can be used: {examples[0] if examples else 'there are none'}")
+    record, begin, stop, strand = np.array(rows, np.int64).T
+    return Placed(
+        spans=Spans(record, begin, stop, strand), regions=kept, left_out=left, clipped=clipped, examples=examples
+    )

@@ -1,0 +1,84 @@
+"""Sequences in a column of a table, with labels, groups and weights beside them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .opening import existing
+from .record import Record
+
+_SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "x")
+_ID_NAMES = ("id", "name", "identifier")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableColumns:
+    """Which columns of a table of sequences mean what."""
+
+    sequence: str | None = None
+    """Column of the sequences. None: found by name."""
+    id: str | None = None
+    """Column of the names. None: found by name, else rows are numbered row_1, row_2, ..."""
+    labels: list[str] = field(default_factory=list)
+    """Columns to predict: one, or several numbers."""
+    group: str | None = None
+    """Column of the groups that stay together in a split."""
+    weight: str | None = None
+    """Column of weights."""
+
+
+def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
+    """Records of a CSV, TSV or Parquet table, one per row.
+
+    Raises:
+        ValueError: a column is missing, or a cell of a weight is no number; the file cannot be read.
+    """
+    frame = _frame(existing(path))
+    names = frame.columns
+    sequence = columns.sequence or _found(names, _SEQUENCE_NAMES)
+    if sequence is None:
+        raise ValueError(f"{path}: no column of sequences; name one with columns.sequence, of {', '.join(names[:12])}")
+    identity = columns.id or _found([n for n in names if n != sequence], _ID_NAMES)
+    wanted = [n for n in (sequence, identity, *columns.labels, columns.group, columns.weight) if n is not None]
+    for name in wanted:
+        if name not in names:
+            raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names[:12])}")
+    if columns.weight is not None and not frame.schema[columns.weight].is_numeric():
+        raise ValueError(f"{path}: column {columns.weight!r} holds text; weights are numbers")
+
+    def label(row: dict[str, Any]) -> Any:
+        values = [row[name] for name in columns.labels]
+        return values[0] if len(values) == 1 else values or None
+
+    for number, row in enumerate(frame.select(list(dict.fromkeys(wanted))).iter_rows(named=True), 1):
+        yield Record(
+            id=f"row_{number}" if identity is None or row[identity] is None else str(row[identity]),
+            sequence=str(row[sequence] if row[sequence] is not None else "").strip().encode(),
+            label=label(row),
+            group=None if columns.group is None else str(row[columns.group]),
+            weight=1.0 if columns.weight is None else float(row[columns.weight]),
+            source=str(path),
+            line=number + 1,  # of a text table, whose first line names the columns
+        )
+
+
+def _frame(file: Path) -> Any:
+    import polars as pl
+
+    if file.suffix.lower() in (".parquet", ".pq"):
+        return pl.read_parquet(file)
+    from .opening import blocks
+
+    content = b"".join(blocks(file))
+    first = content.split(b"\n", 1)[0]
+    separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))
+    try:
+        return pl.read_csv(content, separator=separator, infer_schema_length=None)
+    except pl.exceptions.PolarsError as e:
+        raise ValueError(f"{file}: not readable as a table: {str(e).splitlines()[0]}") from None
+
+
+def _found(names: list[str], candidates: tuple[str, ...]) -> str | None:
+    lower = {name.lower(): name for name in reversed(names)}
+    return next((lower[c] for c in candidates if c in lower), None)
