@@ -21,6 +21,8 @@ def test_it_begins_with_the_weights(first):
     assert gentle.model_.head.context_length == 14 and gentle.model_.backbone.embedding_dim == 8
     theirs = first.model_.state_dict()
     for name, value in gentle.model_.state_dict().items():
+        if name == "weights":
+            continue  # of the members in the mean: they follow from the new frame's validation part
         torch.testing.assert_close(value, theirs[name], rtol=1e-5, atol=1e-8)
     assert list(gentle.predict().columns) == ["unique_id", "ds", "0.2", "0.5"]
 

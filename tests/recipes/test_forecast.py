@@ -18,9 +18,9 @@ import yaml
 
 from xlstm_apps import cli
 from xlstm_apps.core import xLSTMConfig
-from xlstm_apps.datasets import SeriesData
-from xlstm_apps.forecasting import ForecastConfig, ForecastModel
-from xlstm_apps.recipes import forecast
+from xlstm_apps.datasets import SeriesData, load_table
+from xlstm_apps.forecasting import PRESETS, ForecastConfig, ForecastModel
+from xlstm_apps.recipes import _forecast, forecast
 from xlstm_apps.recipes.catalog import CONFIGS
 from xlstm_apps.training import FitConfig
 
@@ -87,7 +87,28 @@ def test_a_run_leaves_everything(run):
     sample = rows_of(run / "evaluation" / "forecasts.csv")
     assert sample[0]["0.5"] == "" and sample[-1]["0.5"] and sample[-1]["seasonal_naive"]
     summary = json.loads((run / "data_summary.json").read_text())
+    resolved = facts["resolved"]
+    assert resolved["head"]["members"] == list(PRESETS["xlstm-ens"].members)
+    assert resolved["backbone"]["embedding_dim"] == 8 and resolved["fit"]["learning_rate"] > 0
     assert summary["windows"].keys() == {"train", "val", "test"} and summary["splits"][0]["train_end"] == 280
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "xlstm-ens",
+            f"xlstm-ens: {' + '.join(PRESETS['xlstm-ens'].members)}; backbone: embedding_dim 64, num_blocks 1",
+        ),
+        # A width set to the default's own value cannot be told from one left open: the run says what it took.
+        ("xlstm-time", "xlstm-time: variate; backbone: embedding_dim 256, num_blocks 3, num_heads 4"),
+        ("nlinear", "nlinear: nlinear"),
+    ],
+)
+def test_the_run_says_which_network_it_trains(table, name, line):
+    head = replace(HEAD, model=name)
+    job = _forecast.prepare(SeriesData(path=str(table)), head, replace(BACKBONE, embedding_dim=64, num_heads=4), FIT, 0)
+    assert _forecast.choices(job)[0].startswith(f"model     {line}")
 
 
 def test_predictions_begin_after_the_last_row(run):
@@ -207,6 +228,7 @@ def test_stopped_after_any_stage_and_resumed(table, tmp_path, monkeypatch, stage
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_training_through_the_command_line(table, tmp_path):
     def command(run_dir, *more):
         options = ["--fit.max_epochs=4", "--fit.steps_per_epoch=12", "--fit.checkpoint_seconds=0", *FLAGS, *more]
@@ -322,6 +344,7 @@ def test_other_steps_are_refused(run, tmp_path):
         forecast.predict(str(run), str(tmp_path / "daily.csv"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", sorted(CONFIGS.glob("forecast/*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_recipe_parses_and_trains_two_steps(recipe, tmp_path):
     function = forecast.train
@@ -329,8 +352,14 @@ def test_every_shipped_recipe_parses_and_trains_two_steps(recipe, tmp_path):
     arguments = cli.parse(parser, [f"--config={recipe}"], cli.option_types(function))
     assert recipe.read_text().startswith("# ")
     data = arguments["data"]
-    if not data.path.startswith("sample:"):
+    if data.path.startswith("sample:"):  # some days of it
+        days = load_table(data).to_frame().group_by("unique_id", maintain_order=True).head(24 * 45)
+        days.write_parquet(tmp_path / "t.parquet")
+        data = replace(data, path=str(tmp_path / "t.parquet"))
+    else:
         data = replace(data, path=str(write_table(tmp_path / "t.csv", rows=1200)))
+    if data.split_rows is not None:  # a twelfth of them
+        data = replace(data, split_rows=[rows // 12 for rows in data.split_rows])
     fit = replace(arguments["fit"], max_steps=2, batch_size=4)
     head = replace(arguments["head"], test_stride=200)
     forecast.train(**{**arguments, "data": data, "head": head, "fit": fit, "run_dir": str(tmp_path / "run")})

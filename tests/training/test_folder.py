@@ -19,7 +19,7 @@ def test_a_run_folder_appears_whole(tmp_path):
 def test_changed_settings_are_listed(tmp_path):
     folder = RunFolder.create(tmp_path / "run", "toy", CONFIG, data_fingerprint="x")
     folder.check_same({"fit": FitConfig(max_epochs=3), "seed": 1}, data_fingerprint="x")
-    with pytest.raises(ValueError, match=r"fit.learning_rate \(was 0.001, is 0.1\), seed \(was 1, is 2\)"):
+    with pytest.raises(ValueError, match=r"fit.learning_rate \(was None, is 0.1\), seed \(was 1, is 2\)"):
         folder.check_same({"fit": FitConfig(max_epochs=3, learning_rate=0.1), "seed": 2})
     with pytest.raises(ValueError, match="its data_fingerprint changed"):
         folder.check_same(CONFIG, data_fingerprint="y")

@@ -100,6 +100,7 @@ def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen) -> None:
     raise AssertionError("no checkpoint in time")
 
 
+@pytest.mark.slow
 def test_sigkill_twice_in_mid_epoch_then_the_same_weights(tmp_path):
     for mode, step in (("new", 3), ("resume", 12)):
         process = start(tmp_path / "killed", mode)
@@ -118,6 +119,7 @@ def test_sigkill_twice_in_mid_epoch_then_the_same_weights(tmp_path):
     assert without_time(rows[0]) == without_time(rows[1])
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_leaves(tmp_path):
     process = start(tmp_path, "new")
     wait_for_step(tmp_path, 1, process)

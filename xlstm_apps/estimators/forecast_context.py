@@ -17,8 +17,10 @@ ROWS = 16384
 CHANNELS = 64
 STEPS = 32
 RIDGE = 1.0
-# Within this share of the best, the longer past is taken: the forecasters that are then trained make more of it.
+# Within this share of the best, the longer past is taken: the forecasters that are then trained make more of it ...
 TIE = 0.005
+# ... unless the past tells next to nothing, as on a random walk, where a short one misleads least.
+GAIN, SHORT = 0.02, 24
 
 
 def candidates(season: int, seasons: list[int], horizon: int, train_length: int, rows: int) -> list[int]:
@@ -39,7 +41,8 @@ def candidates(season: int, seasons: list[int], horizon: int, train_length: int,
 
 
 def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int]) -> int:
-    """The one of `lengths` whose linear forecaster is best on `valid`, of equally good ones the longest.
+    """The one of `lengths` whose linear forecaster is best on `valid`, of equally good ones the longest; a short one
+    where none gains much over it.
 
     Args:
         train: Training windows with a context as long as the longest of `lengths`.
@@ -48,6 +51,9 @@ def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int
     """
     fitting, held_out = _rows(train), _rows(valid)
     errors = [_error(fitting, held_out, length) for length in lengths]
+    short = next((i for i, n in enumerate(lengths) if n >= SHORT), len(lengths) - 1)
+    if errors[short] <= (1 + GAIN) * min(errors):
+        return lengths[short]
     return max(n for n, error in zip(lengths, errors, strict=True) if error <= (1 + TIE) * min(errors))
 
 
@@ -63,13 +69,19 @@ def _rows(windows: WindowDataset) -> _Rows:
     channels = windows[0]["target"].shape[-1]
     chosen = np.unique(np.linspace(0, channels - 1, min(channels, CHANNELS)).round().astype(int))
     count = min(len(windows), max(1, ROWS // len(chosen)))
-    batch = windows.__getitems__(np.linspace(0, len(windows) - 1, count).round().astype(int).tolist())
+    indices = np.linspace(0, len(windows) - 1, count).round().astype(int)
+    pieces = np.array_split(indices, -(-count * channels // ROWS))  # of very wide tables most columns are not kept
     steps = np.unique(np.linspace(0, windows.prediction_length - 1, STEPS).round().astype(int))
 
-    def rows(name: str) -> Tensor:
+    def rows(batch: dict[str, Tensor], name: str) -> Tensor:
         return batch[name][..., chosen].transpose(1, 2).flatten(0, 1)
 
-    return _Rows(rows("context"), rows("context_mask"), rows("target")[:, steps], rows("target_mask")[:, steps])
+    parts = []
+    for piece in pieces:
+        batch = windows.__getitems__(piece.tolist())
+        target, known = rows(batch, "target")[:, steps], rows(batch, "target_mask")[:, steps]
+        parts.append((rows(batch, "context"), rows(batch, "context_mask"), target, known))
+    return _Rows(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
 def _normalised(rows: _Rows, length: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,5 +100,5 @@ def _error(fitting: _Rows, held_out: _Rows, length: int) -> float:
     gram.diagonal().add_(RIDGE * len(x))
     weights = torch.linalg.solve(gram, (x.T @ y).double()).to(x)
     x, y, std = _normalised(held_out, length)
-    error = (x @ weights - y).abs() * std
-    return float(error[held_out.known].mean())
+    error = torch.where(held_out.known, (x @ weights - y).abs() * std, 0)
+    return float(error.sum() / held_out.known.sum().clamp(min=1))

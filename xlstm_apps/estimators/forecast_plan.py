@@ -1,6 +1,6 @@
 """A table and the settings brought together: everything that can be wrong is found here, before anything is trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ class ForecastPlan:
         if name is not None:
             head, backbone, _ = with_preset(replace(head, model=name, members=None, dropout=None), BACKBONE)
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # that of the CPU, where weights are drawn, and no other
             return ForecastModel(head, backbone, self.covariates)
 
     def train_model(
@@ -154,6 +154,7 @@ def plan_forecast(
     test_fraction: float,
     split_rows: Sequence[int] | None = None,
     start: Scaler | None = None,
+    given: Collection[str] = (),
 ) -> ForecastPlan:
     """Split the table, choose what was left open, cut the windows.
 
@@ -167,11 +168,12 @@ def plan_forecast(
         split_rows: Training, validation and test rows of each series in place of the fractions.
         start: Scaler of a trained model to go on from: covariates keep its scales and codes, which its weights know;
             targets are scaled anew.
+        given: Fields of the backbone that the user is known to have set, even to `BACKBONE`'s values.
 
     Raises:
         ValueError: The table is too short for the horizon, or holds too few values; says what to change.
     """
-    head, backbone, rate = with_preset(head, backbone)
+    head, backbone, rate = with_preset(head, backbone, given)
     horizon, notes = head.prediction_length, []
     device = device_for(fit.accelerator)
     split = split_points(table, val_fraction, test_fraction, min_length=horizon, rows=split_rows)

@@ -21,7 +21,7 @@ from xlstm_apps.estimators.forecaster_settings import sections_of
 from xlstm_apps.estimators.give_back import give_back, kind_of
 from xlstm_apps.estimators.history import load_history, save_history, tail_of
 from xlstm_apps.estimators.trained import TrainedForecaster, check_levels
-from xlstm_apps.estimators.warm_start import adopt, begin_from, check_table, read_start
+from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, check_table, read_start
 from xlstm_apps.forecasting import ForecastModel
 from xlstm_apps.training import files
 
@@ -396,11 +396,12 @@ class XLSTMForecaster(BaseEstimator):
         self, table: SeriesTable, start: TrainedForecaster | None = None
     ) -> tuple[ForecastPlan, ForecastModel, "training.FitResult"]:
         sections = sections_of(self)
-        head, backbone, fit = sections.head, sections.backbone, sections.fit
+        head, backbone, fit, given = sections.head, sections.backbone, sections.fit, sections.given
         training.check(fit)
         if start is not None:
             check_table(start, table)
-            head, backbone, fit = adopt(start, head, backbone, fit)
+            head, backbone, fit = adopt(start, head, backbone, fit, given)
+            given = ALL_FIELDS
         plan = plan_forecast(
             table,
             head=head,
@@ -409,6 +410,7 @@ class XLSTMForecaster(BaseEstimator):
             val_fraction=self.val_fraction,
             test_fraction=0.0,
             start=start.scaler if start is not None and start.scaler.covariates is not None else None,
+            given=given,
         )
         model = plan.model(self.seed)
         if start is not None:

@@ -22,6 +22,8 @@ class Sections:
     head: ForecastConfig
     backbone: xLSTMConfig
     fit: FitConfig
+    given: list[str]
+    """Fields of the backbone that were set, for they win over the model's whatever their value."""
 
     def reading(self) -> dict[str, Any]:
         """Arguments of `table_from_frame`."""
@@ -64,6 +66,7 @@ def sections_of(forecaster: "XLSTMForecaster") -> Sections:
             season=f.season,
         ),
         backbone=replace(BACKBONE, **backbone),
+        given=list(backbone),
         fit=FitConfig(
             max_epochs=f.max_epochs,
             max_steps=f.max_steps,

@@ -1,5 +1,6 @@
 """Going on from a trained model on another table, or on later rows of the same one."""
 
+from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ SHAPES = (
     "model", "members", "context_length", "quantiles", "patch_length", "patch_stride", "mixer_tokens", "instance_norm",
 )  # fmt: skip
 """Fields of the head that decide what the weights mean."""
+
+ALL_FIELDS = [f.name for f in fields(xLSTMConfig)]
 
 GENTLE = 1 / 3
 """Of the model's learning rate, where the user names none: the weights are good already."""
@@ -39,7 +42,7 @@ def read_start(path: str | Path) -> TrainedForecaster:
 
 
 def adopt(
-    start: TrainedForecaster, head: ForecastConfig, backbone: xLSTMConfig, fit: FitConfig
+    start: TrainedForecaster, head: ForecastConfig, backbone: xLSTMConfig, fit: FitConfig, given: Collection[str] = ()
 ) -> tuple[ForecastConfig, xLSTMConfig, FitConfig]:
     """The settings with everything that the weights fix taken from the model.
 
@@ -54,8 +57,10 @@ def adopt(
         )
     for name in SHAPES:
         check(f"head.{name}", getattr(head, name), getattr(open_head, name), getattr(theirs, name))
-    for name in (f.name for f in fields(xLSTMConfig)):
-        check(f"backbone.{name}", getattr(backbone, name), getattr(BACKBONE, name), getattr(start.model.backbone, name))
+    for name in ALL_FIELDS:
+        theirs_too = getattr(start.model.backbone, name)
+        left_open = theirs_too if name in given else getattr(BACKBONE, name)
+        check(f"backbone.{name}", getattr(backbone, name), left_open, theirs_too)
     head = replace(head, **{name: getattr(theirs, name) for name in SHAPES})
     if fit.learning_rate is None:
         fit = replace(fit, learning_rate=PRESETS[theirs.model].learning_rate * GENTLE)

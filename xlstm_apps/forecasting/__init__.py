@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "conformal": ["Calibration", "normalised_errors", "stretch"],
         "error_history": ["ErrorHistory", "Policy"],
         "config": ["CovariateSizes", "ForecastConfig"],
-        "presets": ["BACKBONE", "PRESETS", "with_preset"],
+        "presets": ["BACKBONE", "PRESETS", "described", "with_preset"],
         "metrics": ["COVERED", "Scores", "owa"],
         "model": ["ForecastModel"],
         "module": ["ForecastModule", "pinball"],

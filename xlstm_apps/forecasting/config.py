@@ -1,7 +1,7 @@
 """The `head` section of a forecasting recipe: what is forecast, and how the model sees the past."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", "dlinear", "patchtst", "itransformer"]
 Member = Literal["naive", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
@@ -33,8 +33,8 @@ class ForecastConfig:
     """Steps to forecast."""
 
     model: Model = "xlstm-ens"
-    """`xlstm-ens`: the mean of the last value, a linear forecaster, an xLSTM over channels and one over patches of the
-    past, each weighted by how well it does on the validation part;
+    """`xlstm-ens`: the mean of the last value, two linear forecasters, an xLSTM over channels and one over patches of
+    the past, each weighted by how well it does on the validation part;
     `xlstm-time`, `p-slstm`, `xlstm-mixer`: the published architectures; the others: baselines."""
 
     members: list[Member] | None = None
@@ -49,7 +49,8 @@ class ForecastConfig:
     """Levels to forecast, between 0 and 1. The median, 0.5, is always computed: it is the point forecast."""
 
     patch_length: int | None = None
-    """Steps per patch. None: about an eighth of the context, in whole seasons where the context holds at least four."""
+    """Steps per patch of the member `patch`. None: about an eighth of the context, in whole seasons where the context
+    holds at least four."""
 
     patch_stride: int | None = None
     """Steps between patches. None: the patch length, so that patches do not overlap."""
@@ -72,6 +73,8 @@ class ForecastConfig:
     """Steps between the forecasts that are scored. None: 1, more only above 100,000 forecasts; the run says which."""
 
     def __post_init__(self) -> None:
+        if self.model not in get_args(Model):
+            raise ValueError(f"head.model is one of {', '.join(get_args(Model))}, not {self.model!r}")
         for name in ("prediction_length", "context_length", "patch_length", "patch_stride", "season", "test_stride"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -82,6 +85,11 @@ class ForecastConfig:
             raise ValueError(f"head.quantiles repeats a level: {self.quantiles}")
         if self.members is not None and (not self.members or len(set(self.members)) < len(self.members)):
             raise ValueError(f"head.members must name each member once, not {self.members}")
+        for name in self.members or ():
+            if name not in get_args(Member):
+                raise ValueError(f"head.members are among {', '.join(get_args(Member))}, not {name!r}")
+        if self.members == ["naive"] and self.levels == [0.5]:
+            raise ValueError("the last value has nothing to learn but its quantiles: add one, or another head.members")
         if self.mixer_tokens < 0:
             raise ValueError(f"head.mixer_tokens must not be negative, not {self.mixer_tokens}")
         if self.dropout is not None and not 0 <= self.dropout < 1:

@@ -61,8 +61,9 @@ class Exogenous(nn.Module):
         if self.path is not None:
             parts = [] if static is None else [static]
             if self.past is not None:
-                seen = batch["past_mask"].to(batch["past"].dtype)
-                both = torch.cat([batch["past"], seen], dim=1).transpose(1, 2)  # [B, P, 2L]
+                seen = batch["past_mask"]
+                observed = torch.where(seen, batch["past"], 0)
+                both = torch.cat([observed, seen.to(observed.dtype)], dim=1).transpose(1, 2)  # [B, P, 2L]
                 parts.append(self.past(both).flatten(1))
             path = self.path(torch.cat(parts, dim=-1)).unflatten(1, (self.horizon, RANK))
             shift = self._chosen(path @ self.gain.T, batch).transpose(1, 2)

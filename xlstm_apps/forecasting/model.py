@@ -42,6 +42,7 @@ class ForecastModel(
     def __init__(self, head: ForecastConfig, backbone: xLSTMConfig, covariates: CovariateSizes | None = None):
         super().__init__()
         assert head.context_length and head.patch_length and head.members, "resolve the head first"
+        assert head.dropout is not None, "resolve the head first"
         self.head, self.backbone, self.covariates = head, backbone, covariates
         self.levels = head.levels
         self.median = self.levels.index(0.5)
@@ -106,7 +107,7 @@ class ForecastModel(
 
 
 def masked_moments(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and floored deviation over the observed values of the last axis, [..., 1] each; 0 and the floor without any."""
+    """Mean and floored deviation over the observed values of the last axis, [..., 1] each; without any 0 and floor."""
     count = seen.sum(-1, keepdim=True).clamp(min=1)
     mean = torch.where(seen, x, 0).sum(-1, keepdim=True) / count
     variance = torch.where(seen, x - mean, 0).square().sum(-1, keepdim=True) / count

@@ -1,6 +1,7 @@
 """Training of a forecaster: every member on its own pinball loss, kept as it was at its own best epoch."""
 
 import copy
+import warnings
 from typing import Any
 
 import lightning.pytorch as pl
@@ -37,9 +38,9 @@ class ForecastModule(pl.LightningModule):
         self.average, self.best = (copy.deepcopy(model).requires_grad_(False) for _ in range(2))
         members = len(model.members)
         self._graphed: tuple[dict[str, torch.Size], GraphedLosses] | None = None
-        self.register_buffer("best_losses", torch.full((members,), torch.inf, dtype=torch.float64))
-        self.register_buffer("best_errors", torch.full((members,), torch.inf, dtype=torch.float64))
-        self.register_buffer("_sums", torch.zeros(2 * members + 1, dtype=torch.float64), persistent=False)
+        self.register_buffer("best_losses", torch.full((members,), torch.inf))
+        self.register_buffer("best_errors", torch.full((members,), torch.inf))
+        self.register_buffer("_sums", torch.zeros(2 * members + 1), persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = some_channels(batch, self.max_rows)
@@ -49,6 +50,8 @@ class ForecastModule(pl.LightningModule):
     def _training_losses(self, batch: Batch) -> Tensor:
         """The losses; on a GPU as two CUDA graphs, since such small networks take longer to launch than to compute."""
         if self.device.type != "cuda" or self.trainer.precision != "32-true":
+            return member_losses(self.model, batch)
+        if self.trainer.accumulate_grad_batches > 1:  # a replay overwrites the gradients of the one before
             return member_losses(self.model, batch)
         shapes = {name: x.shape for name, x in batch.items()}
         if self._graphed is None:
@@ -88,8 +91,9 @@ class ForecastModule(pl.LightningModule):
         self.best_errors.copy_(torch.where(better, errors, self.best_errors))
         worse = self.best_errors / self.best_errors.min().clamp(min=1e-12) - 1
         self.best.weights.copy_(torch.softmax(-worse / self.tolerance, 0))
-        # Falls whenever a member got better, so that patience waits for all of them; infinite where the loss is not finite.
-        self.log("val_loss", self.best_losses.mean().float())
+        # Falls whenever a member got better, so that patience waits for all of them; infinite where a loss was never
+        # finite.
+        self.log("val_loss", self.best_losses.mean())
 
     @property
     def result(self) -> ForecastModel:
@@ -115,7 +119,7 @@ def pinball_sums(model: ForecastModel, forecasts: list[Tensor], batch: Batch) ->
 
 
 class GraphedLosses:
-    """`member_losses` and its gradient, captured once and replayed.
+    """`member_losses` and its gradient, captured once and replayed. Every replay overwrites the gradients of the last.
 
     Args:
         model: The forecaster; its parameters stay where they are in memory.
@@ -125,9 +129,12 @@ class GraphedLosses:
     def __init__(self, model: ForecastModel, batch: Batch):
         self.names = list(batch)
         buffers = {name: x.clone() for name, x in model.named_buffers()}
-        self.run = torch.cuda.make_graphed_callables(
-            _Losses(model, self.names), tuple(x.clone() for x in batch.values()), allow_unused_input=True
-        )
+        with warnings.catch_warnings():
+            # torch keeps the graph of its own trial runs, which were on another stream, and then warns about it.
+            warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
+            self.run = torch.cuda.make_graphed_callables(
+                _Losses(model, self.names), tuple(x.clone() for x in batch.values()), allow_unused_input=True
+            )
         for name, x in model.named_buffers():  # the runs before the capture moved batch statistics
             x.copy_(buffers[name])
 

@@ -18,8 +18,8 @@ from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
 from xlstm_apps.estimators.forecast_scores import Baseline, Evaluation, Evaluator
 from xlstm_apps.estimators.trained import TrainedForecaster
-from xlstm_apps.estimators.warm_start import adopt, begin_from, check_table, read_start
-from xlstm_apps.forecasting import ForecastConfig, ForecastModel
+from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, check_table, read_start
+from xlstm_apps.forecasting import ForecastConfig, ForecastModel, described
 from xlstm_apps.report import write_report
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
@@ -92,6 +92,7 @@ def prepare(
         test_fraction=data.test_fraction,
         split_rows=data.split_rows,
         start=start.scaler if start is not None and start.scaler.covariates is not None else None,
+        given=() if start is None else ALL_FIELDS,
     )
     evaluator = evaluator_for(plan, baselines or [])
     model = plan.model(seed)  # a backbone that cannot be built says so here
@@ -157,7 +158,12 @@ def fit_model(job: Job, folder: RunFolder, resume: bool) -> ForecastModel:
         steps=result.steps,
         stopped=result.stopped,
         device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
-        resolved={"head": asdict(plan.head), "fit": asdict(plan.fit), "season": plan.season.steps},
+        resolved={
+            "head": asdict(plan.head),
+            "backbone": plan.backbone.to_dict(),
+            "fit": asdict(plan.fit),
+            "season": plan.season.steps,
+        },
         trained_until=trained_until(plan),
         seconds={"load": round(job.load_seconds, 2), "fit": round(result.seconds, 2)},
     )
@@ -244,7 +250,8 @@ def choices(job: Job) -> list[str]:
     options = f" (of {', '.join(map(str, plan.season.candidates))})" if len(plan.season.candidates) > 1 else ""
     every = f", cutoffs {job.evaluator.stride} steps apart" if job.evaluator.stride > 1 else ""
     lines = [
-        f"model     {head.context_length} steps of context to {head.prediction_length} ahead, patches of "
+        f"model     {head.model}: {described(head, plan.backbone)}",
+        f"windows   {head.context_length} steps of context to {head.prediction_length} ahead, patches of "
         f"{head.patch_length}, season {plan.season.steps}{options}",
         f"training  {len(plan.train):,} windows, batches of {fit.batch_size}, {fit.steps_per_epoch} to an epoch, "
         f"at most {fit.max_epochs} epochs; {len(job.evaluator.windows):,} test windows{every}",

@@ -19,7 +19,7 @@ from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, sea
 from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames
 from xlstm_apps.estimators.forecast_scores import Evaluator
 from xlstm_apps.estimators.trained import TrainedForecaster
-from xlstm_apps.estimators.warm_start import adopt, begin_from, read_start
+from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel
 from xlstm_apps.recipes._forecast import comparison_table, result_console, write_evaluation
 from xlstm_apps.training import FitConfig, RunFolder
@@ -221,6 +221,7 @@ class Trained:
             val_fraction=self.data.val_fraction / (1 - self.data.test_fraction),
             test_fraction=0.0,
             start=start.scaler if start is not None and start.scaler.covariates is not None else None,
+            given=() if start is None else ALL_FIELDS,
         )
         model = plan.model(config["seed"])
         if start is not None:

@@ -15,6 +15,8 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float, norm: type[nn.Module]):
         super().__init__()
+        if width % heads:
+            raise ValueError(f"backbone.embedding_dim {width} must be a multiple of backbone.num_heads {heads}")
         self.heads = heads
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.feed_forward = nn.Sequential(
@@ -34,7 +36,12 @@ class TokenBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of the embedding, over all tokens of all rows: [B, N, E] -> [B, N, E]."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.flatten(0, 1)).view_as(input)
+        tokens = input.flatten(0, 1)
+        if self.training and len(tokens) == 1:  # one token has no deviation: a pass may end on a single window
+            return F.batch_norm(
+                tokens, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            ).view_as(input)
+        return super().forward(tokens).view_as(input)
 
 
 class PatchTST(nn.Module):
