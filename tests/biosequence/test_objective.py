@@ -60,6 +60,9 @@ def test_masking_is_that_of_its_generator_and_spares_what_does_not_count():
     one, two, other = (hide_symbols(config, DNA, ids, weights, torch.Generator().manual_seed(n)) for n in (1, 1, 2))
     assert torch.equal(one.inputs, two.inputs) and not torch.equal(one.inputs, other.inputs)
     assert torch.equal(one.weights, weights) and torch.equal(one.inputs[weights == 0], ids[weights == 0])
+    specials = torch.arange(7)[None]
+    question = hide_symbols(config, DNA, specials, torch.ones(1, 7))
+    assert torch.equal(question.inputs, specials) and not question.weights.any()
     protein = hide_symbols(SequenceConfig(alphabet="protein", objective="masked", mask_rate=1.0), PROTEIN,
                            torch.full((9, 99), 5), torch.ones(9, 99))  # fmt: skip
     assert set(protein.inputs.unique().tolist()) == {*PROTEIN.definite, PROTEIN.mask}

@@ -97,7 +97,7 @@ class Marked(torch.utils.data.Dataset):
         return len(self.ids)
 
     def __getitems__(self, indices):
-        return {"ids": self.ids[indices], "targets": self.targets[indices]}
+        return {"ids": self.ids[indices], "label": self.targets[indices]}
 
 
 @pytest.mark.parametrize("per_symbol", [False, True])
@@ -127,7 +127,7 @@ def test_padding_and_batches_change_no_measure():
         module.on_validation_epoch_start()
         for start in range(0, 6, size):
             part = slice(start, start + size)
-            batch = {"ids": ids[part], "targets": targets[part], "lengths": lengths[part]}
+            batch = {"ids": ids[part], "label": targets[part], "lengths": lengths[part]}
             module.validation_step(batch, start)
         seen.append((module._total, module._count, module._confusion.mcc))
     assert seen[0] == pytest.approx(seen[1])

@@ -125,10 +125,3 @@ def test_a_batch_without_targets_gives_no_loss_and_finite_gradients():
     loss.backward()
     assert loss.item() == 0
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in module.parameters())
-
-
-def test_padded_and_packed_at_once():
-    module = SequenceModule(causal())
-    batch = {"ids": bases(1, 6), "lengths": torch.tensor([6]), "cu_seqlens": torch.tensor([0, 6])}
-    with pytest.raises(ValueError, match="either padded"):
-        module.training_step(batch, 0)

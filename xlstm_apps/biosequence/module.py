@@ -22,7 +22,7 @@ class SequenceModule(pl.LightningModule):
     """Loss of a `SequenceModel` on batches of sequences.
 
     A batch has `ids` [B, T], and optionally `weights` [B, T] (0 = not scored; without them every definite symbol
-    counts), and `cu_seqlens` (packed, B = 1) or `lengths` [B] (padded). Validation logs, as exact means over all
+    counts), and `cu_seqlens` (packed, B = 1) or else `lengths` [B] (padded). Validation logs, as exact means over all
     targets of the part, `val_loss` (nats), `val_perplexity` and `val_bits` (bits per symbol); symbols of the masked
     objective are hidden alike in every epoch.
 
@@ -63,7 +63,7 @@ class SequenceModule(pl.LightningModule):
 class PredictorModule(pl.LightningModule):
     """Loss of a `SequencePredictor`.
 
-    A batch is as for `SequenceModule`, with `targets`: classes [B] (-1 = missing), labels or numbers [B, O] (NaN =
+    A batch is as for `SequenceModule`, with `label`: classes [B] (-1 = missing), labels or numbers [B, O] (NaN =
     missing), with T after B per symbol; N documents for B where they are packed. `weights` count per symbol only.
     Validation logs `val_loss` and, over the whole part, `val_accuracy` and `val_mcc` of classes, `val_accuracy` of
     labels, or `val_pearson` of numbers (mean over the outputs).
@@ -96,7 +96,7 @@ class PredictorModule(pl.LightningModule):
         outputs, (total, count) = self._outputs(batch)
         self._total += total.item()
         self._count += count.item()
-        targets, config = batch["targets"], self.predictor.head_config
+        targets, config = batch["label"], self.predictor.head_config
         if config.task == "classification":
             known = targets != MISSING
             self._confusion.add(targets[known], outputs.argmax(-1)[known])
@@ -128,7 +128,7 @@ class PredictorModule(pl.LightningModule):
         model, per_symbol = self.predictor.model, self.predictor.head_config.per_symbol
         ids, weights, cu_seqlens = unpadded(batch, model)
         rows = _rows(batch)
-        targets = batch["targets"]
+        targets = batch["label"]
         if per_symbol and rows is not None:
             targets = rows.pack(targets)
         turned = None
@@ -175,10 +175,9 @@ def turn(x: Tensor, turned: Tensor, cu_seqlens: Tensor | None, complement: Tenso
 
 
 def _rows(batch: Batch) -> Rows | None:
-    if "lengths" not in batch:
+    """The rows where they are padded: not packed, and not all of full length."""
+    if "lengths" not in batch or "cu_seqlens" in batch or bool((batch["lengths"] == batch["ids"].shape[1]).all()):
         return None
-    if "cu_seqlens" in batch:
-        raise ValueError("a batch is either padded (lengths) or packed (cu_seqlens)")
     return Rows(batch["lengths"], batch["ids"].shape[1], batch["ids"].device)
 
 

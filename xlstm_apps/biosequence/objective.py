@@ -64,13 +64,15 @@ def hide_symbols(
     config: SequenceConfig, alphabet: Alphabet, ids: Tensor, weights: Tensor, generator: torch.Generator | None = None
 ) -> Question:
     """Choose `mask_rate` of what counts; mask most of it, replace some by random symbols, leave the rest (Devlin et al.
-    2019, "BERT"). Random replacements are definite symbols, never specials."""
+    2019, "BERT"). Specials are neither hidden nor drawn."""
     device = ids.device if generator is None else torch.device("cpu")
 
     def uniform() -> Tensor:
         return torch.rand(ids.shape, generator=generator, device=device).to(ids.device)
 
-    chosen, fate = (uniform() < config.mask_rate) & (weights > 0), uniform()
+    special = torch.zeros(len(alphabet), dtype=torch.bool, device=ids.device)
+    special[list(alphabet.specials)] = True
+    chosen, fate = (uniform() < config.mask_rate) & (weights > 0) & ~special[ids.long()], uniform()
     symbols = torch.tensor(alphabet.definite, device=ids.device, dtype=ids.dtype)
     random = symbols[(uniform() * len(symbols)).long().clamp(max=len(symbols) - 1)]
     masked, replaced = config.mask_token_share, config.mask_token_share + config.mask_random_share
