@@ -219,6 +219,7 @@ def test_bad_region_lines_are_told(tmp_path, name, text, message):
 
 
 def test_genes_of_a_genome_begin_with_a_start_codon(shared_data, tmp_path):
+    pytest.importorskip("Bio", reason="needs Biopython")
     from xlstm_apps.datasets.sequences import read_features
 
     path = shared_data("dna/NC_000913.gbk.gz")

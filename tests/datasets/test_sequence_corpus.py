@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from xlstm_apps.biosequence import get_alphabet, get_tokenizer
-from xlstm_apps.datasets.sequences import Corpus, Record, SequencePolicy, read_records
+from xlstm_apps.datasets.sequences import (
+    Corpus,
+    Record,
+    SequencePolicy,
+    TableColumns,
+    read_records,
+    split_by_parts,
+)
 
 DNA = get_tokenizer("dna")
 
@@ -155,6 +162,14 @@ def test_text_all_in_lower_case_is_not_masked(build):
     assert not corpus.has_mask and "all lower case" in corpus.report["notes"][0]
 
 
+def test_nothing_but_unknown_symbols_is_refused(build):
+    with pytest.raises(ValueError, match=r"x\.fa: every symbol is ambiguous, like N$"):
+        build({"a": "NNNN"})
+    with pytest.raises(ValueError, match="set softmask to 'ignore'"):
+        build({"a": "acgt"}, softmask="wildcard")
+    assert text(build({"a": "acgt"}, softmask="ignore")) == {"a": "ACGT"}
+
+
 def test_molecules_go_through_their_tokenizer(tmp_path):
     smiles = get_tokenizer("smiles")
     molecules = [r"F/C=C\F", "[Na+].[Cl-]", "C[C@@H](N)C(=O)O"]
@@ -240,6 +255,7 @@ def test_summary_is_two_lines(tmp_path):
 
 
 def test_a_genome_comes_back(shared_data, tmp_path):
+    pytest.importorskip("Bio", reason="needs Biopython")
     path = shared_data("dna/NC_000913.gbk.gz")
     corpus = Corpus.build(read_records(path), tmp_path / "c", DNA.alphabet, sources=[path])
     assert corpus.lengths.tolist() == [4_641_652] and corpus.report["exit_code"] == 0
@@ -254,3 +270,14 @@ def test_promoter_sets_are_read_whole(shared_data, tmp_path, name):
     policy = SequencePolicy(duplicates="suffix")
     corpus = Corpus.build(read_records(path), tmp_path / "c", DNA.alphabet, policy=policy)
     assert len(corpus) == path.read_text().count(">") and set(corpus.lengths.tolist()) <= {81, 251}
+
+
+def test_a_table_of_measurements(shared_data, tmp_path):
+    path = shared_data("dna/sortseq_data.csv.gz")
+    columns = TableColumns(sequence="x", labels=[f"ct_{i}" for i in range(10)], group="set")
+    corpus = Corpus.build(read_records(path, columns=columns), tmp_path / "c", DNA.alphabet)
+    assert len(corpus) > 45_000 and set(corpus.lengths.tolist()) == {75}
+    assert DNA.decode(corpus[0]) == "AAAAAAAGTGAGTTAGCCAACTAATTAGGCACCGTACGCTTTATAGTTTTTGCTTCCGGCTCGTATGTTGTGTGG"
+    assert corpus.labels[0] == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+    split = split_by_parts(corpus, corpus.groups)
+    assert len(split.train) > len(split.test) > 0 and len(split.train) + len(split.val) + len(split.test) == len(corpus)

@@ -6,6 +6,7 @@ import lzma
 import time
 import zipfile
 
+import polars as pl
 import pytest
 
 from xlstm_apps.datasets.sequences import TableColumns, read_features, read_records
@@ -71,6 +72,12 @@ def test_table_with_labels(tmp_path):
         ("b", b"", 0, "q", 1.0),
     ]
     assert next(read_records(path, columns=TableColumns(labels=["y", "z"]))).label == [1, 2.5]
+    pl.read_csv(path).write_parquet(tmp_path / "t.parquet")
+    assert next(iter(read_records(tmp_path / "t.parquet", columns=TableColumns(labels=["y"])))).label == 1
+    (tmp_path / "gaps.csv").write_text("seq\tpart\tw\nAC\t\t1\nGT\tp\t\n")
+    assert [r.group for r in read_records(tmp_path / "gaps.csv", columns=TableColumns(group="part"))] == [None, "p"]
+    with pytest.raises(ValueError, match="'w' has empty cells"):
+        list(read_records(tmp_path / "gaps.csv", columns=TableColumns(weight="w")))
     for columns, message in [
         (TableColumns(sequence="dna"), "no column 'dna'; there are name, seq"),
         (TableColumns(weight="part"), "weights are numbers"),
@@ -107,6 +114,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_name_the_file_and_the_mend(tmp_path, case):
+    if case.startswith("genbank"):
+        pytest.importorskip("Bio", reason="needs Biopython")
     content, message = REFUSED[case]
     path = tmp_path / "input.dat"
     path.write_bytes(content)
@@ -131,7 +140,23 @@ def test_refusals_of_paths_and_names(tmp_path):
         read_records(tmp_path / "late.fa", "bam")
 
 
+EMBL = """ID   X56734; SV 1; linear; DNA; STD; PLN; 12 BP.
+AC   X56734;
+SQ   Sequence 12 BP; 3 A; 3 C; 3 G; 3 T; 0 other;
+     acgtacgtac gt                                                            12
+//
+"""
+
+
+def test_embl(tmp_path):
+    pytest.importorskip("Bio", reason="needs Biopython")
+    path = tmp_path / "a.embl"
+    path.write_text(EMBL)
+    assert [(r.id, r.sequence) for r in read_records(path)] == [("X56734.1", b"ACGTACGTACGT")]
+
+
 def test_a_genbank_genome_in_seconds(shared_data):
+    pytest.importorskip("Bio", reason="needs Biopython")
     begin = time.perf_counter()
     (record,) = read_records(shared_data("dna/NC_000913.gbk.gz"))
     assert time.perf_counter() - begin < 10
@@ -139,6 +164,7 @@ def test_a_genbank_genome_in_seconds(shared_data):
 
 
 def test_genbank_features_keep_strand_and_parts(shared_data):
+    pytest.importorskip("Bio", reason="needs Biopython")
     plasmid = shared_data("dna/NC_005816.gb")
     features = read_features(plasmid, "CDS")
     assert len(features) == 10 and {f.contig for f in features} == {"NC_005816.1"}

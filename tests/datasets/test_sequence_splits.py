@@ -157,6 +157,7 @@ def test_blocks_of_training_lose_no_kmer(build, monkeypatch):
 
 
 def test_genomes_of_two_strains_share_most_of_their_windows(shared_data, tmp_path):
+    pytest.importorskip("Bio", reason="needs Biopython")
     corpora = [
         Corpus.build(read_records(shared_data(f"dna/{name}.gbk.gz")), tmp_path / name, DNA)
         for name in ("NC_000913", "NC_002695")

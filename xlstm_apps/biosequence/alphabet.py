@@ -71,6 +71,9 @@ class Alphabet:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def __hash__(self) -> int:
+        return hash(self.sha)
+
     @cached_property
     def symbols(self) -> dict[str, int]:
         """Id of every symbol, specials left out."""

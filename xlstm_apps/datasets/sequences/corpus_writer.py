@@ -50,6 +50,9 @@ def write_corpus(
             where = ", ".join(report.sources) or "the input"
             why = "; ".join(f"{n} {reason}" for reason, n in report.left_out.items()) or "there is no record in it"
             raise ValueError(f"{where}: nothing to build a corpus from: {why}")
+        if report.definite == 0:
+            case = "; the text is lower case: set softmask to 'ignore'" if policy.softmask == "wildcard" else ""
+            raise ValueError(f"{', '.join(report.sources) or 'the input'}: every symbol is ambiguous, like N{case}")
         masked = report.soft_masked > 0 and policy.softmask == "weight"
         if masked and report.soft_masked == report.symbols:
             masked = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .opening import existing
+from .opening import blocks, existing
 from .record import Record
 
 _SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "x")
@@ -46,6 +46,10 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
             raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names[:12])}")
     if columns.weight is not None and not frame.schema[columns.weight].is_numeric():
         raise ValueError(f"{path}: column {columns.weight!r} holds text; weights are numbers")
+    if columns.weight is not None and frame[columns.weight].null_count():
+        raise ValueError(
+            f"{path}: column {columns.weight!r} has empty cells; weights are numbers, 1 where all count alike"
+        )
 
     def label(row: dict[str, Any]) -> Any:
         values = [row[name] for name in columns.labels]
@@ -56,7 +60,7 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
             id=f"row_{number}" if identity is None or row[identity] is None else str(row[identity]),
             sequence=str(row[sequence] if row[sequence] is not None else "").strip().encode(),
             label=label(row),
-            group=None if columns.group is None else str(row[columns.group]),
+            group=None if columns.group is None or row[columns.group] is None else str(row[columns.group]),
             weight=1.0 if columns.weight is None else float(row[columns.weight]),
             source=str(path),
             line=number + 1,  # of a text table, whose first line names the columns
@@ -68,8 +72,6 @@ def _frame(file: Path) -> Any:
 
     if file.suffix.lower() in (".parquet", ".pq"):
         return pl.read_parquet(file)
-    from .opening import blocks
-
     content = b"".join(blocks(file))
     first = content.split(b"\n", 1)[0]
     separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))
