@@ -27,7 +27,13 @@ class Tokenizer:
         self.mask_id, self.unk_id, self.separator_id = alphabet.mask, alphabet.unk, alphabet.separator
         self._special = np.zeros(256, bool)
         self._special[list(alphabet.specials)] = True
-        self._cutter = None if alphabet.bytewise else SmilesCutter(alphabet.symbols)
+        self._bytes: np.ndarray | None = None
+        self._cutter: SmilesCutter | None = None
+        if alphabet.bytewise:
+            self._bytes = np.zeros(256, np.uint8)
+            self._bytes[list(alphabet.symbols.values())] = [ord(symbol) for symbol in alphabet.symbols]
+        else:
+            self._cutter = SmilesCutter(alphabet.symbols)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a string; no special is added.
@@ -94,10 +100,10 @@ class Tokenizer:
             raise ValueError(f"ids of the {self.name} alphabet are whole numbers from 0 to {self.vocab_size - 1}")
         if not specials:
             array = array[~self._special[array]]
+        if self._bytes is not None and not specials:  # what a model makes up need not be UTF-8
+            return self._bytes[array].tobytes().decode("utf-8", errors="replace")
         if self.name != "text":
             return "".join([self.alphabet.tokens[i] for i in array.tolist()])
-        if not specials:  # what a model makes up need not be UTF-8
-            return array.astype(np.uint8).tobytes().decode("utf-8", errors="replace")
         parts = [self.alphabet.tokens[i].encode() if self._special[i] else bytes([i]) for i in array.tolist()]
         return b"".join(parts).decode("utf-8", errors="replace")
 
