@@ -33,7 +33,7 @@ class ForecastConfig:
     """Steps to forecast."""
 
     model: Model = "xlstm-ens"
-    """`xlstm-ens`: the mean of the last value, two linear forecasters, an xLSTM over channels and one over patches of
+    """`xlstm-ens`: the mean of the last value, a linear forecaster, an xLSTM over channels and one over patches of
     the past, each weighted by how well it does on the validation part;
     `xlstm-time`, `p-slstm`, `xlstm-mixer`: the published architectures; the others: baselines."""
 
