@@ -8,19 +8,11 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from frames import QUICK
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from xlstm_apps import XLSTMForecaster
-
-QUICK = {
-    "prediction_length": 5,
-    "context_length": 14,
-    "embedding_dim": 8,
-    "num_heads": 2,
-    "max_steps": 4,
-    "batch_size": 8,
-}
 
 
 def values(rows: int, series: int) -> np.ndarray:

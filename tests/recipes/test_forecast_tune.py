@@ -204,3 +204,9 @@ def test_without_optuna_the_line_says_what_to_install(table, tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"xlstm-apps\[tune\]"):
         tune(table, tmp_path / "study")
+
+
+def test_the_search_splits_the_table_as_the_training_does(table):
+    data = SeriesData(path=str(table), split_rows=[200, 60, 90])
+    search = _forecast_tune.prepare(data, HEAD, BACKBONE, FIT, SEARCH, seed=0)
+    assert search.plan(search.given).split == [(200, 260)]

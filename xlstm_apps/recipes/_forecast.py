@@ -71,8 +71,7 @@ def prepare(
     """
     started, console = time.monotonic(), Console(stderr=True)
     training.check(fit)
-    if not data.path.startswith("sample:"):
-        data = replace(data, path=str(Path(data.path).absolute()))
+    data = located(data)
     sections = {"data": data, "head": head, "backbone": backbone, "fit": fit, "seed": seed, "baselines": baselines}
     start = None
     if from_model is not None:
@@ -88,9 +87,7 @@ def prepare(
         head=head,
         backbone=backbone,
         fit=fit,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-        split_rows=data.split_rows,
+        **split_options(data),
         start=start.scaler if start is not None and start.scaler.covariates is not None else None,
         given=() if start is None else ALL_FIELDS,
     )
@@ -110,6 +107,16 @@ def prepare(
         load_seconds=loaded - started,
         console=console,
     )
+
+
+def located(data: SeriesData) -> SeriesData:
+    """The section with a path that holds from any working directory."""
+    return data if data.path.startswith("sample:") else replace(data, path=str(Path(data.path).absolute()))
+
+
+def split_options(data: SeriesData) -> dict[str, Any]:
+    """How the section splits a table, as `plan_forecast` takes it."""
+    return {name: getattr(data, name) for name in ("val_fraction", "test_fraction", "split_rows")}
 
 
 def open_run(job: Job, run_dir: str | None, resume: bool) -> RunFolder | None:

@@ -7,7 +7,7 @@ the seed and the trials before it, so a killed study that is resumed ends as one
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
 from xlstm_apps.forecasting import ForecastConfig
-from xlstm_apps.recipes._forecast import fingerprint, result_console, stem
+from xlstm_apps.recipes._forecast import fingerprint, located, result_console, split_options, stem
 from xlstm_apps.recipes._forecast_search import applied, search_space, validation_loss
 from xlstm_apps.recipes.config import SearchConfig
 from xlstm_apps.training import FitConfig, RunFolder, files
@@ -52,7 +52,7 @@ class Search:
     def plan(self, chosen: dict[str, Any]) -> ForecastPlan:
         settings = self.settings(chosen)
         data = settings.pop("data")
-        return plan_forecast(self.table, **settings, val_fraction=data.val_fraction, test_fraction=data.test_fraction)
+        return plan_forecast(self.table, **settings, **split_options(data))
 
 
 def prepare(
@@ -65,17 +65,9 @@ def prepare(
     """
     optuna = import_optuna()
     training.check(fit)
-    if not data.path.startswith("sample:"):
-        data = replace(data, path=str(Path(data.path).absolute()))
+    data = located(data)
     table = load_table(data)
-    plan = plan_forecast(
-        table,
-        head=head,
-        backbone=backbone,
-        fit=fit,
-        val_fraction=data.val_fraction,
-        test_fraction=data.test_fraction,
-    )
+    plan = plan_forecast(table, head=head, backbone=backbone, fit=fit, **split_options(data))
     if plan.valid is None:
         raise ValueError(
             "tune chooses on the validation part, and there is none; raise --data.val_fraction or bring more rows"
