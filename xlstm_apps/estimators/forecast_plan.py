@@ -28,8 +28,6 @@ from xlstm_apps.forecasting import (
 from xlstm_apps.forecasting.config import Model
 from xlstm_apps.training import FitConfig
 
-SCORED_ROWS = 100_000
-
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -52,6 +50,11 @@ BUDGETS = {
 }
 
 
+def budget_for(device: torch.device) -> Budget:
+    """That of the device, other accelerators as a CPU."""
+    return BUDGETS.get(device.type, BUDGETS["cpu"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class ForecastPlan:
     """What will be trained on what: resolved settings and the windows of each part."""
@@ -72,7 +75,7 @@ class ForecastPlan:
 
     @property
     def budget(self) -> Budget:
-        return BUDGETS.get(self.device.type, BUDGETS["cpu"])
+        return budget_for(self.device)
 
     @property
     def covariates(self) -> CovariateSizes | None:
@@ -204,9 +207,10 @@ def plan_forecast(
         # Without a validation part the guess is two seasons, or the horizon where it is longer.
         guess = max((n for n in lengths if n <= max(2 * season.steps, horizon)), default=lengths[0])
         context = guess if valid is None else choose_context(train, valid, lengths)
-        train, valid = windows("train", context), None if valid is None else windows("val", context)
+        if context != lengths[-1]:
+            train, valid = windows("train", context), None if valid is None else windows("val", context)
     head = head.resolve(context_length=context, season=season.steps)
-    budget = BUDGETS.get(device.type, BUDGETS["cpu"])
+    budget = budget_for(device)
     batch = max(budget.least_windows, budget.rows_per_step // channels)
     batch = fit.batch_size or max(1, min(256, batch, max(8, len(train) // 20)))
     steps = fit.steps_per_epoch or min(budget.most_steps, max(20, -(-len(train) // batch)))
