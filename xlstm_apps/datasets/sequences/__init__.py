@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "batches": ["SequenceDataset"],
         "cleaning": ["clean_records"],
-        "config": ["SequencePolicy"],
+        "config": ["SequenceData", "SequencePolicy", "SequenceSource"],
         "corpus": ["Corpus"],
         "genbank": ["read_features"],
         "minhash": ["Leakage", "leakage"],

@@ -42,3 +42,113 @@ class SequencePolicy:
             raise ValueError(f"min_length is a number of symbols, 1 or more, not {self.min_length}")
         if self.max_length is not None and self.max_length < self.min_length:
             raise ValueError(f"max_length {self.max_length} is below min_length {self.min_length}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSource(SequencePolicy):
+    """Which sequences to read, and what to do with those that are not as they should be."""
+
+    path: list[str]
+    """Files: FASTA, FASTQ, GenBank, EMBL or a table (CSV, TSV, Parquet), plain or packed (gzip, bgzip, bzip2, xz);
+    `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or one folder that `prepare` made."""
+
+    format: Literal["fasta", "fastq", "genbank", "embl", "table"] | None = None
+    """Format of the files. None: seen from their content."""
+
+    sequence_column: str | None = None
+    """Tables: column of the sequences. None: found by name."""
+
+    id_column: str | None = None
+    """Tables: column of the names. None: found by name, else rows are numbered."""
+
+    group_column: str | None = None
+    """Tables: column of the groups that stay in one part of a split."""
+
+    weight_column: str | None = None
+    """Tables: column of weights."""
+
+    regions_path: str | None = None
+    """BED, GFF or GTF file: read these regions of the sequences instead of the whole, on their own strand."""
+
+    region_kind: str | None = None
+    """GFF and GTF: only features of this kind (third column), such as CDS. None: all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path:
+            raise ValueError("data.path names no file")
+        if self.region_kind is not None and self.regions_path is None:
+            raise ValueError("data.region_kind chooses among the features of data.regions_path, which is not given")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceData(SequenceSource):
+    """Sequences to learn from: how they are cut into windows and split into training, validation and test."""
+
+    context_length: int | None = None
+    """Symbols in a window; longer sequences are cut. None: the task decides from the lengths of the records."""
+
+    stride: int | None = None
+    """Symbols from one training window to the next. None: `context_length`."""
+
+    softmask_weight: float = 1.0
+    """Weight of lower-case symbols in the loss; 0 leaves repeats out, 1 counts them like all others."""
+
+    max_wildcard: float = 0.5
+    """Windows with a larger share of N are left out, and counted."""
+
+    split: Literal["auto", "stretch", "contig", "region", "group", "cluster", "column", "random"] = "auto"
+    """How validation and test are kept apart. `stretch`: the end of every record; `contig`: whole records by name;
+    `region`: stretches by name; `group`: whole groups; `cluster`: whole clusters of a file; `column`: as the table
+    says; `random`: records at random. auto: whichever of these the options name, else `group` where there are groups,
+    `stretch` for a few long records, `random` for many."""
+
+    val_fraction: float = 0.1
+    """Share of the data for validation, on which the best epoch is chosen."""
+
+    test_fraction: float = 0.1
+    """Share of the data for the test, looked at once, at the end."""
+
+    val_contigs: list[str] | None = None
+    """Split by contig: records for validation."""
+
+    test_contigs: list[str] | None = None
+    """Split by contig: records for the test."""
+
+    val_regions: list[str] | None = None
+    """Split by region: stretches for validation as `chr1:1001-2000`, counted from 1, the end in it."""
+
+    test_regions: list[str] | None = None
+    """Split by region: stretches for the test."""
+
+    clusters_path: str | None = None
+    """Split by cluster: two columns, representative and member, as MMseqs2 writes them."""
+
+    part_column: str | None = None
+    """Split by column: column of a table that says train, val or test."""
+
+    margin: int = 0
+    """Symbols left out on both sides of a held-out stretch."""
+
+    split_seed: int = 0
+    """Seed of random splits; apart from the seed of training, so that several seeds are tested on the same data."""
+
+    leakage: bool = True
+    """Count how many windows of the test have a near copy in training, and say so."""
+
+    label_columns: list[str] | None = None
+    """Tables: what is to be predicted; several columns are several labels or numbers. None: `label`, `target` or `y`."""
+
+    label_from: Literal["auto", "column", "file", "header"] = "auto"
+    """Where labels come from. `column`: a table; `file`: one class per file, named after it; `header`: `label=...` in
+    the FASTA header. auto: whichever is there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("context_length", "stride"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"data.{name} is a number of symbols, 1 or more, not {value}")
+        for name in ("softmask_weight", "max_wildcard"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"data.{name} lies between 0 and 1, not at {getattr(self, name)}")
