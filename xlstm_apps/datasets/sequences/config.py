@@ -137,7 +137,7 @@ class SequenceData(SequenceSource):
     """Count how many windows of the test have a near copy in training, and say so."""
 
     label_columns: list[str] | None = None
-    """Tables: what is to be predicted; several columns give several labels or numbers. None: `label`, `target` or `y`."""
+    """Tables: what is to be predicted; several columns give several labels. None: `label`, `target` or `y`."""
 
     label_from: Literal["auto", "column", "file", "header"] = "auto"
     """Where labels come from. `column`: a table; `file`: one class per file, named after it; `header`: `label=...` in
