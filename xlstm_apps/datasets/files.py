@@ -10,7 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-SAMPLES = {"nyc-weather": "nyc_weather.csv.gz"}
+SAMPLES = {
+    "nyc-weather": "nyc_weather.csv.gz",
+    "ecoli-k12": "ecoli_k12.fasta.gz",
+    "ecoli-or-bacillus": "ecoli_or_bacillus.csv.gz",
+}
 _SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet", ".pq")
 _PACKED: dict[bytes, tuple[str, Callable[[bytes], bytes], Callable[[Path], Any]]] = {
     b"\x1f\x8b": ("gzip", gzip.decompress, gzip.open),

@@ -50,7 +50,8 @@ class SequenceSource(SequencePolicy):
 
     path: list[str]
     """Files: FASTA, FASTQ, GenBank, EMBL or a table (CSV, TSV, Parquet), plain or packed (gzip, bgzip, bzip2, xz);
-    `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or one folder that `prepare` made."""
+    patterns in quotes (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or
+    one folder that `prepare` made."""
 
     format: Literal["fasta", "fastq", "genbank", "embl", "table"] | None = None
     """Format of the files. None: seen from their content."""
@@ -100,8 +101,8 @@ class SequenceData(SequenceSource):
     split: Literal["auto", "stretch", "contig", "region", "group", "cluster", "column", "random"] = "auto"
     """How validation and test are kept apart. `stretch`: the end of every record; `contig`: whole records by name;
     `region`: stretches by name; `group`: whole groups; `cluster`: whole clusters of a file; `column`: as the table
-    says; `random`: records at random. auto: whichever of these the options name, else `group` where there are groups,
-    `stretch` for a few long records, `random` for many."""
+    says; `random`: records at random. auto: whichever of these the options or a column name, else `group` where
+    there are groups, `stretch` for a few long records, `random` for many."""
 
     val_fraction: float = 0.1
     """Share of the data for validation, on which the best epoch is chosen."""
@@ -125,7 +126,8 @@ class SequenceData(SequenceSource):
     """Split by cluster: two columns, representative and member, as MMseqs2 writes them."""
 
     part_column: str | None = None
-    """Split by column: column of a table that says train, val or test."""
+    """Split by column: column of a table that says train, val or test. None: the one named part or split, if there is
+    one (FASTA headers say `part=test`)."""
 
     margin: int = 0
     """Symbols left out on both sides of a held-out stretch."""

@@ -14,7 +14,7 @@ from .config import SequencePolicy
 from .record import Record
 
 TOKENS, MASK, INDEX, RECORDS, MANIFEST = "tokens.u8", "mask.u1", "index.npz", "records.parquet", "corpus.json"
-VERSION = 1
+VERSION = 2
 
 
 class Corpus:
@@ -55,6 +55,7 @@ class Corpus:
         policy: SequencePolicy | None = None,
         encode: Encode | None = None,
         sources: Iterable[str | Path] = (),
+        notes: Iterable[str] = (),
     ) -> "Corpus":
         """Write a corpus, in the place of one that may be there; on any error nothing changes on disk.
 
@@ -65,13 +66,14 @@ class Corpus:
             policy: what to do with what is not as it should be; None: the defaults.
             encode: bytes to ids, for alphabets whose symbols are not single bytes: `tokenizer.encode_bytes`.
             sources: files the records come from, to write their sha256 down.
+            notes: remarks for the quality report.
 
         Raises:
             ValueError: see `clean_records`; no record is left.
         """
         from .corpus_writer import write_corpus
 
-        write_corpus(records, Path(path), codes, policy or SequencePolicy(), encode, sources)
+        write_corpus(records, Path(path), codes, policy or SequencePolicy(), encode, sources, notes)
         return Corpus(path)
 
     def __len__(self) -> int:
@@ -101,6 +103,11 @@ class Corpus:
     def labels(self) -> list[Any]:
         """Labels of the records: text, numbers, lists of numbers, or None."""
         return self._table("label")
+
+    @cached_property
+    def parts(self) -> list[str | None]:
+        """Parts of a split that the data names for the records."""
+        return self._table("part")
 
     @property
     def alphabet(self) -> dict[str, Any]:

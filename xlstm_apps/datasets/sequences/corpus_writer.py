@@ -17,6 +17,7 @@ from .cleaning import Encode, clean_records
 from .codes import Codes
 from .config import SequencePolicy
 from .corpus import INDEX, MANIFEST, MASK, RECORDS, TOKENS, VERSION
+from .opening import existing
 from .quality import QualityReport
 from .record import Record
 
@@ -28,10 +29,11 @@ def write_corpus(
     policy: SequencePolicy,
     encode: Encode | None,
     sources: Iterable[str | Path],
+    notes: Iterable[str] = (),
 ) -> None:
     """See `Corpus.build`."""
     report = QualityReport()
-    rows: dict[str, list[Any]] = {"id": [], "label": [], "group": []}
+    rows: dict[str, list[Any]] = {"id": [], "label": [], "group": [], "part": []}
     starts, strands, weights, offsets = [], [], [], [0]
     with _aside(path) as folder:
         with (folder / TOKENS).open("wb") as tokens, (folder / MASK).open("wb") as bits:
@@ -46,6 +48,7 @@ def write_corpus(
                 weights.append(record.weight)
                 for key in rows:
                     rows[key].append(getattr(record, key))
+        report.notes.extend(notes)  # taken now: a note may count what was read
         if report.kept == 0:
             where = ", ".join(report.sources) or "the input"
             why = "; ".join(f"{n} {reason}" for reason, n in report.left_out.items()) or "there is no record in it"
@@ -89,7 +92,7 @@ def policy_of(policy: SequencePolicy) -> dict[str, Any]:
 
 def fingerprint(path: str | Path) -> str:
     """sha256 of a file as it lies on disk."""
-    with Path(path).open("rb") as file:
+    with existing(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -105,6 +108,7 @@ def _write_rows(rows: dict[str, list[Any]], path: Path) -> None:
             "id": pl.Series(rows["id"], dtype=pl.String),
             "label": pl.Series(rows["label"], strict=False) if labels else pl.Series(rows["label"], dtype=pl.Null),
             "group": pl.Series(rows["group"], dtype=pl.String),
+            "part": pl.Series(rows["part"], dtype=pl.String),
         }
     ).write_parquet(path)
 

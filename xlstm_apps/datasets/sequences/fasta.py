@@ -27,7 +27,13 @@ def read_fasta(path: str | Path) -> Iterator[Record]:
         if b";" in body:
             body = _COMMENT.sub(b"", body)
         words = header.decode("utf-8", errors="replace").split(None, 1)
-        return Record(id=words[0] if words else "", sequence=body.translate(None, _BLANKS), source=source, line=line)
+        return Record(
+            id=words[0] if words else "",
+            sequence=body.translate(None, _BLANKS),
+            description="".join(words[1:]),
+            source=source,
+            line=line,
+        )
 
     def close() -> Iterator[Record]:
         nonlocal line, before
@@ -84,5 +90,9 @@ def read_fastq(path: str | Path) -> Iterator[Record]:
             )
         words = header[1:].split(None, 1)
         yield Record(
-            id=words[0] if words else "", sequence=sequence.strip().encode("utf-8"), source=source, line=number
+            id=words[0] if words else "",
+            sequence=sequence.strip().encode("utf-8"),
+            description="".join(words[1:]),
+            source=source,
+            line=number,
         )

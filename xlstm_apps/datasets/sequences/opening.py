@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import open_stream
+from ..files import SAMPLES, open_stream, resolve
 
 BLOCK = 1 << 20
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -17,7 +17,15 @@ def existing(path: str | Path) -> Path:
     Raises:
         ValueError: there is none, it is a folder, or it may not be read.
     """
-    file = Path(path).expanduser()
+    if str(path).startswith("sample:"):
+        file = resolve(str(path))
+        if file.name == SAMPLES["nyc-weather"]:
+            raise ValueError(
+                f"{path} is a table of weather; the samples of sequences are sample:ecoli-k12 and "
+                "sample:ecoli-or-bacillus"
+            )
+    else:
+        file = Path(path).expanduser()
     if file.is_dir():
         raise ValueError(f"{path} is a folder; give the file inside it")
     if not file.exists():

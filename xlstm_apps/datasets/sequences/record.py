@@ -23,6 +23,10 @@ class Record:
     """What is to be predicted: text, a number, or a list of numbers."""
     group: str | None = None
     """Records of one group stay in one part of a split."""
+    part: str | None = None
+    """Part of a split that the data names for it: train, val or test."""
+    description: str = ""
+    """What stands behind the name in a FASTA or FASTQ header."""
     weight: float = 1.0
     """How much the record counts in training."""
     source: str = ""

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .opening import blocks, existing
 from .record import Record
 
 _SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "x")
 _ID_NAMES = ("id", "name", "identifier")
+_LABEL_NAMES = ("label", "target", "y", "class")
+_PART_NAMES = ("part", "split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +22,13 @@ class TableColumns:
     """Column of the sequences. None: found by name."""
     id: str | None = None
     """Column of the names. None: found by name, else rows are numbered row_1, row_2, ..."""
-    labels: list[str] = field(default_factory=list)
-    """Columns to predict: one, or several numbers."""
+    numbered: str = "row_"
+    """What stands before the number of a row without a name."""
+    labels: list[str] | Literal["found"] = field(default_factory=list)
+    """Columns to predict: one, or several numbers; "found": the one named label, target, y or class, if there is one.
+    """
+    part: str | None = None
+    """Column that says train, val or test; "found": the one named part or split, if there is one."""
     group: str | None = None
     """Column of the groups that stay together in a split."""
     weight: str | None = None
@@ -40,7 +47,13 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
     if sequence is None:
         raise ValueError(f"{path}: no column of sequences; name one with columns.sequence, of {', '.join(names[:12])}")
     identity = columns.id or _found([n for n in names if n != sequence], _ID_NAMES)
-    wanted = [n for n in (sequence, identity, *columns.labels, columns.group, columns.weight) if n is not None]
+    labels, part = columns.labels, columns.part
+    if labels == "found":
+        named = _found([n for n in names if n != sequence], _LABEL_NAMES)
+        labels = [] if named is None else [named]
+    if part == "found":
+        part = _found(names, _PART_NAMES)
+    wanted = [n for n in (sequence, identity, *labels, part, columns.group, columns.weight) if n is not None]
     for name in wanted:
         if name not in names:
             raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names[:12])}")
@@ -52,15 +65,16 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
         )
 
     def label(row: dict[str, Any]) -> Any:
-        values = [row[name] for name in columns.labels]
+        values = [row[name] for name in labels]
         return values[0] if len(values) == 1 else values or None
 
     for number, row in enumerate(frame.select(list(dict.fromkeys(wanted))).iter_rows(named=True), 1):
         yield Record(
-            id=f"row_{number}" if identity is None or row[identity] is None else str(row[identity]),
+            id=f"{columns.numbered}{number}" if identity is None or row[identity] is None else str(row[identity]),
             sequence=str(row[sequence] if row[sequence] is not None else "").strip().encode(),
             label=label(row),
             group=None if columns.group is None or row[columns.group] is None else str(row[columns.group]),
+            part=None if part is None or row[part] is None else str(row[part]),
             weight=1.0 if columns.weight is None else float(row[columns.weight]),
             source=str(path),
             line=number + 1,  # of a text table, whose first line names the columns

@@ -1,0 +1,87 @@
+"""The steps of `sequence validate`."""
+
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from xlstm_apps.biosequence.alphabets import get_alphabet
+from xlstm_apps.biosequence.tokenizer import get_tokenizer
+from xlstm_apps.datasets.sequences import QualityReport, clean_records, open_corpus
+from xlstm_apps.datasets.sequences.config import SequenceSource
+from xlstm_apps.datasets.sequences.loading import plain_policy, prepared_folder, read_source
+from xlstm_apps.training import files
+
+
+def validate(data: SequenceSource, alphabet: str, output: str | None) -> int:
+    """Read everything, print what was found, and return the exit code."""
+    try:
+        found = inspect(data, alphabet)
+    except ValueError as error:
+        if output is not None:
+            files.write_json(output, {"exit_code": 2, "error": str(error)})
+        raise
+    show(found)
+    if output is not None:
+        files.write_json(output, found)
+        Console(stderr=True).print(f"report in {output}", highlight=False, soft_wrap=True)
+    return found["exit_code"]
+
+
+def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
+    """The quality report of all records: what a policy calls an error is counted instead.
+
+    Raises:
+        ValueError: a file cannot be read, or holds another alphabet.
+    """
+    codes, tokenizer = get_alphabet(alphabet), get_tokenizer(alphabet)
+    encode = None if codes.bytewise else tokenizer.encode_bytes
+    lenient = replace(
+        data,
+        on_bad="skip" if data.on_bad == "error" else data.on_bad,
+        duplicates="suffix" if data.duplicates == "error" else data.duplicates,
+        ambiguous="skip" if data.ambiguous == "error" else data.ambiguous,
+    )
+    if prepared_folder(data) is not None or data.regions_path is not None:
+        with open_corpus(lenient, codes, encode=encode) as corpus:
+            return with_duplicates(corpus.report, data)
+    report = QualityReport()
+    progress = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True),
+        transient=True,
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task("reading")
+        for _ in clean_records(read_source(data), codes, plain_policy(lenient), report, encode):
+            progress.update(task, description=f"reading: {report.kept:,} records, {report.symbols:,} symbols")
+    if report.records == 0:
+        raise ValueError(f"{', '.join(data.path)}: there is no record in it")
+    return {**with_duplicates(report.to_dict(), data), "summary": report.summary()}
+
+
+def with_duplicates(report: dict[str, Any], data: SequenceSource) -> dict[str, Any]:
+    """The report, with names that a training would stop at counted as bad."""
+    bad = data.duplicates == "error" and report["renamed"] > 0
+    return {**report, "exit_code": max(report["exit_code"], int(bad))}
+
+
+def show(report: dict[str, Any]) -> None:
+    """The findings for a person, on the standard output."""
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    say(report.get("summary") or f"{report['kept']:,} records, {report['symbols']:,} symbols")
+    if "summary" not in report:
+        for note in report["notes"]:
+            say(note)
+    for example in report["examples"]:
+        say(f"  {example}")
+    words = {
+        0: "clean",
+        1: "usable, but a training stops at these records unless told what to do: see --data.on_bad, --data.duplicates",
+        2: "unusable: no record is left",
+    }
+    say(words[report["exit_code"]])
