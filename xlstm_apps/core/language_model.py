@@ -53,12 +53,16 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         self.vocab_size, self.logit_soft_cap, self.eos_id, self.pad_id = vocab_size, logit_soft_cap, eos_id, pad_id
         self.embedding = nn.Embedding(vocab_size, backbone.embedding_dim)
         self.dropout = nn.Dropout(embedding_dropout)
-        self.backbone = xLSTMBackbone(backbone)
+        self.backbone = self.build_backbone(backbone)
         self.head = nn.Linear(backbone.embedding_dim, vocab_size, bias=False)
         small_init_(self.embedding.weight, backbone.embedding_dim)
         small_init_(self.head.weight, backbone.embedding_dim)
         if tie_weights:
             self.head.weight = self.embedding.weight
+
+    def build_backbone(self, config: xLSTMConfig) -> xLSTMBackbone:
+        """The stack between embedding and head; a subclass may put another one there, with the same calls."""
+        return xLSTMBackbone(config)
 
     def forward(
         self,

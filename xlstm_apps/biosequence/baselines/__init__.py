@@ -1,0 +1,1 @@
+"""What stands beside the xLSTM: simpler models of sequences, and networks of other kinds."""
