@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlstm_apps.biosequence import scoring
+from xlstm_apps.biosequence import scoring, strings
 from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.config import SequenceConfig
 from xlstm_apps.biosequence.packing import Rows, begin_documents, pool
@@ -64,7 +64,7 @@ class SequenceModel(xLSTMLanguageModel):
         forbidden = torch.ones(len(alphabet), dtype=torch.bool)
         forbidden[[*alphabet.definite, alphabet.eos]] = False
         self.register_buffer("forbidden", forbidden, persistent=False)
-        self._generating = False
+        self._impossible: Tensor | None = None
 
     @property
     def begins(self) -> bool:
@@ -135,24 +135,28 @@ class SequenceModel(xLSTMLanguageModel):
 
     def embed(
         self,
-        ids: Tensor,
+        ids: Tensor | str | Sequence[str],
         layer: int = -1,
         *,
         pooling: Literal["mean", "last", "max"] | None = None,
         lengths: Sequence[int] | Tensor | None = None,
         cu_seqlens: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Any:
         """Features of symbols [B, T, E], or of sequences [B, E] where `pooling` says how to sum up; N for B if packed.
+        Of a string [T, E], or [E]; of several a list of [T, E], or [N, E].
 
         Where the model reads both strands, the features are the mean of what each sees, pooled in its own direction.
 
         Args:
-            ids: [B, T].
+            ids: [B, T]; or strings, read as files are: lower case as upper, R as N.
             layer: As in `encode`.
             pooling: None = one vector per symbol.
             lengths: Lengths of padded rows; padding is neither read nor pooled, and its features are 0.
             cu_seqlens: Borders of packed documents.
         """
+        if strings.are_strings(ids):
+            _exclude(strings=True, lengths=lengths, cu_seqlens=cu_seqlens)
+            return strings.embed(self, ids, layer, pooling)
         rows = None
         if lengths is not None:
             _exclude(lengths=lengths, cu_seqlens=cu_seqlens)
@@ -167,7 +171,7 @@ class SequenceModel(xLSTMLanguageModel):
 
     def score(
         self,
-        ids: Tensor,
+        ids: Tensor | str | Sequence[str],
         weights: Tensor | None = None,
         *,
         lengths: Sequence[int] | Tensor | None = None,
@@ -175,30 +179,44 @@ class SequenceModel(xLSTMLanguageModel):
         strands: Literal["own", "both"] | None = None,
         chunk_length: int = scoring.CHUNK_LENGTH,
         passes: int | None = None,
-    ) -> Tensor:
-        """-log p in nats of every symbol [B, T]; NaN where it is not scored. See `scoring.score`."""
-        return scoring.score(
-            self, ids, weights, lengths=lengths, context=context, strands=strands,
-            chunk_length=chunk_length, passes=passes,
-        )  # fmt: skip
+    ) -> Any:
+        """-log p in nats of every symbol [B, T]; NaN where it is not scored. See `scoring.score`.
 
-    def read(self, ids: Tensor, context: scoring.Context | None = None) -> scoring.Context:
-        """Read sequences [B, T] and return what to go on from, to be given to `score` and `generate` any often."""
+        Of a string [T], of several a list of [T]; strings are read as files are, lower case as upper and R as N. A
+        context may have one row for all of them.
+        """
+        options: Any = {"strands": strands, "chunk_length": chunk_length, "passes": passes}
+        if strings.are_strings(ids):
+            _exclude(strings=True, weights=weights, lengths=lengths)
+            return strings.score(self, ids, context, options)
+        return scoring.score(self, ids, weights, lengths=lengths, context=context, **options)
+
+    def read(self, ids: Tensor | str, context: scoring.Context | None = None) -> scoring.Context:
+        """Read sequences [B, T], or a string, and return what to go on from, for `score` and `generate`, any often."""
+        if isinstance(ids, str):
+            ids = strings.encode(self, [ids], empty=True)[0][None]
         return scoring.read(self, ids, context)
 
     def logits(self, x: Tensor) -> Tensor:
         """Head and soft cap on features [..., E]; while generating, only definite symbols and the end are possible."""
         logits = super().logits(x)
-        return logits.masked_fill(self.forbidden, -torch.inf) if self._generating else logits
+        return logits if self._impossible is None else logits.masked_fill(self._impossible, -torch.inf)
 
     def generate(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, ids: Tensor | Sequence[Tensor] | None = None, max_new_tokens: int = 100, **options: Any
-    ) -> Tensor | list[Tensor]:
+        self,
+        ids: Tensor | Sequence[Tensor] | str | Sequence[str] | None = None,
+        max_new_tokens: int = 100,
+        *,
+        min_new_tokens: int = 0,
+        **options: Any,
+    ) -> Any:
         """Continue prompts, or make up sequences where there are none; options as in `xLSTMLanguageModel.generate`.
 
         Args:
-            ids: Prompts without begin token; None makes up one sequence, [T], or `num_sequences`, a list.
+            ids: Prompts without begin token, ids or strings; what comes back is of the same kind, prompt included. An
+                empty string is no prompt. None makes up one sequence of ids, [T], or `num_sequences`, a list.
             max_new_tokens: Most symbols to add.
+            min_new_tokens: No sequence ends before so many are added.
             options: `temperature`, `top_k`, `top_p`, `generator`, ...; without prompts also `num_sequences`.
 
         Raises:
@@ -206,24 +224,37 @@ class SequenceModel(xLSTMLanguageModel):
         """
         if self.sequence.objective != "causal":
             raise ValueError("a masked model fills in symbols, it cannot generate; train with objective='causal'")
-        device = self.embedding.weight.device
-        begin = torch.tensor([[self.alphabet.bos]], device=device)
+        if not 0 <= min_new_tokens <= max_new_tokens:
+            raise ValueError(f"min_new_tokens={min_new_tokens} must lie between 0 and max_new_tokens={max_new_tokens}")
+        begin = torch.tensor([self.alphabet.bos], device=self.embedding.weight.device)
         count = options.pop("num_sequences", None)
-        if ids is None and not self.begins:
-            raise ValueError("this model has no begin token: give prompts of at least one symbol")
-        if ids is not None and count is not None:
+        lengths = (min_new_tokens, max_new_tokens)
+        if ids is None:
+            if not self.begins:
+                raise ValueError("this model has no begin token: give prompts of at least one symbol")
+            made = [row[1:] for row in self._continue([begin] * (count or 1), *lengths, options)]
+            return made[0] if count is None else made
+        if count is not None:
             raise ValueError("num_sequences is for sequences without prompt; repeat the prompt instead")
-        if ids is not None and self.begins and options.get("state") is None:
-            options["state"] = self.read(begin[:, :0]).state
-        self._generating = True
+        if strings.are_strings(ids):
+            return strings.generate(self, ids, *lengths, options)
+        if self.begins and options.get("state") is None:
+            options["state"] = self.read(begin[None, :0]).state
+        return self._continue(ids, *lengths, options)
+
+    def _continue(self, prompts: Any, least: int, most: int, options: dict[str, Any]) -> Any:
+        """Prompts and what follows them. Up to `least` new symbols the end is impossible; they are then read again."""
+        if least and options.get("lengths") is not None:
+            raise ValueError("min_new_tokens goes with a list of prompts, not with padded rows and their lengths")
         try:
-            if ids is not None:
-                return super().generate(ids, max_new_tokens, **options)
-            made = super().generate([begin[0]] * (count or 1), max_new_tokens, **options)
+            if least:
+                self._impossible = self.forbidden.clone()
+                self._impossible[torch.as_tensor(options.get("eos_id", self.alphabet.eos)).reshape(-1)] = True
+                prompts = super().generate(prompts, least, **options)
+            self._impossible = self.forbidden
+            return super().generate(prompts, most - least, **options) if most > least else prompts
         finally:
-            self._generating = False
-        made = [row[1:] for row in made]
-        return made[0] if count is None else made
+            self._impossible = None
 
     @classmethod
     def from_published(cls, config: Mapping[str, Any], state_dict: Mapping[str, Any]) -> Self:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from xlstm_apps.biosequence.objective import default_weights, surprisal
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from xlstm_apps.biosequence.model import SequenceModel
 
 CHUNK_LENGTH = 2**16
+_SAVED = {"format": "xlstm-apps context"}
 
 
 class Context(NamedTuple):
@@ -32,6 +37,29 @@ class Context(NamedTuple):
         """The rows named by index; repeats allowed."""
         index = rows if isinstance(rows, Tensor) else torch.tensor(list(rows), dtype=torch.long)
         return Context(self.state.select(index), self.logits[index.to(self.logits.device)])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a safetensors file, whole or not at all. Its size does not depend on how much was read."""
+        tensors = {**self.state.named_tensors(), "logits": self.logits}
+        aside = Path(f"{os.fspath(path)}.partial")
+        save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, aside, metadata=_SAVED)
+        aside.replace(path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Context:
+        """Read what `save` wrote. It continues the model that read it and no other.
+
+        Raises:
+            ValueError: The file is not there, or is no saved context.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"{os.fspath(path)}: no such file; a context is written by Context.save")
+        try:
+            tensors = load_file(path, device=str(device))
+            logits = tensors.pop("logits")
+            return Context(xLSTMState.from_tensors(tensors), logits)
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)}: not a context written by Context.save") from error
 
 
 @torch.no_grad()
@@ -128,6 +156,49 @@ def score(
     return nll.masked_fill(~scored, torch.nan)
 
 
+@torch.no_grad()
+def stream_scores(model: SequenceModel, chunks: Iterable[Tensor], context: Context | None = None) -> Iterator[Tensor]:
+    """-log p in nats of every symbol [B, T], chunk after chunk [B, T] of a sequence of any length, at constant memory.
+
+    Symbols of every kind are scored; for a model without begin token the very first is NaN.
+
+    Args:
+        model: Causal, in evaluation mode; reads the given strand only.
+        chunks: Ids, read as they are asked for.
+        context: What was read before; None begins anew.
+
+    Raises:
+        ValueError: A masked model.
+    """
+    _check_causal(model)
+    for chunk in chunks:
+        context = _beginning(model, len(chunk)) if context is None else context
+        part, context = _advance(model, chunk, context)
+        yield part
+
+
+@torch.no_grad()
+def stream_features(model: SequenceModel, chunks: Iterable[Tensor], layer: int = -1) -> Iterator[Tensor]:
+    """Features of every symbol [B, T, E], chunk after chunk [B, T] of one sequence of any length, at constant memory.
+
+    Args:
+        model: Causal, in evaluation mode; reads the given strand only.
+        chunks: Ids, read as they are asked for.
+        layer: As in `SequenceModel.encode`.
+
+    Raises:
+        ValueError: A masked model.
+    """
+    _check_causal(model)
+    state, until, device = None, None if layer == -1 else layer, model.embedding.weight.device
+    for chunk in chunks:
+        ids, skip = chunk.to(device).long(), 0
+        if state is None and model.begins:
+            ids, skip = torch.cat([ids.new_full((len(ids), 1), model.alphabet.bos), ids], 1), 1
+        x, state = model.backbone(model.embedding(ids), state, return_state=True, until=until)
+        yield x[:, skip:]
+
+
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode for a while."""
@@ -140,12 +211,10 @@ def evaluating(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _causal(model: SequenceModel, ids: Tensor, context: Context | None, chunk_length: int) -> Tensor:
-    nll = torch.full(ids.shape, torch.nan, device=ids.device)
-    context = _beginning(model, len(ids)) if context is None else context
-    for start in range(0, ids.shape[1], chunk_length):
-        chunk = ids[:, start : start + chunk_length]
-        part, context = _advance(model, chunk, context)
-        nll[:, start : start + chunk.shape[1]] = part.to(ids.device)
+    nll, start = torch.full(ids.shape, torch.nan, device=ids.device), 0
+    for part in stream_scores(model, ids.split(chunk_length, 1), context):
+        nll[:, start : start + part.shape[1]] = part.to(ids.device)
+        start += part.shape[1]
     return nll
 
 

@@ -80,8 +80,8 @@ class xLSTMBackbone(nn.Module):
             return_state: Return the state after the last step too.
             cu_seqlens: Borders [N + 1] of N documents packed into one row (B = 1): 0, then the cumulative lengths.
                 Nothing passes from one document to the next, and a returned state has a row for each.
-            until: Stop after this many blocks and return the residual stream there, not normalised; None runs all of
-                them and the final normalisation.
+            until: Stop after this many blocks and return the residual stream there, not normalised; a state then is
+                that of these blocks. None runs all of them and the final normalisation.
 
         Returns:
             y [B, T, E], or y and the state.
@@ -93,15 +93,15 @@ class xLSTMBackbone(nn.Module):
             raise ValueError(f"expected x of shape [batch, time >= 1, {self.config.embedding_dim}], got {[*x.shape]}")
         if state is not None or return_state:
             self._check_causal()
-        if until is not None and (state is not None or return_state or not 0 <= until <= len(self.blocks)):
-            raise ValueError(f"until={until} is a number of blocks, 0 to {len(self.blocks)}, and excludes a state")
+        if until is not None and not 0 <= until <= len(self.blocks):
+            raise ValueError(f"until={until} is a number of blocks, 0 to {len(self.blocks)}")
         packing = None
         if cu_seqlens is not None:
             if x.shape[0] != 1 or state is not None:
                 raise ValueError("cu_seqlens packs documents into one row (batch 1), each beginning without a state")
             packing = Packing(cu_seqlens.to(x.device), x.shape[1])
         elif state is not None:
-            self._check_state(state, x.shape[0])
+            self._check_state(state, x.shape[0], until)
 
         backwards = None if packing is None else packing.reversed()
         states: list[BlockState] = []
@@ -163,10 +163,11 @@ class xLSTMBackbone(nn.Module):
                 "cannot be stepped; use direction='causal'"
             )
 
-    def _check_state(self, state: xLSTMState, batch_size: int) -> None:
-        if len(state.blocks) != len(self.blocks):
-            raise ValueError(f"the state has {len(state.blocks)} blocks, the backbone {len(self.blocks)}")
-        if state.batch_size != batch_size:
+    def _check_state(self, state: xLSTMState, batch_size: int, until: int | None = None) -> None:
+        count = len(self.blocks) if until is None else until
+        if len(state.blocks) != count:
+            raise ValueError(f"the state has {len(state.blocks)} blocks, the backbone {count}")
+        if state.blocks and state.batch_size != batch_size:
             raise ValueError(f"the state has {state.batch_size} rows, x has {batch_size}; see xLSTMState.select")
 
 

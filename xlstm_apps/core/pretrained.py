@@ -61,6 +61,19 @@ class PretrainedMixin(PyTorchModelHubMixin):
         return model.eval()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def stored_config(source: str | os.PathLike[str], **download: Any) -> dict[str, Any]:
+    """Content of the `config.json` of a saved model, to see what kind it is.
+
+    Args:
+        source: As in `from_pretrained`.
+        download: As there.
+
+    Raises:
+        ValueError: The file is missing or broken.
+    """
+    return _read_config(_fetch(source, CONFIG, download))
+
+
 def _fetch(source: str | os.PathLike[str], name: str, download: Mapping[str, Any]) -> Path:
     folder = Path(source)
     if folder.is_dir():

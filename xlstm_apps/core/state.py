@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -75,12 +75,12 @@ class xLSTMState(NamedTuple):
     @staticmethod
     def concat(states: Sequence[xLSTMState]) -> xLSTMState:
         """Join batches."""
-        parts = [dict(state._named_tensors()) for state in states]
-        return _from_named({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+        parts = [state.named_tensors() for state in states]
+        return xLSTMState.from_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all."""
-        tensors = {name: t.detach().contiguous().cpu() for name, t in self._named_tensors()}
+        tensors = {name: t.detach().contiguous().cpu() for name, t in self.named_tensors().items()}
         aside = Path(f"{os.fspath(path)}.partial")
         save_file(tensors, aside, metadata={"format": "xlstm-apps state"})
         aside.replace(path)
@@ -95,30 +95,36 @@ class xLSTMState(NamedTuple):
         if not Path(path).is_file():
             raise ValueError(f"{os.fspath(path)}: no such file; a state is written by xLSTMState.save")
         try:
-            return _from_named(load_file(path, device=str(device)))
+            return xLSTMState.from_tensors(load_file(path, device=str(device)))
         except (SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{os.fspath(path)}: not a state written by xLSTMState.save") from error
 
-    def _named_tensors(self) -> list[tuple[str, Tensor]]:
-        named: list[tuple[str, Tensor]] = []
+    def named_tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, for files that hold more than a state."""
+        named: dict[str, Tensor] = {}
         for index, (cell, conv) in enumerate(self.blocks):
             kind = "mlstm" if isinstance(cell, MLSTMState) else "rnn"
-            named += [(f"{index}.{kind}.{field}", t) for field, t in cell._asdict().items() if t is not None]
+            named |= {f"{index}.{kind}.{field}": t for field, t in cell._asdict().items() if t is not None}
             if conv is not None:
-                named.append((f"{index}.conv.window", conv))
+                named[f"{index}.conv.window"] = conv
         return named
 
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> xLSTMState:
+        """The state of `named_tensors`.
 
-def _from_named(tensors: dict[str, Tensor]) -> xLSTMState:
-    blocks: dict[int, dict[str, dict[str, Tensor]]] = {}
-    for name, tensor in tensors.items():
-        index, kind, field = name.split(".")
-        blocks.setdefault(int(index), {}).setdefault(kind, {})[field] = tensor
+        Raises:
+            KeyError, ValueError, TypeError: Names that are not those of a state.
+        """
+        blocks: dict[int, dict[str, dict[str, Tensor]]] = {}
+        for name, tensor in tensors.items():
+            index, kind, field = name.split(".")
+            blocks.setdefault(int(index), {}).setdefault(kind, {})[field] = tensor
 
-    def block(parts: dict[str, dict[str, Tensor]]) -> BlockState:
-        conv = parts.pop("conv", {}).get("window")
-        ((kind, fields),) = parts.items()
-        cell = CELLS[kind]
-        return BlockState(cell(**{name: fields.get(name) for name in cell._fields}), conv)  # pyright: ignore
+        def block(parts: dict[str, dict[str, Tensor]]) -> BlockState:
+            conv = parts.pop("conv", {}).get("window")
+            ((kind, fields),) = parts.items()
+            cell = CELLS[kind]
+            return BlockState(cell(**{name: fields.get(name) for name in cell._fields}), conv)  # pyright: ignore
 
-    return xLSTMState(tuple(block(blocks[index]) for index in range(len(blocks))))
+        return xLSTMState(tuple(block(blocks[index]) for index in range(len(blocks))))

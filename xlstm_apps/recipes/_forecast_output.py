@@ -1,8 +1,6 @@
 """Where the frames of a verb go: a file that is whole or absent, however many frames there are, or the terminal."""
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import polars as pl
 from rich.console import Console
 
 from xlstm_apps.recipes._forecast import csv_ready
+from xlstm_apps.recipes._tables import write_parquet
 from xlstm_apps.training import files
 
 
@@ -47,17 +46,4 @@ def write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> int:
         for number, frame in enumerate(frames):
             csv_ready(frame).write_csv(file, include_header=number == 0)
             rows += len(frame)
-    return rows
-
-
-def write_parquet(path: Path, frames: Iterator[pl.DataFrame]) -> int:
-    """All frames as one Parquet file; its number of rows. They are parts on disk first, then streamed together."""
-    rows, parts = 0, Path(tempfile.mkdtemp(dir=path.parent, prefix=f"{path.stem}-parts-"))
-    try:
-        for number, frame in enumerate(frames):
-            frame.write_parquet(parts / f"{number:06}.parquet")
-            rows += len(frame)
-        pl.scan_parquet(sorted(parts.iterdir())).sink_parquet(path)
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
     return rows

@@ -1,0 +1,114 @@
+"""Sequence models asked with strings in the place of ids: encoded, batched by length, answered in the order given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from xlstm_apps.biosequence.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from xlstm_apps.biosequence.model import SequenceModel
+    from xlstm_apps.biosequence.scoring import Context
+
+BATCH_SYMBOLS = 2**16
+"""Most symbols, padding included, of a batch of several strings."""
+
+
+def are_strings(given: Any) -> TypeGuard[str | Sequence[str]]:
+    """Whether this is a string, or several."""
+    return isinstance(given, str) or (isinstance(given, (list, tuple)) and any(isinstance(x, str) for x in given))
+
+
+def encode(model: SequenceModel, texts: Sequence[str], *, empty: bool = False) -> list[Tensor]:
+    """Ids of strings as files hold them, int64 [T] each: lower case as upper, U as T, ambiguity codes as the wildcard.
+
+    Raises:
+        ValueError: A string that is `empty` without leave, or a character that cannot be read; names string and place.
+    """
+    tokenizer = Tokenizer(model.alphabet)
+    out = []
+    for number, text in enumerate(texts, 1):
+        which = f"string {number}: " if len(texts) > 1 else ""
+        if not isinstance(text, str):
+            raise ValueError(f"{which}expected a string, got {type(text).__name__}")
+        if not text and not empty:
+            raise ValueError(f"{which}empty; give at least one symbol")
+        try:
+            raw = text.encode("utf-8" if model.alphabet.name == "text" else "latin-1")
+            ids = tokenizer.fold(np.frombuffer(raw, np.uint8))
+        except UnicodeEncodeError as error:
+            place = f"{text[error.start]!r} at position {error.start + 1}"
+            raise ValueError(f"{which}{place} is no symbol of the {model.alphabet.name} alphabet") from None
+        except ValueError as error:
+            raise ValueError(f"{which}{error}") from None
+        out.append(torch.from_numpy(ids.astype(np.int64)))
+    return out
+
+
+def by_length(lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length, the longest first; a batch padded to its longest is `limit` at most."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        count = max(1, limit // max(1, lengths[order[0]]))
+        yield order[:count]
+        order = order[count:]
+
+
+def score(model: SequenceModel, texts: str | Sequence[str], context: Context | None, options: dict[str, Any]) -> Any:
+    """See `SequenceModel.score`."""
+    rows = encode(model, _several(texts))
+    if context is not None and context.state.batch_size not in (1, len(rows)):
+        raise ValueError(f"a context of {context.state.batch_size} rows for {len(rows)} strings; give one row, or each")
+    out: list[Tensor] = [torch.empty(0)] * len(rows)
+    for members, ids, lengths in _batches(rows, model):
+        own = context
+        if context is not None:
+            own = context.select([0] * len(members) if context.state.batch_size == 1 else members)
+        nll = model.score(ids, lengths=lengths, context=own, **options)
+        for member, row, length in zip(members, nll, lengths, strict=True):
+            out[member] = row[:length]
+    return out[0] if isinstance(texts, str) else out
+
+
+@torch.no_grad()
+def embed(model: SequenceModel, texts: str | Sequence[str], layer: int, pooling: Any) -> Any:
+    """See `SequenceModel.embed`."""
+    rows = encode(model, _several(texts))
+    out: list[Tensor] = [torch.empty(0)] * len(rows)
+    for members, ids, lengths in _batches(rows, model):
+        features = model.embed(ids, layer, pooling=pooling, lengths=lengths)
+        for member, x, length in zip(members, features, lengths, strict=True):
+            out[member] = x if pooling is not None else x[:length]
+    if isinstance(texts, str):
+        return out[0]
+    return out if pooling is None else torch.stack(out)
+
+
+def generate(model: SequenceModel, texts: str | Sequence[str], least: int, most: int, options: dict[str, Any]) -> Any:
+    """See `SequenceModel.generate`."""
+    begins = model.begins and options.get("state") is None
+    rows = encode(model, _several(texts), empty=begins)
+    if begins:  # read as a symbol before each prompt, so that a prompt may be empty
+        begin = torch.tensor([model.alphabet.bos])
+        rows = [torch.cat([begin, row]) for row in rows]
+    made = model._continue(rows, least, most, options)
+    tokenizer = Tokenizer(model.alphabet)
+    out = [tokenizer.decode(row.cpu().numpy()) for row in made]
+    return out[0] if isinstance(texts, str) else out
+
+
+def _several(texts: str | Sequence[str]) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else texts
+
+
+def _batches(rows: list[Tensor], model: SequenceModel) -> Iterator[tuple[list[int], Tensor, list[int]]]:
+    """Indices, padded ids [B, T] and lengths."""
+    for members in by_length([len(row) for row in rows], BATCH_SYMBOLS):
+        ids = pad_sequence([rows[i] for i in members], batch_first=True, padding_value=model.alphabet.pad)
+        yield members, ids.to(model.embedding.weight.device), [len(rows[i]) for i in members]

@@ -1,0 +1,115 @@
+"""A saved sequence model, wherever it lies: the run folder of a training, a model folder, a published checkpoint."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.core.pretrained import CONFIG, stored_config
+
+PUBLISHED = "model_config.json"
+"""What published DNA-xLSTM folders call their configuration."""
+_CHECKPOINTS = ("*.safetensors", "*.ckpt", "*.pt", "*.bin", "checkpoints/**/*.ckpt")
+TASKS = ("sequence", "sequence-finetune")
+
+
+def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -> SequenceModel | SequencePredictor:
+    """A saved model in evaluation mode; one that was fine-tuned comes with its head.
+
+    Args:
+        path: Run folder of `sequence train` or `finetune`, folder that `save_pretrained` wrote, folder of a published
+            DNA-xLSTM checkpoint (`model_config.json` and the weights), or the name of a Hub repository.
+        device: `auto`: CUDA where there is any.
+
+    Raises:
+        ValueError: None of those, a run that has no model yet, or a model of another task.
+    """
+    where = resolve_device(device)
+    folder = model_folder(path)
+    if (folder / PUBLISHED).is_file():
+        return _published(folder).to(where)
+    config = stored_config(str(folder) if folder.is_dir() else str(path))
+    if "sequence" not in config:
+        known = ", ".join(config) or "nothing"
+        raise ValueError(f"{path}: no sequence model; its {CONFIG} holds {known}")
+    kind = SequencePredictor if "head" in config else SequenceModel
+    return kind.from_pretrained(str(folder) if folder.is_dir() else str(path)).to(where)
+
+
+def language_model(path: str | Path, device: str | torch.device = "auto", *, verb: str) -> SequenceModel:
+    """A saved language model, for what needs its predictions of symbols.
+
+    Raises:
+        ValueError: As `load_sequence_model`; or a model with a head, whose own predictions fine-tuning has undone.
+    """
+    model = load_sequence_model(path, device)
+    if isinstance(model, SequencePredictor):
+        raise ValueError(
+            f"{path}: this model was fine-tuned to predict something else, so it cannot {verb}; give the model it "
+            "began from, or use `sequence predict`"
+        )
+    return model
+
+
+def model_folder(path: str | Path) -> Path:
+    """The folder of the model: `model` in that of a run, else as given.
+
+    Raises:
+        ValueError: A run of another task, or one without a model.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_file():
+        raise ValueError(f"{path} is a file; give the folder it lies in")
+    if not (folder / "run.json").is_file():
+        return folder
+    task = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("task")
+    if task not in TASKS:
+        raise ValueError(f"{path} is the run of another task ({task}); give one of `sequence train` or `finetune`")
+    if not (folder / "model" / CONFIG).is_file():
+        raise ValueError(f"{path}: this run has no model yet; finish it with: train --resume --run_dir {path}")
+    return folder / "model"
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ValueError: There is none here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device {device!r} is not known; give auto, cpu, cuda or mps") from None
+    if (found.type == "cuda" and not torch.cuda.is_available()) or (
+        found.type == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise ValueError(f"device {device} is not on this machine; give auto or cpu")
+    return found
+
+
+def _published(folder: Path) -> SequenceModel:
+    config = json.loads((folder / PUBLISHED).read_text(encoding="utf-8"))
+    found = sorted({file for pattern in _CHECKPOINTS for file in folder.glob(pattern)})
+    if len(found) != 1:
+        seen = f"{len(found)} ({', '.join(str(f.relative_to(folder)) for f in found[:5])})" if found else "none"
+        raise ValueError(f"{folder}: expected one file of weights (.safetensors, .ckpt, .pt or .bin), found {seen}")
+    return SequenceModel.from_published(config, _tensors(found[0]))
+
+
+def _tensors(file: Path) -> dict[str, Any]:
+    """Weights of a file; of a pickle nothing but tensors and plain values is taken."""
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{file}: not a file of plain weights ({reason})") from error
