@@ -1,4 +1,4 @@
-"""Effects of changes against whole windows written by hand: plain strings, a plain forward pass, one window at a time."""
+"""Effects of changes against whole windows written by hand: plain strings, a plain forward pass, one at a time."""
 
 import numpy as np
 import pytest

@@ -204,10 +204,10 @@ def strand_signs(alphabet: Alphabet, strands: Strands | None, predicts: bool = F
 
 def output_names(model: SequencePredictor) -> tuple[str, ...]:
     """Names of the numbers by which a predictor's answer is compared: one for two classes, else one per output."""
-    head = model.head_config
-    if head.task == "classification" and head.num_outputs == 2:
+    outputs = model.head.out_features
+    if outputs == 1 or (model.head_config.task == "classification" and outputs == 2):
         return ("",)
-    return tuple(str(n) for n in range(head.num_outputs)) if head.num_outputs > 1 else ("",)
+    return tuple(str(n) for n in range(outputs))
 
 
 class Sums:

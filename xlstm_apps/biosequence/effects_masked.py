@@ -111,8 +111,8 @@ def predictor_changes(
     """
     if predictor.head_config.per_symbol:
         raise ValueError(
-            "this model predicts something of every symbol; to compare alleles give one that predicts something of whole "
-            "sequences, or a language model"
+            "this model predicts something of every symbol; to compare alleles give one that predicts something of "
+            "whole sequences, or a language model"
         )
     out = np.zeros((len(changes), len(output_names(predictor))))
     at = 0
