@@ -108,11 +108,17 @@ class mLSTMLayer(nn.Module):
         if self.conv is not None:
             a, window = self.conv(u, None if state is None else state.conv, packing, inplace)
             a = F.silu(a)
+        h, cell = run_cell(self.config, *self.cell_inputs(u, a), state, packing, inplace, keep)
+        return self.output(h, a, z), None if cell is None else BlockState(cell, window)
+
+    def cell_inputs(self, u: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v and gates for `run_cell` from the up-projection u [B, T, I] and what the convolution made of it."""
         q, k, v = self.q_proj(a), self.k_proj(a), self.v_proj(u)
-        gates = self.gates(torch.cat([q, k, v], dim=-1))
-        h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace, keep)
-        h = self.head_norm(h) + self.skip * a
-        return self.proj_down(h * F.silu(z)), None if cell is None else BlockState(cell, window)
+        return q, k, v, self.gates(torch.cat([q, k, v], dim=-1))
+
+    def output(self, h: Tensor, a: Tensor, z: Tensor) -> Tensor:
+        """[B, T, E] from what the cell gave, the convolved features and the output gate z [B, T, I]."""
+        return self.proj_down((self.head_norm(h) + self.skip * a) * F.silu(z))
 
 
 class mLSTMLargeLayer(nn.Module):

@@ -201,4 +201,5 @@ def _conv(weights: Weights, layer: str) -> dict[str, Tensor]:
 
 
 def _norm(weights: Weights, norm: str) -> dict[str, Tensor]:
-    return {"weight": 1 + weights.take(f"{norm}weight")}
+    tensors = weights.take_linear(norm)
+    return tensors | {"weight": 1 + tensors["weight"]}
