@@ -1,5 +1,6 @@
 """VCF rows to alleles: every row has a status, and two ways to write one change are one change."""
 
+import base64
 import gzip
 
 import pytest
@@ -40,6 +41,10 @@ ROWS = [
     (("chr1", "12", "TC", "T"), ("ok", "deletion", 11, "TC", "T")),
     (("chr1", "1", "GG", "G"), ("ok", "deletion", 0, "GG", "G")),  # at the edge: anchored on the right
     (("chr1", "3", "ACA", "GT"), ("ok", "delins", 2, "ACA", "GT")),
+    (("chr1", "3", "A", "N"), ("ambiguous", "ambiguous", 2, "A", "N")),
+    (("chr1", "3", "A", "AN"), ("ambiguous", "ambiguous", 2, "A", "AN")),
+    (("chr1", "16", "N", "NA"), ("ok", "insertion", 15, "N", "NA")),  # the anchor says nothing about the change
+    (("chr1", "16", "N", "A"), ("ambiguous", "ambiguous", 15, "N", "A")),
     (("chr1", "1", "T", "A"), ("ref_mismatch", "snv", 0, "T", "A")),
     (("chr9", "1", "T", "A"), ("unknown_contig", "unknown_contig", 0, "T", "A")),
     (("chr1", "16", "NA", "N"), ("beyond_contig", "beyond_contig", 15, "NA", "N")),
@@ -97,10 +102,38 @@ def test_bad_files_are_told(tmp_path, text, message):
         list(read_variants(path))
 
 
-def test_bcf_says_how_to_convert(tmp_path):
-    (tmp_path / "v.bcf").write_bytes(b"BCF\2\2\0")
-    with pytest.raises(ValueError, match="bcftools view"):
-        list(read_variants(tmp_path / "v.bcf"))
+# Written by htslib 1.23: two contigs, one line of three alternatives, a long allele, one without alternative.
+BCF = base64.b64decode(
+    "H4sIBAAAAAAA/wYAQkMCAPQAdc5BT4MwGMZx3O3dp1jgSkyLHu2SSldtwgZCNV4ndqwJFGyr0W8vYwcznffnl+d/m/LZrLsIgija6VbtetttPXlK"
+    "+cf1ZTKPIi4yuSrJjWCkoFUVM+Vqqweve0NC2raLUXll3WLYOqdew1iwZ4KWo6x743UzyXpvk7hVpvF7ghFC/43wnxFenja8YXSa8Bn+7MSG59OK"
+    "FfHmvXtRluBYfg2KCONVo+xZmkwXebmmcsJ38heuvNWmOWuvRpvel/kairwCwaBccaCZhIdHmsGxGw5ZcDwAh8El8+AbnzSl4nYBAAAfiwgEAAAA"
+    "AAD/BgBCQwIAmQBTY2BgYAdiRiBmgtIMDB5OjEAekM9oXlRsLu4o7izIIMgkyCnIrMjEwsKiC9UEApxAzAzW2FDPyMAC1sRu7u7oLO4ebuPi6mMn"
+    "riXIKMgiyAPWy8DgjWShNiOEhuiFWphonSTu+F1Q1dGZCAByFTPUZAUkk3VQTGaEuErcD1k5AEMca/z6AAAAH4sIBAAAAAAA/wYAQkMCABsAAwAA"
+    "AAAAAAAAAA=="
+)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_bcf_is_read(tmp_path, packed):
+    path = tmp_path / "v.bcf"
+    path.write_bytes(BCF if packed else gzip.decompress(BCF))
+    found = [(v.contig, v.start, v.id, v.ref, v.alt, v.allele, v.line, v.status) for v in read_variants(path)]
+    assert found == [
+        ("chr1", 2, "rs7", "A", "C", 1, 1, "ok"),
+        ("chr2", 9, "", "GAC", "G", 1, 2, "ok"),
+        ("chr2", 9, "", "GAC", "<DEL>", 2, 2, "symbolic"),
+        ("chr2", 9, "", "GAC", "*", 3, 2, "overlapping"),
+        ("chr1", 299, "a;b", "A", "A" + "C" * 36, 1, 3, "ok"),
+        ("chr1", 300, "", "N", ".", 1, 4, "no_change"),
+    ]
+
+
+@pytest.mark.parametrize("size", [200, 500, -3])
+def test_a_bcf_file_cut_short_is_told(tmp_path, size):
+    path = tmp_path / "v.bcf"
+    path.write_bytes(gzip.decompress(BCF)[:size])
+    with pytest.raises(ValueError, match=r"v\.bcf record \d+: the BCF file is truncated or damaged"):
+        list(read_variants(path))
 
 
 def test_a_file_of_no_variants_is_no_mistake(tmp_path):

@@ -1,4 +1,4 @@
-"""Variants of a VCF file, one per alternative allele, checked against the genome: every row gets a status."""
+"""Variants of a VCF or BCF file, one per alternative allele, checked against the genome: every row gets a status."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,11 +7,14 @@ from typing import Literal
 
 import numpy as np
 
+from .bcf import is_bcf, read_bcf
 from .codes import Codes
 from .corpus import Corpus
 from .opening import lines
 
-Status = Literal["ok", "ref_mismatch", "unknown_contig", "beyond_contig", "symbolic", "overlapping", "no_change", "bad"]
+Status = Literal[
+    "ok", "ref_mismatch", "unknown_contig", "beyond_contig", "ambiguous", "symbolic", "overlapping", "no_change", "bad"
+]
 _COLUMNS = "CHROM, POS, ID, REF, ALT"
 
 
@@ -28,8 +31,10 @@ class Variant:
     allele: int = 1
     """Number of the alternative in its line, from 1."""
     line: int = 0
+    """Line of the file, from 1; in BCF the number of the record."""
     status: Status = "ok"
-    """`symbolic`: <DEL>, breakends; `overlapping`: `*`; `no_change`: ALT is `.` or REF; `bad`: other characters."""
+    """`ambiguous`: N among what changes; `symbolic`: <DEL>, breakends; `overlapping`: `*`; `no_change`: ALT is `.` or
+    REF; `bad`: other characters."""
 
     @property
     def kind(self) -> str:
@@ -44,38 +49,55 @@ class Variant:
 
 
 def read_variants(path: str | Path) -> Iterator[Variant]:
-    """Alleles of a VCF file, plain or packed, in its order; lines with several give several.
+    """Alleles of a VCF file, plain or packed, or of a BCF file, in its order; lines with several give several.
 
     Raises:
-        ValueError: a line is not of VCF, names it; BCF, with the command that converts it.
+        ValueError: a line is not of VCF, names it; the file is damaged.
     """
-    if Path(path).suffix.lower() == ".bcf":
-        raise ValueError(f"{path}: this is BCF; convert it with `bcftools view -Oz -o variants.vcf.gz {path}`")
+    if is_bcf(path):
+        for number, row in enumerate(read_bcf(path), 1):
+            yield from _alleles(*row, number)
+        return
     found = False
     for number, text in lines(path):
         if not text.strip() or text.startswith("#"):
             found = found or text.startswith("#CHROM")
             continue
-        cells = text.split("\t") if "\t" in text else text.split()
-        if len(cells) < 5:
-            raise ValueError(f"{path} line {number}: {len(cells)} columns; a VCF line begins with {_COLUMNS}")
-        contig, position, name, ref, alts = cells[:5]
-        if not position.isdigit() or int(position) < 1:
-            raise ValueError(f"{path} line {number}: position {position!r} is no number from 1 on")
+        yield from line_variants(text, number, path)
         found = True
-        for allele, alt in enumerate(alts.split(","), 1):
-            yield Variant(
-                contig=contig,
-                start=int(position) - 1,
-                ref=ref.upper(),
-                alt=alt.upper() if alt.isalpha() else alt,
-                id="" if name == "." else name,
-                allele=allele,
-                line=number,
-                status=_status(ref.upper(), alt.upper()),
-            )
     if not found:
         raise ValueError(f"{path}: no variant and no line '#CHROM ...'; is it a VCF file?")
+
+
+def line_variants(text: str, number: int, path: str | Path) -> list[Variant]:
+    """Alleles of one line of VCF.
+
+    Raises:
+        ValueError: it is none; names file and line.
+    """
+    cells = text.split("\t") if "\t" in text else text.split()
+    if len(cells) < 5:
+        raise ValueError(f"{path} line {number}: {len(cells)} columns; a VCF line begins with {_COLUMNS}")
+    contig, position, name, ref, alts = cells[:5]
+    if not (position.isascii() and position.isdigit()) or int(position) < 1:
+        raise ValueError(f"{path} line {number}: position {position!r} is no number from 1 on")
+    return _alleles(contig, int(position), name, ref, alts.split(","), number)
+
+
+def _alleles(contig: str, position: int, name: str, ref: str, alts: list[str], number: int) -> list[Variant]:
+    return [
+        Variant(
+            contig=contig,
+            start=position - 1,
+            ref=ref.upper(),
+            alt=alt.upper() if alt.isalpha() else alt,
+            id="" if name == "." else name,
+            allele=allele,
+            line=number,
+            status=_status(ref.upper(), alt.upper()),
+        )
+        for allele, alt in enumerate(alts, 1)
+    ]
 
 
 def _status(ref: str, alt: str) -> Status:
@@ -106,7 +128,18 @@ def check_variant(corpus: Corpus, codes: Codes, variant: Variant) -> Variant:
     here = corpus.fetch(number, variant.start, variant.start + len(variant.ref))
     if not np.array_equal(here, ids_of(codes, variant.ref)):
         return replace(variant, status="ref_mismatch")
-    return _normalised(corpus, codes, number, variant)
+    found = _normalised(corpus, codes, number, variant)
+    return replace(found, status="ambiguous") if "N" in "".join(_changed(found.ref, found.alt)) else found
+
+
+def _changed(ref: str, alt: str) -> tuple[str, str]:
+    """What is taken out and what is put in, without the base that anchors an insertion or deletion."""
+    if len(ref) == len(alt):
+        differ = [n for n in range(len(ref)) if ref[n] != alt[n]]
+        return "".join(ref[n] for n in differ), "".join(alt[n] for n in differ)
+    if ref[:1] == alt[:1]:
+        return ref[1:], alt[1:]
+    return (ref[:-1], alt[:-1]) if ref[-1:] == alt[-1:] else (ref, alt)
 
 
 def ids_of(codes: Codes, allele: str) -> np.ndarray:
