@@ -183,7 +183,9 @@ def test_measures_are_those_of_the_whole_part():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_outputs": 1}, "at least 2"),
+        ({"task": "classification", "num_outputs": 1}, "at least 2"),
+        ({"names": ("a", "b", "a")}, "differ"),
+        ({"names": ("a", "b"), "num_outputs": 3}, "2 names for 3"),
         ({"task": "ranking"}, "not one of classification"),
         ({"pooling": "sum"}, "not one of mean"),
         ({"dropout": 1.0}, "dropout"),
@@ -194,3 +196,41 @@ def test_heads_that_make_no_sense(options, message):
         HeadConfig(**options)
     with pytest.raises(ValueError, match="exclude each other"):
         predictor()(bases(1, 4), lengths=[4], cu_seqlens=torch.tensor([0, 4]))
+
+
+def test_numbers_come_back_in_their_own_units():
+    built = predictor(task="regression", num_outputs=2)
+    ids = bases(5, 9)
+    raw = built(ids).detach()
+    built.target_mean, built.target_std = torch.tensor([10.0, -3.0]), torch.tensor([2.0, 0.5])
+    expected = torch.stack([raw[:, 0] * 2 + 10, raw[:, 1] * 0.5 - 3], 1)
+    torch.testing.assert_close(built.predict(ids), expected)
+    total, count = built.loss_sums(raw, expected)  # what is predicted right costs nothing, in any unit
+    assert total.item() == pytest.approx(0, abs=1e-9) and count == 10
+    probabilities = predictor(num_outputs=3).predict(ids)
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("per_symbol", [False, True])
+def test_a_sequence_counts_as_often_as_its_importance_says(per_symbol):
+    module = PredictorModule(predictor(per_symbol=per_symbol)).eval()
+    ids, targets = bases(3, 6), torch.randint(0, 2, (3, 6) if per_symbol else (3,))
+    lengths = torch.tensor([6, 2, 4])
+    rows = [0, 0, 1, 1, 1]
+
+    def total(**batch):
+        module.on_validation_epoch_start()
+        module.validation_step(batch, 0)
+        return module._total, module._count
+
+    weighed = total(ids=ids, label=targets, lengths=lengths, importance=torch.tensor([2.0, 3.0, 0.0]))
+    repeated = total(ids=ids[rows], label=targets[rows], lengths=lengths[rows])
+    assert weighed == pytest.approx(repeated)
+
+
+def test_what_is_left_open_is_decided():
+    assert HeadConfig(names=["b", "a", "c"]).decided() == HeadConfig(
+        task="classification", num_outputs=3, names=("b", "a", "c")
+    )
+    with pytest.raises(ValueError, match="at least 2"):
+        HeadConfig(num_outputs=1).decided()

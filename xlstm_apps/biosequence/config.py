@@ -1,6 +1,6 @@
 """What a sequence model reads and how it is trained to read it, as plain data. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 
@@ -62,10 +62,14 @@ class SequenceConfig:
 class HeadConfig:
     """What is predicted of a sequence, or of each of its symbols."""
 
-    task: Literal["classification", "multilabel", "regression"] = "classification"
-    """`classification`: one of several classes; `multilabel`: each of several labels or not; `regression`: numbers."""
-    num_outputs: int = 2
-    """Classes, labels or numbers."""
+    task: Literal["classification", "multilabel", "regression"] | None = None
+    """`classification`: one of several classes; `multilabel`: each of several labels or not; `regression`: numbers.
+    None: what the labels look like."""
+    num_outputs: int | None = None
+    """Classes, labels or numbers. None: as many as the data has."""
+    names: tuple[str, ...] | None = None
+    """Names of the outputs, in their order; of two classes the second is the one that is looked for. None: those of the
+    data, sorted."""
     per_symbol: bool = False
     """Predict for every symbol instead of once for the sequence."""
     pooling: Literal["mean", "last", "max"] = "mean"
@@ -74,12 +78,29 @@ class HeadConfig:
     """Probability of dropping a pooled feature in training."""
 
     def __post_init__(self) -> None:
-        for name in ("task", "pooling"):
-            known = get_args(type(self).__annotations__[name])
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        if isinstance(self.names, list):  # JSON and YAML know no tuples
+            object.__setattr__(self, "names", tuple(self.names))
+        for name, known in (("task", TASKS), ("pooling", POOLINGS)):
+            value = getattr(self, name)
+            if value not in known and not (name == "task" and value is None):
+                raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")
         least = 2 if self.task == "classification" else 1
-        if self.num_outputs < least:
-            raise ValueError(f"num_outputs={self.num_outputs} must be at least {least} for {self.task}")
+        if self.num_outputs is not None and self.num_outputs < least:
+            raise ValueError(f"num_outputs={self.num_outputs} must be at least {least} for {self.task or 'any task'}")
+        if self.names is not None:
+            if len(set(self.names)) < len(self.names):
+                raise ValueError("names of outputs must differ from one another")
+            if len(self.names) < least or self.num_outputs not in (None, len(self.names)):
+                raise ValueError(f"{len(self.names)} names for {self.num_outputs or least} outputs; give one for each")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
+
+    def decided(self) -> "HeadConfig":
+        """The same with nothing left open: classes, as many as there are names, else two; or one number."""
+        task = self.task or "classification"
+        count = self.num_outputs or (len(self.names) if self.names else 2 if task == "classification" else 1)
+        return replace(self, task=task, num_outputs=count)
+
+
+TASKS = ("classification", "multilabel", "regression")
+POOLINGS = ("mean", "last", "max")

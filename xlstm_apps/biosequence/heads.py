@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
 from xlstm_apps.biosequence.model import SequenceModel, pool_strand
 from xlstm_apps.biosequence.packing import Rows
+from xlstm_apps.biosequence.scoring import evaluating
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import PretrainedMixin
 
@@ -31,12 +32,24 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         backbone: As in `SequenceModel`.
     """
 
+    target_mean: Tensor
+    target_std: Tensor
+
     def __init__(self, head: HeadConfig, sequence: SequenceConfig, backbone: xLSTMConfig) -> None:
         super().__init__()
+        head = head.decided()
+        assert head.num_outputs is not None
         self.head_config = head
-        self.model = SequenceModel(sequence, backbone)
+        self.model = self.build_model(sequence, backbone)
         self.dropout = nn.Dropout(head.dropout)
         self.head = nn.Linear(backbone.embedding_dim, head.num_outputs)
+        #: Mean and spread [O] of the numbers in training: the head gives them scaled, `predict` in their own units.
+        self.register_buffer("target_mean", torch.zeros(head.num_outputs))
+        self.register_buffer("target_std", torch.ones(head.num_outputs))
+
+    def build_model(self, sequence: SequenceConfig, backbone: Any) -> SequenceModel:
+        """The model under the head: a place for networks that stand beside the xLSTM."""
+        return SequenceModel(sequence, backbone)
 
     @classmethod
     def from_model(cls, model: SequenceModel, head: HeadConfig) -> Self:
@@ -52,7 +65,7 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         lengths: Sequence[int] | Tensor | None = None,
         cu_seqlens: Tensor | None = None,
     ) -> Tensor:
-        """Outputs before softmax or sigmoid: token ids [B, T] -> [B, O], or [B, T, O] per symbol.
+        """Outputs before softmax or sigmoid, numbers scaled: token ids [B, T] -> [B, O], or [B, T, O] per symbol.
 
         Args:
             ids: [B, T].
@@ -72,6 +85,23 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         outputs = torch.stack([self.head(self.dropout(x)) for x in strands]).mean(0)
         return rows.unpack(outputs) if rows is not None and self.head_config.per_symbol else outputs
 
+    def predict(self, ids: Tensor, *, lengths: Sequence[int] | Tensor | None = None) -> Tensor:
+        """Probabilities of classes or labels, or numbers in the units of the targets: [B, O], or [B, T, O] per symbol.
+
+        Args:
+            ids: [B, T].
+            lengths: Lengths of padded rows.
+        """
+        with evaluating(self), torch.inference_mode():
+            return self.finished(self(ids, lengths=lengths))
+
+    def finished(self, outputs: Tensor) -> Tensor:
+        """Outputs [..., O] as probabilities, or as numbers in the units of the targets."""
+        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        if self.head_config.task == "regression":
+            return outputs * self.target_std.to(outputs) + self.target_mean.to(outputs)
+        return outputs.softmax(-1) if self.head_config.task == "classification" else outputs.sigmoid()
+
     def loss_sums(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Weighted sum of the losses and sum of the weights; targets that are missing count in neither.
 
@@ -89,6 +119,8 @@ class SequencePredictor(nn.Module, PretrainedMixin):
             known = ~targets.isnan()
             truth = torch.where(known, targets, 0).to(outputs.dtype)
             multilabel = self.head_config.task == "multilabel"
+            if not multilabel:
+                truth = (truth - self.target_mean.to(truth)) / self.target_std.to(truth)
             losses = (
                 binary_cross_entropy_with_logits(outputs, truth, reduction="none")
                 if multilabel

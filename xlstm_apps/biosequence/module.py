@@ -64,7 +64,8 @@ class PredictorModule(pl.LightningModule):
     """Loss of a `SequencePredictor`.
 
     A batch is as for `SequenceModule`, with `label`: classes [B] (-1 = missing), labels or numbers [B, O] (NaN =
-    missing), with T after B per symbol; N documents for B where they are packed. `weights` count per symbol only.
+    missing), with T after B per symbol; N documents for B where they are packed. `weights` [B, T] count per symbol
+    only; `importance` [B] says how much a sequence counts in the losses.
     Validation logs `val_loss` and, over the whole part, `val_accuracy` and `val_mcc` of classes, `val_accuracy` of
     labels, or `val_pearson` of numbers (mean over the outputs).
 
@@ -138,7 +139,11 @@ class PredictorModule(pl.LightningModule):
         outputs = self.predictor(ids, cu_seqlens=cu_seqlens)
         if turned is not None and per_symbol:
             outputs = turn(outputs, turned, cu_seqlens)
-        sums = self.predictor.loss_sums(outputs, targets, weights if per_symbol and "weights" in batch else None)
+        counts = weights if per_symbol and "weights" in batch else None
+        if "importance" in batch:
+            importance = _of_symbols(batch, ids, cu_seqlens) if per_symbol else batch["importance"]
+            counts = importance if counts is None else importance * counts
+        sums = self.predictor.loss_sums(outputs, targets, counts)
         return rows.unpack(outputs) if per_symbol and rows is not None else outputs, sums
 
 
@@ -172,6 +177,14 @@ def turn(x: Tensor, turned: Tensor, cu_seqlens: Tensor | None, complement: Tenso
     """Turn around what was drawn, [B, T, ...]; ids also change to their complements."""
     other = mirror(x, cu_seqlens) if complement is None else reverse_complement(x, complement, cu_seqlens)
     return torch.where(turned.view(*turned.shape, *(1,) * (x.dim() - 2)), other, x)
+
+
+def _of_symbols(batch: Batch, ids: Tensor, cu_seqlens: Tensor | None) -> Tensor:
+    """The importance of every symbol's sequence: [B, T], or [1, T] where they are packed."""
+    importance = batch["importance"]
+    if cu_seqlens is None:
+        return importance[:, None].expand(ids.shape)
+    return importance.repeat_interleave(cu_seqlens.to(ids.device).diff(), output_size=ids.shape[1])[None]
 
 
 def _rows(batch: Batch) -> Rows | None:
