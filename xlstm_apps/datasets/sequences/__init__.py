@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "batches": ["SequenceDataset"],
         "cleaning": ["clean_records"],
-        "config": ["SequenceData", "SequencePolicy", "SequenceSource"],
+        "config": ["LabelledSource", "SequenceData", "SequencePolicy", "SequenceSource"],
         "corpus": ["Corpus"],
         "dividing": ["parse_region", "split_corpus"],
         "genbank": ["read_features"],

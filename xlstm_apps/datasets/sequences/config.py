@@ -83,7 +83,24 @@ class SequenceSource(SequencePolicy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequenceData(SequenceSource):
+class LabelledSource(SequenceSource):
+    """Which sequences to read, and what is known about each."""
+
+    label_columns: list[str] | None = None
+    """Tables: what is to be predicted; several columns give several labels. None: the one named label, target, y or
+    class."""
+
+    label_from: Literal["auto", "column", "file", "header"] = "auto"
+    """Where labels come from. `column`: a table; `file`: one class per file, named after it; `header`: `label=...` in
+    the FASTA header. auto: whichever is there."""
+
+    part_column: str | None = None
+    """Tables: column that says train, val or test. None: the one named part or split, if there is one (FASTA headers
+    say `part=test`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceData(LabelledSource):
     """Sequences to learn from: how they are cut into windows and split into training, validation and test."""
 
     context_length: int | None = None
@@ -125,10 +142,6 @@ class SequenceData(SequenceSource):
     clusters_path: str | None = None
     """Split by cluster: two columns, representative and member, as MMseqs2 writes them."""
 
-    part_column: str | None = None
-    """Split by column: column of a table that says train, val or test. None: the one named part or split, if there is
-    one (FASTA headers say `part=test`)."""
-
     margin: int = 0
     """Symbols left out on both sides of a held-out stretch."""
 
@@ -137,13 +150,6 @@ class SequenceData(SequenceSource):
 
     leakage: bool = True
     """Count how many windows of the test have a near copy in training, and say so."""
-
-    label_columns: list[str] | None = None
-    """Tables: what is to be predicted; several columns give several labels. None: `label`, `target` or `y`."""
-
-    label_from: Literal["auto", "column", "file", "header"] = "auto"
-    """Where labels come from. `column`: a table; `file`: one class per file, named after it; `header`: `label=...` in
-    the FASTA header. auto: whichever is there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -76,6 +76,12 @@ class Corpus:
         write_corpus(records, Path(path), codes, policy or SequencePolicy(), encode, sources, notes)
         return Corpus(path)
 
+    def move(self, path: str | Path) -> None:
+        """Move the folder to another place on the same disk, where nothing lies yet."""
+        for name in ("_tokens", "_mask"):  # not every system renames files that are mapped
+            self.__dict__.pop(name, None)
+        self.path = self.path.rename(path)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 

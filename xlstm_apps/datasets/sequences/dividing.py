@@ -62,6 +62,7 @@ def split_corpus(data: SequenceData, corpus: Corpus, *, whole: bool = False) -> 
     elif rule == "stretch":
         split = split_by_stretch(corpus, *fractions, data.margin)
     else:
+        _check_enough(len(corpus), fractions)
         split = split_at_random(corpus, *fractions, data.split_seed)
     if len(split.val) == 0 and data.val_fraction > 0 and rule in ("contig", "region", "column"):
         split = _with_validation(corpus, split, data, whole)
@@ -122,6 +123,16 @@ class PartCounts:
 def part_counts(spans: Spans) -> PartCounts:
     """Records touched and symbols held by a part."""
     return PartCounts(records=len(np.unique(spans.record)), symbols=int(spans.lengths.sum()))
+
+
+def _check_enough(records: int, fractions: tuple[float, float]) -> None:
+    """Every part needs a record."""
+    parts = 1 + sum(fraction > 0 for fraction in fractions)
+    if records < parts:
+        raise ValueError(
+            f"{records} records are too few for {parts} parts; bring more, set data.val_fraction or data.test_fraction "
+            "to 0, or cut within the records with data.split: stretch"
+        )
 
 
 def _by_column(data: SequenceData, corpus: Corpus) -> Split:

@@ -33,7 +33,7 @@ def load_corpus(
     """The sequences of a `data` section as a corpus in `folder`; a folder that `prepare` made is used where it lies.
 
     Args:
-        data: What to read, and how. A `SequenceData` says where labels are.
+        data: What to read, and how. A `LabelledSource` says where labels are.
         codes: The alphabet.
         folder: Where to build, in the place of a corpus that may be there.
         encode: Bytes to ids, for alphabets whose symbols are not single bytes: `tokenizer.encode_bytes`.
@@ -190,7 +190,7 @@ def _columns(data: SequenceSource, where: str | None, several: str | None) -> Ta
     """Which columns mean what; `several`: the table among several files whose rows must not share names."""
     named = getattr(data, "label_columns", None)
     part = getattr(data, "part_column", None)
-    if part is None and getattr(data, "split", None) in ("auto", "column"):
+    if part is None and getattr(data, "split", "auto") in ("auto", "column"):
         part = "found"
     labels: Any = [] if where not in ("auto", "column") else named or "found"
     return TableColumns(
