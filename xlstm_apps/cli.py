@@ -27,7 +27,7 @@ COMMANDS: dict[str, Any] = {
         verb: f"xlstm_apps.recipes.forecast:{verb}"
         for verb in ("train", "predict", "evaluate", "backtest", "tune", "explain")
     },
-    "sequence": {verb: f"xlstm_apps.recipes.sequence:{verb}" for verb in ("validate",)},
+    "sequence": {verb: f"xlstm_apps.recipes.sequence:{verb}" for verb in ("validate", "score")},
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",
     "doctor": "xlstm_apps.recipes.doctor:doctor",

@@ -40,11 +40,13 @@ class Track:
         self._seek(int(self.offsets[stretch]) + place)
         self._file.write(np.ascontiguousarray(values).tobytes())
 
-    def blocks(self, stretch: int, size: int = BLOCK) -> Iterator[np.ndarray]:
-        """The numbers of a stretch in order, [n, width] at a time, at most `size` symbols."""
+    def blocks(self, stretch: int, size: int = BLOCK, *, backwards: bool = False) -> Iterator[np.ndarray]:
+        """The numbers of a stretch in order, [n, width] at a time, at most `size` symbols; or all of it `backwards`."""
         start, stop = int(self.offsets[stretch]), int(self.offsets[stretch + 1])
-        for begin in range(start, stop, size):
-            yield self._read(begin, min(size, stop - begin))
+        begins = range(start, stop, size)
+        for begin in reversed(begins) if backwards else begins:
+            block = self._read(begin, min(size, stop - begin))
+            yield block[::-1] if backwards else block
 
     def mapped(self) -> np.ndarray:
         """All of it as an array [S, width] that lies in the file."""

@@ -1,0 +1,48 @@
+"""What the verbs that use a sequence model share: progress, and tables about records on the terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from xlstm_apps.estimators.sequence_stretches import Stretches
+
+
+class Step:
+    """A bar that counts symbols."""
+
+    def __init__(self, progress: Progress, label: str, total: int) -> None:
+        self.progress = progress
+        self.task = progress.add_task(label, total=total)
+
+    def advance(self, symbols: int) -> None:
+        self.progress.advance(self.task, symbols)
+
+
+@contextmanager
+def showing(console: Console, label: str, total: int) -> Iterator[Step]:
+    """A bar on the error stream while the block runs; nothing where that is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    progress = Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+    )
+    with progress:
+        yield Step(progress, label, total)
+
+
+def strand_signs(strands: np.ndarray) -> np.ndarray:
+    """`+` and `-` for 1 and -1: [N]."""
+    return np.where(strands < 0, "-", "+")
+
+
+def region_names(stretches: Stretches) -> dict[str, list[str]]:
+    """The column of the names, where there are regions."""
+    return {} if stretches.names is None else {"name": stretches.names}
+
+
+def tell(console: Console, lines: list[str]) -> None:
+    """Lines as they are."""
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
