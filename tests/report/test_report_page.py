@@ -114,7 +114,7 @@ def test_empty_folder_has_a_page_and_a_file_none(tmp_path, read):
 
 def test_other_tasks_have_what_all_have(run, read):
     folder = run()
-    (folder / "run.json").write_text('{"task": "sequence", "status": "finished", "seed": 3}')
+    (folder / "run.json").write_text('{"task": "another", "status": "finished", "seed": 3}')
     assert read(folder).sections == ["training", "configuration", "run"]
 
 

@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from .blocks import Block, Cell, Column, Facts, Notice, Part, Section, Table, Timeline
+from .blocks import Block, Cell, Column, Facts, Part, Section, Table, Timeline
 from .charts import shorten
 from .forecast_covariates import covariates
 from .numbers import ABSENT, count, percent, significant, span
 from .run import Run, number
+from .summary import PARTS, DataSummary
 
 MAX_TIMELINES = 6
 MAX_COLUMNS = 50
-MAX_NOTES = 8
-PARTS = {
-    "train": ("training", "var(--ink-3)"),
-    "val": ("validation", "var(--series-5)"),
-    "test": ("test", "var(--model)"),
-}
 
 _STAMP = re.compile(r"(\d{4,}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?)?")
 
 
-@dataclass(frozen=True)
-class Summary:
-    """data_summary.json (the report of a `SeriesTable`, with splits and windows), every field optional."""
-
-    facts: dict[str, Any]
-    run: Run
-
-    @classmethod
-    def read(cls, run: Run) -> Summary:
-        return cls(run.json("data_summary.json"), run)
-
-    def number(self, *path: str) -> float | None:
-        """A number by its keys, such as `gaps`, `rows`."""
-        value: Any = self.facts
-        for key in path:
-            value = value.get(key) if isinstance(value, dict) else None
-        return number(value)
-
-    def record(self, key: str) -> dict[str, Any]:
-        value = self.facts.get(key)
-        return value if isinstance(value, dict) else {}
-
-    def items(self, key: str) -> list[Any]:
-        value = self.facts.get(key)
-        return value if isinstance(value, list) else []
+class Summary(DataSummary):
+    """The report of a `SeriesTable`, with splits and windows, every field optional."""
 
     @property
     def frequency(self) -> str | None:
@@ -100,12 +72,7 @@ def data(run: Run) -> Section | None:
     summary = Summary.read(run)
     if not summary.facts:
         return None
-    blocks: list[Block] = []
-    notes = [str(note) for note in summary.items("notes")]
-    if notes:
-        text = "; ".join(shorten(note, 300) for note in notes[:MAX_NOTES])
-        more = f"; {len(notes) - MAX_NOTES} more in data_summary.json" if len(notes) > MAX_NOTES else ""
-        blocks.append(Notice(title="Found while reading:", text=f"{text}{more}.", tone="plain"))
+    blocks: list[Block] = [*summary.found([str(note) for note in summary.items("notes")])]
     blocks += [Facts(items=list(_facts(summary))), *_timelines(summary)]
     columns = summary.record("columns")
     if columns:

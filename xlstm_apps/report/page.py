@@ -25,6 +25,12 @@ from . import (
     forecast_scores,
     forecast_series,
     headlines,
+    sequence_classes,
+    sequence_comparison,
+    sequence_data,
+    sequence_headlines,
+    sequence_language,
+    sequence_predictions,
     shared,
 )
 from .blocks import Chart, Headline, Panels, Row, Section
@@ -61,8 +67,33 @@ TASKS: dict[str, Task] = {
             *_FACTS,
         ),
     ),
+    "sequence": Task(
+        headline=sequence_headlines.language,
+        sections=(
+            sequence_comparison.comparison,
+            sequence_language.positions,
+            sequence_language.symbols,
+            sequence_language.records,
+            *_ENDING,
+            sequence_data.data,
+            *_FACTS,
+        ),
+    ),
+    "sequence-finetune": Task(
+        headline=sequence_headlines.prediction,
+        sections=(
+            sequence_comparison.comparison,
+            sequence_classes.classes,
+            sequence_classes.thresholds,
+            sequence_classes.calibration,
+            sequence_predictions.predictions,
+            *_ENDING,
+            sequence_data.data,
+            *_FACTS,
+        ),
+    ),
 }
-"""By the `task` of run.json."""
+"""By the run's task."""
 
 OTHER = Task(headline=headlines.generic, sections=(*_ENDING, *_FACTS))
 """For a task that has no entry."""
@@ -94,7 +125,7 @@ def write_page(path: Path, text: str) -> Path:
 
 def render(run: Run) -> str:
     """The report as text."""
-    task = _task(run)
+    task = TASKS.get(run.task, OTHER)
     made = [make(run) for make in task.sections]
     return assemble(task.headline(run), [section for section in made if section is not None], run.absent)
 
@@ -123,14 +154,6 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {"data": _embedded, "compact": compact}
     return environment.get_template("page.html.j2")
-
-
-def _task(run: Run) -> Task:
-    """By run.json; a folder without one is known by its configuration."""
-    name = run.facts.get("task")
-    if name is None and run.option("head.prediction_length") is not None:
-        name = "forecast"
-    return TASKS.get(str(name), OTHER)
 
 
 def _has_chart(blocks: list[Any]) -> bool:

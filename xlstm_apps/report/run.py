@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ class Run:
         if not self.path.is_dir():
             raise ValueError(f"{self.path} is not a run folder: give the folder that a train command wrote")
         self.absent: dict[str, str] = {}
-        self._cache: dict[str, Any] = {}
+        self._cache: dict[tuple[str, str], Any] = {}
 
     def text(self, name: str) -> str | None:
         """A text file's content."""
@@ -36,9 +38,13 @@ class Run:
         """A JSON object; empty when there is none."""
         return self._once(name, _read_object) or {}
 
-    def table(self, name: str, *needed: str) -> pl.DataFrame | None:
-        """A CSV file as a frame, numbers as Float64 (null for what is none); None without rows or `needed` columns."""
-        frame = self._once(name, _read_csv)
+    def table(self, name: str, *needed: str, text: Collection[str] = ()) -> pl.DataFrame | None:
+        """A CSV file as a frame, numbers as Float64 (null for what is none); None without rows or `needed` columns.
+
+        Args:
+            text: Columns of this file that stay text, beside `TEXT_COLUMNS`.
+        """
+        frame = self._once(name, partial(_read_csv, text=frozenset(text)), kind=",".join(sorted(text)))
         if frame is None:
             return None
         lacking = [column for column in needed if column not in frame.columns]
@@ -57,6 +63,14 @@ class Run:
         return self.json("run.json")
 
     @property
+    def task(self) -> str:
+        """By run.json; a folder without one is known by its configuration. Empty when it is not known."""
+        named = self.facts.get("task")
+        if named is None and self.option("head.prediction_length") is not None:
+            return "forecast"
+        return "" if named is None else str(named)
+
+    @property
     def finished(self) -> bool:
         return self.facts.get("status") == "finished"
 
@@ -66,15 +80,15 @@ class Run:
 
     def option(self, name: str) -> Any:
         """A setting by its dotted name, such as `head.context_length`: as resolved by the run, else as configured."""
-        for value in (self.facts.get("resolved"), self._once("config.yaml", _read_yaml)):
+        for value in (self.facts.get("resolved"), self._once("config.yaml", _read_yaml, kind="yaml")):
             for part in name.split("."):
                 value = value.get(part) if isinstance(value, dict) else None
             if value is not None:
                 return value
         return None
 
-    def _once(self, name: str, read: Any) -> Any:
-        key = f"{name}:{read.__name__}" if name == "config.yaml" else name
+    def _once(self, name: str, read: Callable[[Path], Any], kind: str = "") -> Any:
+        key = (name, kind)
         if key not in self._cache:
             self._cache[key] = None
             try:
@@ -130,11 +144,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
+def _read_csv(path: Path, text: frozenset[str] = frozenset()) -> pl.DataFrame:
     frame = pl.read_csv(path, infer_schema=False)
     if frame.is_empty():
         raise pl.exceptions.NoDataError(str(path))
-    numeric = [name for name in frame.columns if name not in TEXT_COLUMNS]
+    words = (TEXT_COLUMNS | text) & {*frame.columns}
+    numeric = [name for name in frame.columns if name not in words]
     if "unique_id" in frame.columns:
         frame = frame.with_columns(pl.col("unique_id").fill_null(""))  # an empty name is a name
-    return frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(TEXT_COLUMNS & {*frame.columns}))
+    return frame.with_columns(pl.col(numeric).cast(pl.Float64, strict=False), pl.col(words))

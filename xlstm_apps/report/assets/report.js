@@ -11,7 +11,9 @@
       return value.startsWith("var(") ? style.getPropertyValue(value.slice(4, -1)).trim() : value;
     }
     if (Array.isArray(value)) {
-      return value.length && typeof value[0] === "number" ? value : value.map((v) => resolve(v, style));
+      // A list of numbers holds no colour; a stop of a colour scale, [0, "var(--paper)"], does.
+      const plain = value.length && typeof value[0] === "number" && typeof value[value.length - 1] !== "string";
+      return plain ? value : value.map((v) => resolve(v, style));
     }
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, resolve(v, style)]));
