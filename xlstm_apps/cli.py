@@ -27,7 +27,10 @@ COMMANDS: dict[str, Any] = {
         verb: f"xlstm_apps.recipes.forecast:{verb}"
         for verb in ("train", "predict", "evaluate", "backtest", "tune", "explain")
     },
-    "sequence": {verb: f"xlstm_apps.recipes.sequence:{verb}" for verb in ("validate", "score")},
+    "sequence": {
+        verb: f"xlstm_apps.recipes.sequence:{verb}"
+        for verb in ("validate", "prepare", "train", "score", "embed", "variants")
+    },
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",
     "doctor": "xlstm_apps.recipes.doctor:doctor",
@@ -164,6 +167,8 @@ def normalise(argv: list[str], function: Callable[..., Any], options: dict[str, 
             if not tokens:
                 raise UsageError(f"{option} needs a value")
             equals, value = "=", tokens.pop(0)
+            while key != "config" and tokens and not tokens[0].startswith("-"):  # as a shell expands genomes/*.fa
+                value = f"{value},{tokens.pop(0)}"
         if key == "config":
             value = find_recipe(value)
         elif (

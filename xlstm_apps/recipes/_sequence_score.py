@@ -21,7 +21,7 @@ from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_scores import Strands, Totals, score_stretches
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
-from xlstm_apps.recipes._sequence_use import region_names, showing, strand_signs, tell
+from xlstm_apps.recipes._sequence_use import region_names, showing, speed, strand_signs, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.training import files
 
@@ -72,7 +72,8 @@ def score(
             write_track(track_path, track, stretches)
         show(console, stretches, totals, seconds)
         tell(console, [f"note: {note}" for note in stretches.notes])
-    tell(console, [f"scores in {target.name}"] + ([] if track_path is None else [f"every symbol in {track_path}"]))
+    written = [] if target.path is None else [f"scores in {target.path}"]
+    tell(console, written if track_path is None else [*written, f"every symbol in {track_path}"])
 
 
 def reads_both(model: SequenceModel, strands: Strands | None) -> bool:
@@ -162,7 +163,7 @@ def show(console: Console, stretches: Stretches, totals: Totals, seconds: float)
     console.print(table)
     missing = len(stretches) - len(usable)
     lines = [f"{missing:,} {kind} have no score: see the column status"] if missing else []
-    tell(console, [*lines, f"{symbols / max(seconds, 1e-9):,.0f} symbols per second, {seconds:.1f} s"])
+    tell(console, [*lines, *speed(symbols, seconds)])
 
 
 def check_apart(stretches: Stretches) -> None:

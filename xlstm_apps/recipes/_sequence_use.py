@@ -42,6 +42,13 @@ def region_names(stretches: Stretches) -> dict[str, list[str]]:
     return {} if stretches.names is None else {"name": stretches.names}
 
 
+def speed(symbols: int, seconds: float) -> list[str]:
+    """How fast it went, where it took long enough to say."""
+    if seconds < 1 or symbols < 100_000:
+        return []
+    return [f"{symbols / seconds:,.0f} symbols per second, {seconds:.1f} s"]
+
+
 def tell(console: Console, lines: list[str]) -> None:
     """Lines as they are."""
     for line in lines:

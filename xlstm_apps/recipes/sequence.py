@@ -6,10 +6,72 @@ xlstm-apps sequence train --data.path genome.fa.gz
 
 from typing import Literal
 
-from xlstm_apps.datasets.sequences.config import SequenceSource
+from xlstm_apps.biosequence.config import SequenceConfig
+from xlstm_apps.biosequence.sizes import SMALL
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceData, SequenceSource
+from xlstm_apps.training.config import FitConfig
 
 AlphabetName = Literal["dna", "protein", "smiles", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+Network = Literal["lstm", "transformer"]
+FIT = FitConfig()
+
+
+def train(
+    data: SequenceData,
+    sequence: SequenceConfig = SequenceConfig(),  # noqa: B008 - frozen
+    backbone: xLSTMConfig = SMALL,
+    fit: FitConfig = FIT,
+    from_model: str | None = None,
+    baselines: list[Network] | None = None,
+    run_dir: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Train a language model of sequences, and compare it with Markov models on a held-out part.
+
+    Leaves a run folder with the model, scores and report.html.
+
+    Args:
+        data: The sequences, and how they are cut and split.
+        sequence: Alphabet, objective, symmetry.
+        backbone: The xLSTM inside.
+        fit: How to train.
+        from_model: Go on from the model of this run or folder, which fixes `sequence` and `backbone`. The learning rate
+            is a third of the usual one unless given.
+        baselines: More to compare with, beside Markov models: networks with as many weights, trained alike.
+        run_dir: Folder for the results. None: runs/sequence-<file>-<time>; with resume: the newest of those.
+        seed: Seed of weights, order of batches and dropout.
+        resume: Go on where a killed or stopped run left off, to the same result.
+    """
+    from xlstm_apps.recipes import _sequence_train as steps
+
+    job = steps.prepare(
+        data, sequence, backbone, fit, from_model=from_model, baselines=baselines or [], run_dir=run_dir, seed=seed,
+        resume=resume,
+    )  # fmt: skip
+    if job is None:
+        return  # finished before; said so
+    model = steps.fit_model(job, resume)
+    networks = steps.fit_networks(job)
+    steps.score(job, model, networks)
+    steps.finish(job)
+
+
+def prepare(data: LabelledSource, output: str, alphabet: AlphabetName = "dna") -> None:
+    """Read and clean files of sequences once, into a folder that all other verbs take as --data.path.
+
+    Args:
+        data: The files, and what is known about each sequence.
+        output: Folder to make.
+        alphabet: Which symbols the files hold.
+    """
+    from xlstm_apps.recipes import _sequence_prepare as steps
+
+    steps.prepare(data, output, alphabet)
 
 
 def validate(data: SequenceSource, alphabet: AlphabetName = "dna", output: str | None = None) -> int:
@@ -71,3 +133,89 @@ def score(
         batch_symbols=batch_symbols,
     )
     steps.score(model, data, output, per_base, reading, device)
+
+
+def variants(
+    model: str,
+    vcf: str,
+    data: SequenceSource,
+    output: str | None = None,
+    strands: Literal["forward", "reverse", "both"] | None = None,
+    context_length: int | Literal["all"] | None = None,
+    downstream: int | None = None,
+    per_symbol: bool = False,
+    batch_symbols: int | None = None,
+    device: Device = "auto",
+) -> None:
+    """Score variants of a genome: SNVs, MNVs, insertions, deletions. Below 0: ALT is less probable than REF.
+
+    The score of a language model is log p(ALT) - log p(REF) in nats: causal, of the allele and of `downstream` symbols
+    behind it, given what stands before; masked, of the symbols that are hidden. That of a fine-tuned model is the
+    change of its output: log odds of the second of two classes or of a label, log probability of a class, a number.
+    Every row has a status; those without a score say why.
+
+    Args:
+        model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
+        vcf: VCF (plain, gzip, bgzip) or BCF.
+        data: The genome.
+        output: File to write: .tsv, .csv, .parquet, or .vcf and .vcf.gz with the scores in INFO. None: TSV on the
+            standard output.
+        strands: Which strands are read; `score` is their mean. None: both, or forward for a fine-tuned model.
+        context_length: Causal: symbols read before a variant, at least so many and less than twice as many, which
+            neighbours share; masked and fine-tuned: symbols on each side. all: the whole contig. None: half of a
+            training window.
+        downstream: Causal: symbols behind the variant that count. Masked: symbols on each side of an insertion or
+            deletion that count. None: 128, or 16 if masked.
+        per_symbol: Means over the symbols that count instead of sums, so that the length of an allele matters less.
+        batch_symbols: Most symbols read at a time. None: by device.
+        device: auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_variants as steps
+
+    steps.run(
+        model, vcf, data, output, strands, context_length, downstream, per_symbol, batch_symbols, device
+    )  # fmt: skip
+
+
+def embed(
+    model: str,
+    data: SequenceSource,
+    output: str,
+    layer: int = -1,
+    pooling: Literal["mean", "last", "max", "none"] = "mean",
+    dtype: Literal["float32", "float16"] = "float32",
+    context_length: int = 0,
+    window: int | None = None,
+    overlap: int | None = None,
+    batch_symbols: int | None = None,
+    device: Device = "auto",
+) -> None:
+    """Write what a model, fine-tuned or not, makes of each record or region: a vector each, or one per symbol.
+
+    Args:
+        model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
+        data: The sequences; with regions_path, regions of them.
+        output: File to write: .npz (features, id, start, length, strand; per symbol also offsets, the borders of the
+            records), or .parquet (the same, features as one column of arrays).
+        layer: Behind how many blocks: 0 = embeddings. -1: behind the last one, normalised.
+        pooling: How symbols are summed up; last: where the model has read all. none: one vector per symbol.
+        dtype: float16 takes half the room.
+        context_length: Regions: symbols beside each that are read, but not part of the result.
+        window: Read records in windows of so many symbols; where they overlap, the mean counts. None: only what is too
+            long for a model that reads both ways.
+        overlap: Symbols that a window shares with the next. None: an eighth of it.
+        batch_symbols: Most symbols read at a time. None: by the width of the model; lower it where memory runs out.
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_embed as steps
+
+    wanted = steps.Wanted(
+        layer=layer,
+        pooling=pooling,
+        dtype=dtype,
+        context_length=context_length,
+        window=window,
+        overlap=overlap,
+        batch_symbols=batch_symbols,
+    )
+    steps.embed(model, data, output, wanted, device)
