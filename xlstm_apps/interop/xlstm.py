@@ -114,13 +114,13 @@ def backbone_tensors(config: xLSTMConfig, weights: Weights, stack: str = "") -> 
         block = slstm_block if config.is_slstm(index) else mlstm_block
         tensors |= prefixed(f"blocks.{index}.", block(weights, f"{stack}blocks.{index}."))
     if config.final_norm:
-        tensors |= prefixed("final_norm.", _norm(weights, f"{stack}post_blocks_norm."))
+        tensors |= prefixed("final_norm.", stored_norm(weights, f"{stack}post_blocks_norm."))
     return tensors
 
 
 def mlstm_block(weights: Weights, block: str) -> dict[str, Tensor]:
     layer, cell = f"{block}xlstm.", f"{block}xlstm.mlstm_cell."
-    tensors = prefixed("norm.", _norm(weights, f"{block}xlstm_norm."))
+    tensors = prefixed("norm.", stored_norm(weights, f"{block}xlstm_norm."))
     for name in ("proj_up", "q_proj", "k_proj", "v_proj", "proj_down"):
         tensors |= prefixed(f"mixer.{name}.", weights.take_linear(f"{layer}{name}."))
     for part in ("weight", "bias"):
@@ -128,12 +128,12 @@ def mlstm_block(weights: Weights, block: str) -> dict[str, Tensor]:
         tensors[f"mixer.gates.{part}"] = torch.cat(gates)
     tensors |= _conv(weights, layer)
     tensors["mixer.skip"] = weights.take(f"{layer}learnable_skip")
-    return tensors | prefixed("mixer.head_norm.", _norm(weights, f"{cell}outnorm."))
+    return tensors | prefixed("mixer.head_norm.", stored_norm(weights, f"{cell}outnorm."))
 
 
 def slstm_block(weights: Weights, block: str) -> dict[str, Tensor]:
     layer = f"{block}xlstm."
-    tensors = prefixed("norm.", _norm(weights, f"{block}xlstm_norm.")) | _conv(weights, layer)
+    tensors = prefixed("norm.", stored_norm(weights, f"{block}xlstm_norm.")) | _conv(weights, layer)
     # The module called fgate computes the input gate, the one called igate the forget gate.
     gates = [weights.take(f"{layer}{name}.weight") for name in ("fgate", "igate", "zgate", "ogate")]
     tensors["mixer.gates"] = torch.stack(gates)
@@ -141,11 +141,11 @@ def slstm_block(weights: Weights, block: str) -> dict[str, Tensor]:
     bias = weights.take(f"{layer}slstm_cell._bias_")
     tensors["mixer.recurrent"], tensors["mixer.bias"] = slstm_cell(recurrent, bias)
     if f"{layer}group_norm.weight" in weights:
-        tensors |= prefixed("mixer.head_norm.", _norm(weights, f"{layer}group_norm."))
+        tensors |= prefixed("mixer.head_norm.", stored_norm(weights, f"{layer}group_norm."))
     else:  # group_norm_weight=False
         tensors["mixer.head_norm.weight"] = torch.ones(bias.numel() // 4)
     if f"{block}ffn_norm.weight" in weights:
-        tensors |= prefixed("ffn_norm.", _norm(weights, f"{block}ffn_norm."))
+        tensors |= prefixed("ffn_norm.", stored_norm(weights, f"{block}ffn_norm."))
         for name in ("proj_up", "proj_down"):
             tensors |= prefixed(f"ffn.{name}.", weights.take_linear(f"{block}ffn.{name}."))
     return tensors
@@ -200,6 +200,7 @@ def _conv(weights: Weights, layer: str) -> dict[str, Tensor]:
     return {"mixer.conv.weight": kernel, "mixer.conv.bias": weights.take(f"{layer}conv1d.conv.bias")}
 
 
-def _norm(weights: Weights, norm: str) -> dict[str, Tensor]:
+def stored_norm(weights: Weights, norm: str) -> dict[str, Tensor]:
+    """A norm whose weight is stored minus one."""
     tensors = weights.take_linear(norm)
     return tensors | {"weight": 1 + tensors["weight"]}

@@ -1,0 +1,29 @@
+"""Convolution over a grid of one, two or three dimensions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, conv2d, conv3d
+
+from xlstm_apps.vision.paths import Grid
+
+CONVOLUTIONS = {1: conv1d, 2: conv2d, 3: conv3d}
+
+
+class GridConv(nn.Module):
+    """Depthwise convolution over the grid, zeros around it. The weight is [E, 1, k, ...], as torch has it."""
+
+    def __init__(self, dim: int, kernel_size: int, dims: int) -> None:
+        super().__init__()
+        bound = kernel_size ** (-dims / 2)
+        self.weight = nn.Parameter(torch.empty(dim, 1, *(kernel_size,) * dims).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """[N, S, E] by rows of the grid -> [N, S, E]."""
+        x = x.unflatten(1, grid).movedim(-1, 1)  # channels last in memory, and it stays so
+        y = CONVOLUTIONS[len(grid)](
+            x, self.weight, self.bias, padding=self.weight.shape[-1] // 2, groups=len(self.bias)
+        )
+        return y.movedim(1, -1).flatten(1, -2)
