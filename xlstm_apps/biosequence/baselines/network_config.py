@@ -73,7 +73,7 @@ def matched(
     tied = sequence is not None and sequence.tie_weights
     # The usual shapes: a feed-forward of 8/3 the stream, an LSTM as wide as the stream (half of it each way).
     usual = 8 / 3 if config.family == "transformer" else 0.5 if config.direction == "bidirectional" else 1.0
-    step = 2 * config.num_heads if config.family == "transformer" else _STEP
+    step = _STEP * config.num_heads if config.family == "transformer" else _STEP  # heads as attention kernels like them
     found: list[tuple[float, NetworkConfig]] = []
     for width in range(step, 8192 + step, step):
         one, two = (

@@ -1,0 +1,79 @@
+"""The networks that the sequence benchmarks compare, of equal size; imports neither tables nor file readers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+NETWORKS = ("xlstm", "xlstm-mlstm", "xlstm-mixed", "xlstm-slstm", "lstm", "transformer")
+STACKS = {"500k": ("dna-500k-mlstm", 0.25), "2m": ("dna-2m-mlstm", 0.2), "86m": ("dna-2m-mlstm", 0.2)}
+SIZES = tuple(STACKS)
+DEFAULT = "xlstm-mixed"  # what `xlstm` stands for
+
+
+def build(name: str, size: str, objective: str = "causal", symmetry: str = "none") -> tuple[Any, int]:
+    """A network and how many parameters it has.
+
+    All mLSTM blocks: the published size. The others have as many blocks and within 2 % as many parameters: an xLSTM
+    through the width of its feed-forward, the others through their widths.
+    """
+    from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
+    from xlstm_apps.biosequence.baselines.networks import NetworkModel
+    from xlstm_apps.biosequence.config import SequenceConfig
+    from xlstm_apps.biosequence.model import SequenceModel
+
+    direction = "causal" if objective == "causal" else "bidirectional"
+    sequence = SequenceConfig(objective=objective, symmetry=symmetry)
+    if name in ("lstm", "transformer"):
+        blocks = _mlstm(size).num_blocks
+        heads = 12 if size == "86m" else 4
+        layers = NetworkConfig(
+            family=name, embedding_dim=2 * heads, num_blocks=blocks, num_heads=heads, direction=direction
+        )
+        model = NetworkModel(sequence, matched(layers, _target(size), 12, sequence))
+    else:
+        model = SequenceModel(
+            sequence, replace(_xlstm(DEFAULT if name == "xlstm" else name, size), direction=direction)
+        )
+    count = sum(p.numel() for p in model.parameters())
+    if abs(count / _target(size) - 1) > 0.02:
+        raise ValueError(f"{name} of {size} has {count:,} parameters, {count / _target(size) - 1:+.1%} of the others")
+    return model, count
+
+
+def _mlstm(size: str) -> Any:
+    from xlstm_apps.biosequence.sizes import named_size
+
+    published = named_size(STACKS[size][0])
+    return replace(published, embedding_dim=768, num_blocks=24, num_heads=4) if size == "86m" else published
+
+
+def _xlstm(name: str, size: str) -> Any:
+    layers = _mlstm(size)
+    if name == "xlstm-mlstm":
+        return layers
+    # mixed: every other block; where their number is odd, one more mLSTM
+    at = "all" if name == "xlstm-slstm" else tuple(range(1, layers.num_blocks, 2))
+    return _with_feed_forward(replace(layers, slstm_at=at, proj_round_to=8), _target(size))
+
+
+def _with_feed_forward(layers: Any, target: int) -> Any:
+    """The width of the sLSTM blocks' feed-forward that comes nearest to a number of parameters."""
+    base = _count(replace(layers, ffn_proj_factor=8 / layers.embedding_dim))
+    per_step = _count(replace(layers, ffn_proj_factor=16 / layers.embedding_dim)) - base
+    steps = max(1, 1 + round((target - base) / per_step))
+    return replace(layers, ffn_proj_factor=8 * steps / layers.embedding_dim)
+
+
+def _target(size: str) -> int:
+    return _count(_mlstm(size))
+
+
+def _count(layers: Any) -> int:
+    import torch
+
+    from xlstm_apps.biosequence.config import SequenceConfig
+    from xlstm_apps.biosequence.model import SequenceModel
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in SequenceModel(SequenceConfig(), layers).parameters())
