@@ -16,6 +16,12 @@ SIZES: dict[str, xLSTMConfig] = {
 """Layers of the models of Bio-xLSTM (Schmidinger et al. 2024) by name: all sLSTM, as the published ones that share
 parameters between the strands are, or all mLSTM."""
 
+SMALL = xLSTMConfig(embedding_dim=64, num_blocks=2)
+"""Layers of a training where the user names none: minutes on a CPU."""
+
+PREDICTOR = xLSTMConfig(embedding_dim=64, num_blocks=2, direction="alternating", mlstm_proj_factor=1.0, dropout=0.1)
+"""The same for predictions about sequences without a trained model: the blocks read both ways in turn."""
+
 
 def named_size(name: str, **options: object) -> xLSTMConfig:
     """The layers of a named size, with options of `xLSTMConfig` changed, such as `direction`.

@@ -219,3 +219,53 @@ def embed(
         batch_symbols=batch_symbols,
     )
     steps.embed(model, data, output, wanted, device)
+
+
+def generate(
+    model: str,
+    output: str | None = None,
+    prompt: list[str] | None = None,
+    prompts_path: str | None = None,
+    num_sequences: int = 1,
+    min_length: int = 0,
+    max_length: int = 1000,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Make up sequences with a causal model, from nothing or from prompts.
+
+    FASTA headers, or the columns of a table, say how probable the model finds what it added: log_likelihood in nats, as
+    `score` gives it, and bits_per_token; `ended` is yes where the model itself came to an end.
+
+    Args:
+        model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
+        output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet. None: FASTA on the standard output.
+        prompt: What the sequences begin with, as in ACGT,TTGCA. None: nothing.
+        prompts_path: File of prompts, FASTA or any other of `data.path`.
+        num_sequences: How many, for each prompt.
+        min_length: Fewest symbols to add.
+        max_length: Most symbols to add.
+        temperature: 1 draws as the model says, less keeps to what is probable, 0 takes the most probable symbol.
+        top_k: Draw among the k most probable symbols only.
+        top_p: Draw among the most probable symbols that together reach this probability only.
+        batch_size: Sequences at a time.
+        seed: Seed of the draws; the same seed and batch_size give the same sequences.
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_generate as steps
+
+    drawing = steps.Drawing(
+        num_sequences=num_sequences,
+        min_length=min_length,
+        max_length=max_length,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    steps.generate(model, prompt, prompts_path, output, drawing, device)

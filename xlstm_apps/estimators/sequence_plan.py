@@ -1,0 +1,246 @@
+"""Sequences and settings brought together: everything that can be wrong is found here, before anything is trained."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+# Lightning takes seconds to import: what needs it is reached through these lazy packages.
+from xlstm_apps import biosequence, training
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel, get_alphabet
+from xlstm_apps.biosequence.alphabet import Alphabet
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.sequences import (
+    Corpus,
+    SequenceData,
+    SequenceDataset,
+    Spans,
+    Split,
+    split_corpus,
+    windows,
+    without_gaps,
+)
+from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.training import FitConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much of the data training looks at, by device; all in symbols."""
+
+    context: int
+    """Longest window where the user names none."""
+    per_step: int
+    """Aimed at by the batch size."""
+    most_steps: int
+    """Steps between two validations, at most."""
+    validation: int
+    test: int
+
+
+BUDGETS = {
+    "cpu": Budget(context=512, per_step=2048, most_steps=100, validation=65_536, test=262_144),
+    "cuda": Budget(context=4096, per_step=65_536, most_steps=250, validation=2_097_152, test=16_777_216),
+}
+LEARNING_RATE = 4e-3
+"""Peak learning rate at `_USUAL_WIDTH` and below; wider networks take smaller steps."""
+_USUAL_WIDTH = 64
+_LEAST_STEPS = 20
+_SEARCHED = 5000
+"""Windows of the test whose k-mers are looked for in training, at most."""
+
+
+def budget_for(device: torch.device) -> Budget:
+    """That of the device, other accelerators as a CPU."""
+    return BUDGETS.get(device.type, BUDGETS["cpu"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequencePlan:
+    """What will be trained on what: resolved settings and the windows of each part."""
+
+    corpus: Corpus
+    split: Split
+    alphabet: Alphabet
+    data: SequenceData
+    sequence: SequenceConfig
+    backbone: xLSTMConfig
+    fit: FitConfig
+    device: torch.device
+    train: SequenceDataset
+    valid: SequenceDataset | None
+    test: SequenceDataset | None
+    """Windows in which every symbol of the test counts once."""
+    counts: dict[str, dict[str, int]]
+    """Of every part: records, symbols, windows, and windows left out since they hold nothing but wildcards."""
+    notes: list[str] = field(default_factory=list)
+    """What was decided on the user's behalf and may surprise."""
+
+    @property
+    def budget(self) -> Budget:
+        return budget_for(self.device)
+
+    @property
+    def context_length(self) -> int:
+        assert self.data.context_length is not None, "resolved by plan_sequences"
+        return self.data.context_length
+
+    def model(self, seed: int) -> SequenceModel:
+        """A new model; its weights follow from the seed, and the global random state is left alone."""
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(seed)
+            return SequenceModel(self.sequence, self.backbone)
+
+    def train_model(
+        self,
+        model: SequenceModel,
+        seed: int,
+        *,
+        run_dir: Path | None = None,
+        resume: bool = False,
+        console: Console | None = None,
+        label: str = "training",
+    ) -> "training.FitResult":
+        """Fit `model` on the training windows, the best epoch chosen on the validation windows; see `training.fit`."""
+        config = self.fit
+        assert config.batch_size is not None, "resolved by plan_sequences"
+        train = training.BatchLoader(
+            self.train,
+            config.batch_size,
+            seed=seed,
+            shuffle=True,
+            steps_per_epoch=config.steps_per_epoch,
+            num_workers=config.num_workers,
+        )
+        valid = None
+        if self.valid is not None:
+            valid = training.BatchLoader(self.valid, self.rows_at_once(self.valid), num_workers=config.num_workers)
+        return training.fit(
+            biosequence.SequenceModule(model),
+            train,
+            valid,
+            config,
+            seed=seed,
+            run_dir=run_dir,
+            resume=resume,
+            console=console,
+            label=label,
+        )
+
+    def rows_at_once(self, dataset: SequenceDataset) -> int:
+        """Rows that can be read together without gradients."""
+        return max(1, 4 * self.budget.per_step // int(dataset.spans.lengths.max()))
+
+
+def plan_sequences(
+    corpus: Corpus, *, data: SequenceData, sequence: SequenceConfig, backbone: xLSTMConfig, fit: FitConfig
+) -> SequencePlan:
+    """Split the corpus, choose what was left open, cut the windows.
+
+    Args:
+        corpus: All sequences.
+        data: How to split and cut them.
+        sequence: Alphabet, objective, symmetry.
+        backbone: The layers. A masked model that does not share its strands reads both ways, which is set here.
+        fit: How to train.
+
+    Raises:
+        ValueError: Settings that do not go together, or too little to train on; says what to change.
+    """
+    alphabet, notes = get_alphabet(sequence.alphabet), []
+    corpus.check(alphabet)
+    device = device_for(fit.accelerator)
+    budget = budget_for(device)
+    if sequence.objective == "masked" and sequence.symmetry != "shared" and backbone.direction == "causal":
+        backbone = replace(backbone, direction="bidirectional")
+        notes.append("a masked model reads from both sides: backbone.direction is bidirectional")
+    split = split_corpus(data, corpus)
+    rule, _, how = split.rule.partition("; ")
+    if how:
+        notes.append(how)
+    longest = int(split.train.lengths.max())
+    context = data.context_length or min(longest, budget.context)
+    stride = data.stride or context
+    if stride > context:
+        raise ValueError(f"data.stride {stride} leaves symbols between windows of {context} out; give less")
+    causal = sequence.objective == "causal"
+    counts: dict[str, dict[str, int]] = {}
+
+    def cut(part: str, spans: Spans, step: int, once: bool) -> Spans:
+        found = windows(spans, context, step, score_once=once)
+        kept, left = without_gaps(corpus, found, data.max_wildcard) if len(found) else (found, 0)
+        counts[part] = {
+            "records": len(np.unique(spans.record)),
+            "symbols": int(spans.lengths.sum()),
+            "windows": len(kept),
+            "left_out": left,
+        }
+        if left:
+            notes.append(f"{left:,} {part} windows left out: more than {data.max_wildcard:.0%} {_wildcard(alphabet)}")
+        return kept
+
+    def dataset(spans: Spans) -> SequenceDataset:
+        return SequenceDataset(corpus, spans, softmask_weight=data.softmask_weight)
+
+    train = dataset(cut("train", split.train, stride, False))
+    # A window of the test reads half of the one before it first, so that no symbol is judged without context.
+    half = max(1, context // 2) if causal else context
+    parts: dict[str, SequenceDataset | None] = {}
+    for part, spans, most in (("val", split.val, budget.validation), ("test", split.test, budget.test)):
+        if len(spans) == 0 or int(spans.lengths.sum()) == 0:
+            counts[part] = {"records": 0, "symbols": 0, "windows": 0, "left_out": 0}
+            parts[part] = None
+            continue
+        found = cut(part, spans, half if part == "test" else context, True)
+        scored = int((found.lengths - found.context).sum())
+        shown = spread(found, max(1, round(len(found) * most / scored))) if scored > most else found
+        if len(shown) < len(found):
+            notes.append(f"{part}: {len(shown):,} of {len(found):,} windows, evenly spread, are looked at")
+        parts[part] = dataset(shown)
+    if parts["val"] is None:
+        notes.append("no validation part: no early stopping, the last epoch is taken")
+    typical = float(train.spans.lengths.mean())
+    batch = fit.batch_size or int(np.clip(budget.per_step // typical, 1, max(1, len(train) // 8)))
+    steps = fit.steps_per_epoch or min(budget.most_steps, max(_LEAST_STEPS, -(-len(train) // batch)))
+    rate = fit.learning_rate or LEARNING_RATE * min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
+    plan = SequencePlan(
+        corpus=corpus,
+        split=split,
+        alphabet=alphabet,
+        data=replace(data, context_length=context, stride=stride),
+        sequence=sequence,
+        backbone=backbone,
+        fit=replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate),
+        device=device,
+        train=train,
+        valid=parts["val"],
+        test=parts["test"],
+        counts=counts,
+        notes=notes,
+    )
+    return replace(plan, data=replace(plan.data, split=rule))
+
+
+def find_leakage(plan: SequencePlan) -> dict[str, Any] | None:
+    """Near copies of test windows in training, for `data_summary.json`; None where nobody asked or there is no test."""
+    from xlstm_apps.datasets.sequences import leakage
+
+    if not plan.data.leakage or plan.test is None:
+        return None
+    held = spread(plan.test.spans, _SEARCHED)
+    found = leakage(plan.corpus, plan.split.train, held).to_dict()
+    return {"windows": found["checked"], "near_copies": found["copies"], **found}
+
+
+def spread(spans: Spans, most: int) -> Spans:
+    """The spans, or `most` of them evenly spread."""
+    if len(spans) <= most:
+        return spans
+    return spans[np.linspace(0, len(spans) - 1, most).round().astype(int)]
+
+
+def _wildcard(alphabet: Alphabet) -> str:
+    return alphabet.tokens[alphabet.wildcard] if alphabet.wildcard is not None else "unknown"

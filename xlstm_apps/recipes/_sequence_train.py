@@ -1,0 +1,380 @@
+"""The steps of `sequence train`, each of which can be repeated without harm: that is how a killed run is resumed."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from xlstm_apps import training
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel, get_alphabet, get_tokenizer
+from xlstm_apps.biosequence.baselines.markov import MarkovModel
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.sequences import Corpus, SequenceData, Spans, load_corpus
+from xlstm_apps.datasets.sequences.config import SequenceSource
+from xlstm_apps.datasets.sequences.corpus import MANIFEST
+from xlstm_apps.datasets.sequences.corpus_writer import fingerprint
+from xlstm_apps.datasets.sequences.loading import file_class, located, prepared_folder, source_files
+from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, SequenceEvaluator
+from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
+from xlstm_apps.estimators.sequence_saved import language_model
+from xlstm_apps.report import model_card, write_report
+from xlstm_apps.training import FitConfig, RunFolder, files
+from xlstm_apps.training.folder import find_run, new_path
+
+TASK = "sequence"
+MOST_COUNTED = 1 << 25
+"""Symbols that the Markov models count, at most: longer genomes are sampled."""
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training that passed every check, and its folder."""
+
+    plan: SequencePlan
+    folder: RunFolder
+    start: SequenceModel | None
+    """What to go on from."""
+    baselines: list[str]
+    seed: int
+    started: float
+    load_seconds: float
+    console: Console
+    """The error stream, for what happens on the way; results go to the standard output."""
+
+
+def prepare(
+    data: SequenceData,
+    sequence: SequenceConfig,
+    backbone: xLSTMConfig,
+    fit: FitConfig,
+    *,
+    from_model: str | None,
+    baselines: Sequence[str],
+    run_dir: str | None,
+    seed: int,
+    resume: bool,
+) -> Job | None:
+    """Read the sequences, find out everything that could be wrong, and only then make the run's folder.
+
+    Returns:
+        None where the run to resume is finished; said so.
+
+    Raises:
+        ValueError: One line that says what to change.
+    """
+    started, console = time.monotonic(), Console(stderr=True)
+    training.check(fit)
+    data = replace(located(data))
+    sections: dict[str, Any] = {"data": data, "sequence": sequence, "backbone": backbone, "fit": fit, "seed": seed}
+    sections["baselines"] = sorted(set(baselines))
+    start = None
+    if from_model is not None:
+        sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
+        start, sequence, backbone, fit = adopt(from_model, sequence, backbone, fit)
+    folder = find_run(run_dir, TASK, stem(data)) if resume else None
+    with console.status("comparing the files with those of the run" if folder else "reading the sequences"):
+        prepared = prepared_folder(data)
+        digest = data_fingerprint(data)
+        if folder is not None:
+            folder.check_same(sections, data_fingerprint=digest)
+            if folder.finished:
+                console.print(f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}")
+                return None
+        path = new_path(run_dir, TASK, stem(data)) if folder is None else folder.path
+        with corpus_of(data, sequence, path, prepared) as corpus:
+            loaded = time.monotonic()
+            plan = plan_sequences(corpus, data=data, sequence=sequence, backbone=backbone, fit=fit)
+            plan.model(seed)  # a backbone that cannot be built says so here
+            if folder is None:
+                folder = RunFolder.create(path, TASK, sections, seed=seed, data_fingerprint=digest)
+                if resume:
+                    console.print(f"no run in {folder.path} yet: starting from the beginning")
+            else:
+                console.print(f"resuming {folder.path}", soft_wrap=True)
+            if prepared is None and corpus.path != folder.path / "corpus":
+                corpus.move(folder.path / "corpus")
+        leaks = find_leakage(plan)
+    job = Job(
+        plan=plan,
+        folder=folder,
+        start=start,
+        baselines=sections["baselines"],
+        seed=seed,
+        started=started,
+        load_seconds=loaded - started,
+        console=console,
+    )
+    for line in choices(job, leaks):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    files.write_json(folder.path / "data_summary.json", summary(plan, leaks))
+    return job
+
+
+@contextmanager
+def corpus_of(data: SequenceSource, sequence: SequenceConfig, path: Path, prepared: Path | None) -> Iterator[Corpus]:
+    """The corpus: prepared before, in the run's folder already, or built beside the folder that will take it."""
+    codes = get_alphabet(sequence.alphabet)
+    encode = None if codes.bytewise else get_tokenizer(sequence.alphabet).encode_bytes
+    if (path / "corpus" / MANIFEST).is_file():
+        yield Corpus(path / "corpus")
+        return
+    if prepared is not None and data.regions_path is None:
+        yield load_corpus(data, codes, prepared)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    try:
+        yield load_corpus(data, codes, aside / "corpus", encode=encode)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def adopt(
+    source: str, sequence: SequenceConfig, backbone: xLSTMConfig, fit: FitConfig
+) -> tuple[SequenceModel, SequenceConfig, xLSTMConfig, FitConfig]:
+    """The model to go on from, and the settings it fixes.
+
+    Raises:
+        ValueError: No language model there, or a setting that contradicts it.
+    """
+    from xlstm_apps.biosequence.sizes import SMALL
+
+    start = language_model(source, "cpu", verb="go on")
+    for section, given, default, own in (
+        ("sequence", sequence, SequenceConfig(), start.sequence),
+        ("backbone", backbone, SMALL, start.config),
+    ):
+        for name, value in asdict(given).items():
+            if value != getattr(default, name) and value != getattr(own, name):
+                raise ValueError(
+                    f"{section}.{name} is {value!r}, and the model of {source} has {getattr(own, name)!r}; leave the "
+                    "option out, or train a new model without from_model"
+                )
+    rate = fit.learning_rate or LEARNING_RATE / 3
+    return start, start.sequence, start.config, replace(fit, learning_rate=rate)
+
+
+def fit_model(job: Job, resume: bool) -> SequenceModel:
+    """Train, keep the epoch that was best on validation, and save it as `model/`."""
+    plan, folder = job.plan, job.folder
+    model = plan.model(job.seed)
+    if job.start is not None:
+        model.load_state_dict(job.start.state_dict())
+    result = plan.train_model(
+        model, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
+    )
+    model.cpu()
+    with files.replacing_folder(folder.model) as aside:
+        model.save_pretrained(aside)
+    folder.note(
+        parameters=sum(p.numel() for p in model.parameters()),
+        best_epoch=result.best_epoch,
+        best_val_loss=result.best_value,
+        epochs=result.epochs,
+        steps=result.steps,
+        stopped=result.stopped,
+        device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
+        resolved={
+            "data": asdict(plan.data),
+            "sequence": asdict(plan.sequence),
+            "backbone": plan.backbone.to_dict(),
+            "fit": asdict(plan.fit),
+        },
+        seconds={"load": round(job.load_seconds, 2), "fit": round(result.seconds, 2)},
+    )
+    return model
+
+
+def fit_networks(job: Job) -> dict[str, SequenceModel]:
+    """The networks to compare with: as many weights, the same windows, steps and choice of the epoch."""
+    found: dict[str, SequenceModel] = {}
+    for name in job.baselines:
+        from xlstm_apps.biosequence.baselines.networks import NetworkModel
+
+        path = job.folder.path / "baselines" / name
+        if path.is_dir():
+            found[name] = NetworkModel.from_pretrained(path)
+            continue
+        started = time.monotonic()
+        model = network(job.plan, name, job.seed)
+        job.plan.train_model(model, job.seed, console=job.console, label=f"training {name}")
+        model.cpu()
+        with files.replacing_folder(path) as aside:
+            model.save_pretrained(aside)
+        add_seconds(job.folder, **{name: time.monotonic() - started})
+        found[name] = model
+    return found
+
+
+def network(plan: SequencePlan, name: str, seed: int) -> SequenceModel:
+    """Another network with as many weights as the xLSTM."""
+    from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
+    from xlstm_apps.biosequence.baselines.networks import NetworkModel
+
+    size = sum(p.numel() for p in plan.model(seed).parameters())
+    direction = "causal" if plan.backbone.direction == "causal" else "bidirectional"
+    config = NetworkConfig(family=name, direction=direction, num_blocks=plan.backbone.num_blocks)  # type: ignore[arg-type]
+    config = matched(config, size, len(plan.alphabet), plan.sequence)
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        return NetworkModel(plan.sequence, config)
+
+
+def count_symbols(plan: SequencePlan) -> tuple[dict[str, MarkovModel], str | None]:
+    """The counted models, `markov-<order>` and `unigram`, and a note where only a part of training was counted."""
+    train, note = pieces(plan.split.train), None
+    total = int(train.lengths.sum())
+    if total > MOST_COUNTED:
+        train = spread(train, max(1, MOST_COUNTED // _PIECE))
+        note = f"Markov models count {train.lengths.sum():,} of {total:,} training symbols, evenly spread"
+    corpus = plan.corpus
+
+    def ids(spans: Spans) -> list[np.ndarray]:
+        rows = zip(*(getattr(spans, name).tolist() for name in ("record", "start", "stop", "strand")), strict=True)
+        return [corpus.fetch(*row) for row in rows]
+
+    valid = ids(spread(pieces(plan.split.val), max(1, (MOST_COUNTED >> 3) // _PIECE)))
+    best = MarkovModel.fit(ids(train), valid, plan.alphabet)
+    models = {best.name: best}
+    return models | ({} if best.order == 0 else {"unigram": best.lower(0)}), note
+
+
+def pieces(spans: Spans) -> Spans:
+    """Long stretches in pieces of even size, so that some of them can be taken."""
+    from xlstm_apps.datasets.sequences import windows
+
+    return windows(spans, _PIECE, keep_tail=False) if len(spans) and int(spans.lengths.sum()) > MOST_COUNTED else spans
+
+
+def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) -> None:
+    """Score everything on the test part, once, and print the comparison."""
+    plan, started = job.plan, time.monotonic()
+    if plan.test is None:
+        job.console.print("no test part: nothing is scored (data.test_fraction)", highlight=False)
+        return
+    evaluator = SequenceEvaluator(plan.test, plan.alphabet, plan.rows_at_once(plan.test), plan.device)
+    with job.console.status("counting Markov models"):
+        counted, note = count_symbols(plan)
+    evaluation = evaluator.run({"xlstm": model, **networks}, counted, job.console)
+    if note is not None:
+        content = json.loads((job.folder.path / "data_summary.json").read_text(encoding="utf-8"))
+        files.write_json(job.folder.path / "data_summary.json", {**content, "notes": [*content["notes"], note]})
+    folder = job.folder.path / "evaluation"
+    files.write_rows(folder / "comparison.csv", evaluation.comparison())
+    files.write_rows(folder / "records.csv", evaluation.records())
+    files.write_rows(folder / "positions.csv", evaluation.positions())
+    files.write_rows(folder / "symbols.csv", evaluation.by_symbol())
+    add_seconds(job.folder, evaluate=time.monotonic() - started)
+    console = Console()
+    (console if console.is_terminal else Console(width=110)).print(comparison_table(evaluation, plan))
+
+
+def finish(job: Job) -> None:
+    """Mark the run finished, write report and card, and say where everything is."""
+    started, folder = time.monotonic(), job.folder
+    folder.note(status="finished")
+    report = write_report(folder.path)
+    files.write_text(folder.model / "README.md", model_card(folder.path))
+    add_seconds(folder, report=time.monotonic() - started)
+    console = Console()
+    console.print(f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)", highlight=False, soft_wrap=True)
+    uses = "score" if job.plan.sequence.objective == "causal" else "embed"
+    for name, what in (
+        (report.name, "plots, comparison, data quality: open it in a browser"),
+        ("evaluation/", "the numbers behind them, as CSV"),
+        ("model/", f"to use it: xlstm-apps sequence {uses} {folder.path} --data.path FILE"),
+    ):
+        console.print(f"  {name:<12} {what}", highlight=False, soft_wrap=True)
+
+
+def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:
+    """What was read, and what was chosen on the user's behalf."""
+    plan = job.plan
+    quality, fit, counts = plan.corpus.report, plan.fit, plan.counts
+    parts = ", ".join(f"{name} {counts[name]['symbols']:,}" for name in ("train", "val", "test"))
+    lines = [
+        f"data      {quality['kept']:,} of {quality['records']:,} records, {quality['symbols']:,} symbols of "
+        f"{plan.alphabet.name}",
+        *(f"          {reason}: {count:,}" for reason, count in quality["left_out"].items()),
+        f"split     by {plan.data.split}: {parts} symbols",
+        f"model     {plan.sequence.objective}, {plan.backbone.num_blocks} blocks of width "
+        f"{plan.backbone.embedding_dim}, {sum(p.numel() for p in plan.model(job.seed).parameters()):,} weights",
+        f"training  {len(plan.train):,} windows of up to {plan.context_length:,} symbols, batches of {fit.batch_size}, "
+        f"{fit.steps_per_epoch} to an epoch, at most {fit.max_epochs} epochs",
+    ]
+    if leaks is not None and leaks["near_copies"]:
+        lines.append(
+            f"leakage   {leaks['near_copies']:,} of {leaks['windows']:,} test windows have a near copy in training: "
+            "scores say less about new sequences; split by group or cluster"
+        )
+    return lines + [f"note      {note}" for note in [*quality["notes"], *plan.notes]]
+
+
+def summary(plan: SequencePlan, leaks: dict[str, Any] | None) -> dict[str, Any]:
+    """Content of data_summary.json."""
+    return {
+        "quality": plan.corpus.report,
+        "split": {"rule": plan.data.split, **plan.counts},
+        "leakage": leaks,
+        "context_length": plan.context_length,
+        "notes": plan.notes,
+    }
+
+
+def comparison_table(evaluation: SequenceEvaluation, plan: SequencePlan) -> Table:
+    """The comparison for the terminal, best values in bold."""
+    rows = evaluation.comparison()
+    unit = {"dna": "base", "protein": "residue"}.get(plan.alphabet.name, "symbol")
+    caption = "markov looks back that many symbols; unigram knows only how often each occurs"
+    if plan.sequence.objective == "masked":
+        caption += "; the masked model sees both sides of what it predicts, the counted ones only what stands before"
+    table = Table(
+        title=f"On {rows[0]['num_symbols']:,} held-out {unit}s", caption=caption, header_style="bold", min_width=60
+    )
+    table.add_column("model", min_width=max(len(row["model"]) for row in rows))
+    for heading in (f"bits per {unit}", "perplexity", "accuracy", "parameters", "vs best other"):
+        table.add_column(heading, justify="right")
+    best = {"bits": min(r["bits"] for r in rows), "accuracy": max(r["accuracy"] for r in rows)}
+    for row in rows:
+        others = min(other["bits"] for other in rows if other is not row)
+        bold = {key: ("[bold]", "[/]") if row[key] == value else ("", "") for key, value in best.items()}
+        table.add_row(
+            row["model"],
+            f"{row['bits']:.4f}".join(bold["bits"]),
+            f"{row['perplexity']:.3f}",
+            f"{row['accuracy']:.1%}".join(bold["accuracy"]),
+            f"{row['parameters']:,}",
+            f"{row['bits'] - others:+.4f}",
+        )
+    return table
+
+
+def data_fingerprint(data: SequenceSource) -> str:
+    """Hash of all files that the sequences come from."""
+    prepared = prepared_folder(data)
+    sources = [prepared / MANIFEST] if prepared is not None else source_files(data)
+    sources += [path for name in ("regions_path", "clusters_path") if (path := getattr(data, name, None))]
+    return hashlib.sha256("".join(fingerprint(source) for source in sources).encode()).hexdigest()
+
+
+def stem(data: SequenceSource) -> str:
+    """What a run is named after."""
+    return file_class(data.path[0].rstrip("/")).replace("*", "").replace("?", "") or "sequences"
+
+
+def add_seconds(folder: RunFolder, **seconds: float) -> None:
+    """Note how long a stage took."""
+    known = folder.facts.get("seconds", {})
+    folder.note(seconds={**known, **{name: round(value, 2) for name, value in seconds.items()}})
