@@ -92,15 +92,22 @@ def embed(model: SequenceModel, texts: str | Sequence[str], layer: int, pooling:
 
 def generate(model: SequenceModel, texts: str | Sequence[str], least: int, most: int, options: dict[str, Any]) -> Any:
     """See `SequenceModel.generate`."""
+    tokenizer = Tokenizer(model.alphabet)
+    out = [tokenizer.decode(row.cpu().numpy()) for row in generate_ids(model, _several(texts), least, most, options)]
+    return out[0] if isinstance(texts, str) else out
+
+
+def generate_ids(
+    model: SequenceModel, texts: Sequence[str], least: int, most: int, options: dict[str, Any]
+) -> list[Tensor]:
+    """The same as ids, a text that the model ended with its end."""
     begins = model.begins and options.get("state") is None
-    rows = encode(model, _several(texts), empty=begins)
+    rows = encode(model, texts, empty=begins)
     if begins:  # read as a symbol before each prompt, so that a prompt may be empty
         begin = torch.tensor([model.alphabet.bos])
         rows = [torch.cat([begin, row]) for row in rows]
     made = model._continue(rows, least, most, options)
-    tokenizer = Tokenizer(model.alphabet)
-    out = [tokenizer.decode(row.cpu().numpy()) for row in made]
-    return out[0] if isinstance(texts, str) else out
+    return [row[1:] for row in made] if begins else made
 
 
 def _several(texts: str | Sequence[str]) -> Sequence[str]:

@@ -224,7 +224,7 @@ def embed(
 def generate(
     model: str,
     output: str | None = None,
-    prompt: list[str] | None = None,
+    prompt: str | None = None,
     prompts_path: str | None = None,
     num_sequences: int = 1,
     min_length: int = 0,
@@ -244,8 +244,8 @@ def generate(
     Args:
         model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
         output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet. None: FASTA on the standard output.
-        prompt: What the sequences begin with, as in ACGT,TTGCA. None: nothing.
-        prompts_path: File of prompts, FASTA or any other of `data.path`.
+        prompt: What the sequences begin with. None: nothing.
+        prompts_path: File of several prompts, FASTA or any other of `data.path`.
         num_sequences: How many, for each prompt.
         min_length: Fewest symbols to add.
         max_length: Most symbols to add.

@@ -1,0 +1,114 @@
+"""Sequences made up by a causal model, each with how probable the model finds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from xlstm_apps.biosequence import strings
+from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.tokenizer import Tokenizer
+
+
+class Made(NamedTuple):
+    """One sequence."""
+
+    prompt: int
+    """Number of its prompt."""
+    text: str
+    """Prompt and what was added."""
+    added: int
+    """Symbols that were added."""
+    log_likelihood: float
+    """log p in nats of the symbols added, as `score` gives it, whatever temperature they were drawn at."""
+    scored: int
+    """Symbols that is the sum over: all that were added, but for the first one of a model without begin token."""
+    ended: bool
+    """Whether the model ended it, rather than the greatest length."""
+
+    @property
+    def bits(self) -> float:
+        """-log2 p per symbol added; NaN where there is none."""
+        return -self.log_likelihood / self.scored / math.log(2) if self.scored else math.nan
+
+
+def generate_sequences(
+    model: SequenceModel,
+    prompts: Sequence[str],
+    *,
+    per_prompt: int = 1,
+    min_length: int = 0,
+    max_length: int = 1000,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Iterator[list[Made]]:
+    """Batches of sequences, in the order of the prompts.
+
+    Args:
+        model: Causal.
+        prompts: What the sequences begin with; an empty one stands for nothing.
+        per_prompt: Sequences for each.
+        min_length: Fewest symbols to add.
+        max_length: Most symbols to add.
+        temperature: As in `SequenceModel.generate`.
+        top_k: As there.
+        top_p: As there.
+        batch_size: Sequences at a time.
+        seed: Of the draws; the same seed and batch size give the same sequences.
+
+    Raises:
+        ValueError: Options that make no sense, a masked model, or a prompt that cannot be read.
+    """
+    if per_prompt < 1 or batch_size < 1 or max_length < 1:
+        raise ValueError("num_sequences, batch_size and max_length must be at least 1")
+    if not 0 <= min_length <= max_length:
+        raise ValueError(f"min_length {min_length} must lie between 0 and max_length {max_length}")
+    if temperature == 0 and per_prompt > 1:
+        raise ValueError(
+            "temperature 0 always takes the most probable symbol, so all sequences of a prompt would be the same; "
+            "leave num_sequences out, or give a temperature such as 1"
+        )
+    device = model.embedding.weight.device
+    generator = torch.Generator(device).manual_seed(seed)
+    order = [i for i in range(len(prompts)) for _ in range(per_prompt)]
+    for begin in range(0, len(order), batch_size):
+        members = order[begin : begin + batch_size]
+        rows = strings.generate_ids(
+            model,
+            [prompts[i] for i in members],
+            min_length,
+            max_length,
+            {"temperature": temperature, "top_k": top_k, "top_p": top_p, "generator": generator},
+        )
+        yield _judged(model, [prompts[i] for i in members], members, rows)
+
+
+def _judged(model: SequenceModel, prompts: list[str], members: list[int], rows: list[torch.Tensor]) -> list[Made]:
+    """The rows with their likelihoods."""
+    tokenizer, eos = Tokenizer(model.alphabet), model.alphabet.eos
+    ended = [bool(len(row)) and int(row[-1]) == eos for row in rows]
+    rows = [row[:-1] if end else row for row, end in zip(rows, ended, strict=True)]
+    before = [len(ids) for ids in strings.encode(model, prompts, empty=True)]
+    nlls: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    full = [i for i in range(len(rows)) if len(rows[i])]
+    for batch in strings.by_length([len(rows[i]) for i in full], strings.BATCH_SYMBOLS):
+        chosen = [full[i] for i in batch]
+        ids = pad_sequence([rows[i] for i in chosen], batch_first=True, padding_value=model.alphabet.pad)
+        lengths = [len(rows[i]) for i in chosen]
+        nll = model.score(ids, torch.ones(ids.shape), lengths=lengths, strands="own")
+        for i, row, length in zip(chosen, nll, lengths, strict=True):
+            nlls[i] = row[:length].double().cpu()
+    out = []
+    for i, row in enumerate(rows):
+        added = nlls[i][before[i] :]
+        text = tokenizer.decode(row.cpu().numpy())
+        total = -float(added.nansum())
+        out.append(Made(members[i], text, len(row) - before[i], total, int(added.isfinite().sum()), ended[i]))
+    return out

@@ -1,0 +1,171 @@
+"""The steps of `sequence generate`: prompts in, sequences out as FASTA or a table."""
+
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.strings import encode
+from xlstm_apps.biosequence.tokenizer import Tokenizer
+from xlstm_apps.datasets.sequences.config import SequenceSource
+from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
+from xlstm_apps.estimators.sequence_saved import language_model
+from xlstm_apps.estimators.sequence_stretches import open_stretches
+from xlstm_apps.recipes._sequence_use import showing, tell
+from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
+from xlstm_apps.training import files
+
+FASTA = (".fa", ".fasta", ".fna", ".faa")
+TABLES = (*SEPARATORS, ".parquet")
+LINE = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """How symbols are drawn."""
+
+    num_sequences: int
+    min_length: int
+    max_length: int
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    batch_size: int
+    seed: int
+
+
+def generate(
+    model_path: str,
+    prompt: str | None,
+    prompts_path: str | None,
+    output: str | None,
+    drawing: Drawing,
+    device: str,
+) -> None:
+    """Make up sequences, write them, and say what they are."""
+    console = Console(stderr=True)
+    path = None if output in (None, "-") else Path(str(output))
+    if path is not None:
+        check_target(path, (*FASTA, *TABLES), "output")
+    if prompt is not None and prompts_path is not None:
+        raise ValueError("prompt and prompts_path exclude each other")
+    model = language_model(model_path, device, verb="generate")
+    if model.sequence.objective != "causal":
+        raise ValueError(f"{model_path}: a masked model cannot generate; train with sequence.objective causal")
+    as_table = path is not None and path.suffix in TABLES
+    if not as_table and model.alphabet.name == "text":
+        raise ValueError(
+            "made-up text may hold line ends, which FASTA cannot: give output as a .tsv, .csv or .parquet file"
+        )
+    names, texts = prompts(model, prompt, prompts_path)
+    made: list[Made] = []
+    batches = told(model, texts, drawing, made, console)
+    if as_table:
+        TableOutput(output).write(frame(batch, names, first) for first, batch in batches)
+    else:
+        wrap = model.alphabet.name in ("dna", "protein")
+        with nullcontext(None) if path is None else files.replacing(path) as aside:
+            if aside is None:
+                for first, batch in batches:
+                    sys.stdout.write(fasta(batch, names, first, wrap))
+            else:
+                with aside.open("w", encoding="utf-8", newline="\n") as file:
+                    for first, batch in batches:
+                        file.write(fasta(batch, names, first, wrap))
+    show(console, made, path)
+
+
+def prompts(model: SequenceModel, given: str | None, path: str | None) -> tuple[list[str], list[str]]:
+    """Names and texts of the prompts; one that is empty where none are given.
+
+    Raises:
+        ValueError: No prompt for a model without begin token, or one that cannot be read.
+    """
+    if path is not None:
+        tokenizer = Tokenizer(model.alphabet)
+        with open_stretches(SequenceSource(path=[path]), model.alphabet) as read:
+            texts = [tokenizer.decode(read.corpus[i]) for i in range(len(read))]
+            return list(read.corpus.ids), texts
+    if given is not None:
+        if not given:
+            raise ValueError("prompt is empty; leave it out to make sequences up from nothing")
+        try:
+            encode(model, [given])
+        except ValueError as error:
+            raise ValueError(f"prompt: {error}") from None
+        return ["given"], [given]
+    if not model.begins:
+        raise ValueError("this model has no begin token, so it needs something to begin with: give --prompt ACGT")
+    return [""], [""]
+
+
+def told(
+    model: SequenceModel, texts: list[str], drawing: Drawing, made: list[Made], console: Console
+) -> Iterator[tuple[int, list[Made]]]:
+    """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out."""
+    batches = generate_sequences(
+        model,
+        texts,
+        per_prompt=drawing.num_sequences,
+        min_length=drawing.min_length,
+        max_length=drawing.max_length,
+        temperature=drawing.temperature,
+        top_k=drawing.top_k,
+        top_p=drawing.top_p,
+        batch_size=drawing.batch_size,
+        seed=drawing.seed,
+    )
+    with showing(console, "generating", len(texts) * drawing.num_sequences) as step:
+        for batch in batches:
+            yield len(made) + 1, batch
+            made += [m._replace(text="") for m in batch]
+            step.advance(len(batch))
+
+
+def fasta(batch: list[Made], names: list[str], first: int, wrap: bool) -> str:
+    """Records, with what is known about them in the header."""
+    parts = []
+    for number, made in enumerate(batch, first):
+        about = f"prompt={names[made.prompt]} " if names[made.prompt] else ""
+        about += f"added={made.added} log_likelihood={made.log_likelihood:.4f} bits_per_token={made.bits:.4f}"
+        text = "\n".join(textwrap.wrap(made.text, LINE)) if wrap else made.text
+        parts.append(f">generated_{number} {about} ended={'yes' if made.ended else 'no'}\n{text}\n")
+    return "".join(parts)
+
+
+def frame(batch: list[Made], names: list[str], first: int) -> pl.DataFrame:
+    """The same as rows."""
+    return pl.DataFrame(
+        {
+            "id": [f"generated_{number}" for number in range(first, first + len(batch))],
+            "prompt": [names[made.prompt] for made in batch],
+            "sequence": [made.text for made in batch],
+            "added": [made.added for made in batch],
+            "log_likelihood": [round(made.log_likelihood, 6) for made in batch],
+            "bits_per_token": [round(made.bits, 6) for made in batch],
+            "ended": [made.ended for made in batch],
+        }
+    ).with_columns(pl.col("bits_per_token").fill_nan(None))
+
+
+def show(console: Console, made: list[Made], path: Path | None) -> None:
+    """What came out, in two lines."""
+    lengths, scored = np.array([m.added for m in made]), sum(m.scored for m in made)
+    span = f"{lengths.min():,}" + (f" to {lengths.max():,}" if lengths.min() < lengths.max() else "")
+    bits = f", {-sum(m.log_likelihood for m in made) / scored / np.log(2):.4f} bits per symbol" if scored else ""
+    ended = sum(m.ended for m in made)
+    tell(
+        console,
+        [
+            f"{len(made):,} sequences, {span} symbols added{bits}",
+            f"{ended:,} ended by the model, the others by max_length",
+            *([] if path is None else [f"sequences in {path}"]),
+        ],
+    )
