@@ -44,8 +44,11 @@ class VisionLSTM(nn.Module, PretrainedMixin):
         self.vision, self.config = vision, backbone
         dim = backbone.embedding_dim
         self.patch_embed = PatchEmbed(vision, dim)
-        kinds = {"learned": GridPositions, "sincos": SinCosPositions}
-        self.positions = kinds[vision.positions](vision.grid, dim) if vision.positions != "none" else None
+        self.positions = None
+        if vision.positions == "learned":
+            self.positions = GridPositions(vision.grid, dim)
+        elif vision.positions == "sincos":
+            self.positions = SinCosPositions(len(vision.grid), dim)
         rates = drop_path_rates(vision, backbone.num_blocks)
         self.blocks = nn.ModuleList(VisionBlock(backbone, vision, rate) for rate in rates)
         eps = vision.final_norm_eps or backbone.option("norm_eps")
@@ -204,7 +207,7 @@ class VisionLSTM(nn.Module, PretrainedMixin):
     def set_input_size(self, img_size: int | tuple[int, ...]) -> None:
         """Store positions for another size, interpolated from those there are."""
         self._configure(img_size=img_size)
-        if self.positions is not None:
+        if isinstance(self.positions, GridPositions):
             self.positions.resize(self.vision.grid)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:

@@ -12,6 +12,8 @@ from xlstm_apps.vision.config import VisionConfig
 from xlstm_apps.vision.convolution import CONVOLUTIONS
 from xlstm_apps.vision.paths import Grid
 
+EXTENT = 16
+"""Of a dimension, in units of the sinusoidal positions."""
 INTERPOLATIONS = {1: "linear", 2: "bicubic", 3: "trilinear"}
 
 
@@ -73,31 +75,30 @@ class GridPositions(nn.Module):
 
 
 class SinCosPositions(nn.Module):
-    """Sines and cosines of the coordinates, a part of the features for each dimension (Vaswani et al. 2017). They are
-    measured in patches of the stored grid, so that a finer grid is interpolated as learned positions would be."""
+    """Sines and cosines of the coordinates, a part of the features for each dimension (Vaswani et al. 2017).
 
-    def __init__(self, grid: Grid, dim: int) -> None:
+    Coordinates run from 0 to `EXTENT` across an image whatever its size, so that a finer grid is interpolated as
+    learned positions are.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, dims: int, dim: int) -> None:
         super().__init__()
-        self.grid, self.dim = grid, dim
-        # No weight, but it tells device and type.
-        frequencies = 10_000.0 ** -(torch.arange(dim // (2 * len(grid))) / (dim // (2 * len(grid))))
-        self.register_buffer("frequencies", frequencies, persistent=False)
+        count = dim // (2 * dims)
+        self.register_buffer("frequencies", 10_000.0 ** -(torch.arange(count) / count), persistent=False)
 
     def forward(self, grid: Grid) -> Tensor:
         """[1, S, E] for a grid."""
         parts = []
-        for axis, (stored, number) in enumerate(zip(self.grid, grid, strict=True)):
-            place = (torch.arange(number, device=self.frequencies.device) + 0.5) * (stored / number) - 0.5
+        for axis, number in enumerate(grid):
+            place = (torch.arange(number, device=self.frequencies.device) + 0.5) * (EXTENT / number)
             angle = place[:, None] * self.frequencies
             wave = torch.cat([angle.sin(), angle.cos()], dim=-1)
             shape = [1] * len(grid) + [-1]
             shape[axis] = number
             parts.append(wave.view(shape).expand(*grid, -1))
         return torch.cat(parts, dim=-1).flatten(0, -2).unsqueeze(0).to(self.frequencies.dtype)
-
-    def resize(self, grid: Grid) -> None:
-        """Measure in patches of another grid."""
-        self.grid = grid
 
 
 def stretch(embedding: Tensor, grid: Grid) -> Tensor:

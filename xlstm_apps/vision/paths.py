@@ -73,8 +73,7 @@ def _orders(name: str, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     else:
         order = raster.reshape(-1)
     if name.endswith("_reverse"):
-        order = order[::-1]
-    order = np.ascontiguousarray(order)
+        order = order[::-1].copy()
     inverse = np.empty_like(order)
     inverse[order] = np.arange(order.size)
     return order, inverse

@@ -115,7 +115,8 @@ def _without_indices(model: VisionLSTM, out_indices: object) -> VisionLSTM:
 
 
 def _check_same(name: str, path: object, asked: xLSTMConfig, found: xLSTMConfig) -> None:
-    for field in ("family", "embedding_dim", "num_blocks", "num_heads", "inner_dim", "ffn_dim"):
+    width = "inner_dim" if asked.family == "xlstm" else "ffn_dim"
+    for field in ("family", "embedding_dim", "num_blocks", "num_heads", width):
         wanted, given = getattr(asked, field), getattr(found, field)
         if wanted != given:
             raise ValueError(f"{path}: these weights are not of {name}: {field} is {given} there, {wanted} here")
