@@ -1,6 +1,8 @@
 """A fake run folder, and pages read back."""
 
 import json
+import shutil
+import subprocess
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -81,3 +83,25 @@ def read(monkeypatch):
     """Writes the report of a folder and reads it back, without the megabytes of plotly."""
     monkeypatch.setattr(page, "get_plotlyjs", lambda: "/* plotly */")
     return lambda folder: read_page(page.write_report(folder).read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Writes the report of a folder, opens it in a browser and gives the body as it is then."""
+
+    def open_page(folder) -> str:
+        browser = shutil.which("chromium") or shutil.which("google-chrome")
+        if browser is None:
+            pytest.skip("no Chromium to open the page in")
+        # The page tells what went wrong in itself, since a headless browser's console is not to be had from here.
+        page.write_report(folder)
+        command = [
+            browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+            (folder / "report.html").as_uri(),
+        ]  # fmt: skip
+        dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        return dom[dom.index("<body") :]
+
+    return open_page

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import subprocess
 
 import pytest
 from fake_run import WEATHER
@@ -188,20 +187,8 @@ def test_figures_hold_numbers_that_json_has(run, read):
 
 
 @pytest.mark.slow
-def test_draws_in_a_browser(run, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium to open the page in")
-    folder = run(names=WEATHER[:2], cutoffs=1)
-    # The page tells what went wrong in itself, since a headless browser's console is not to be had from here.
-    write_report(folder)
-    command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}",
-        "--virtual-time-budget=5000", "--dump-dom", (folder / "report.html").as_uri(),
-    ]  # fmt: skip
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    body = dom[dom.index("<body") :]
+def test_draws_in_a_browser(run, browse):
+    body = browse(run(names=WEATHER[:2], cutoffs=1))
     assert len(re.findall(r'class="chart[^"]*js-plotly-plot', body)) == 11
     assert 'class="chart failed' not in body
     assert len(re.findall("<option", body)) == 2 + 1 + 2

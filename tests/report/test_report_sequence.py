@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
@@ -60,13 +61,13 @@ def verdict(folder):
 
 
 def test_language_model_has_every_section_and_numbers_in_words(language, read):
-    report = read(language())
+    report = read(language(windows=452))
     assert report.sections == LANGUAGE
     assert "1.912 bits per base, 1.1 % below Markov order 11 (1.934)" in report.text
     assert "Predicts each base from those before it, in windows of 1,024 bases" in report.text
-    assert "Tested once, on 61,440 bases held out." in report.text
+    assert "Tested once, on 462,848 bases held out." in report.text
     assert "xLSTM is ahead of all 3 baselines in bits." in report.text
-    assert "Beyond 128–255 bases more context no longer helps." in report.text  # noqa: RUF001
+    assert "From about 64 on, more context gains little." in report.text
     assert "T is expected best (37.0 % where it stands), G worst (33.0 %)." in report.text
     assert "GC 50.8 %" in report.text and "loses" not in report.text
 
@@ -241,12 +242,38 @@ def test_names_that_look_like_numbers_stay_names(prediction, read):
 def test_bins_are_named_alike_whichever_way_they_end(language, read, ends):
     folder = language()
     last = {"inside": [0, 1, 3], "outside": [1, 2, 4]}[ends]
-    rows = [[start, end, 10, 2 - 0.1 * i] for i, (start, end) in enumerate(zip([0, 1, 2], last, strict=True))]
+    rows = [[start, end, 1000, 2 - 0.1 * i] for i, (start, end) in enumerate(zip([0, 1, 2], last, strict=True))]
     write(folder / "evaluation" / "positions.csv", ["position", "position_end", "count", "xlstm"], *rows)
     report = read(folder)
     figure = next(d for d in report.data if d.get("x") == [["0", "1", "2–3"]])  # noqa: RUF001
     assert figure["data"][0]["y"] == [2.0, 1.9, 1.8]
     assert "It still falls at the end: a longer context may help." in report.text
+
+
+@pytest.mark.parametrize(
+    ("bits", "count", "words"),
+    [
+        ([2.0, 1.97, 1.9, 1.9, 1.9], 1e6, "From about 2 on, more context gains little."),
+        ([2.0, 1.97, 1.96, 1.95, 1.94], 1e6, "It still falls at the end"),
+        ([2.0, 1.95, 1.9, 1.92, 1.96], 1e6, "gets worse again"),
+        ([2.0, 1.95, 1.9, 1.92, 1.96], 500, "From about 1 on"),
+        ([2.0, 1.99, 2.01, 2.0, 1.99], 400, "Nothing can be told of a use of context"),
+    ],
+)
+def test_what_context_is_worth_is_told_with_its_noise(language, read, bits, count, words):
+    folder = language()
+    rows = [[i, i, count, v] for i, v in enumerate(bits)]
+    write(folder / "evaluation" / "positions.csv", ["position", "position_end", "count", "xlstm"], *rows)
+    assert words in read(folder).text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", ["language", "prediction"])
+def test_draws_in_a_browser(make, browse, monkeypatch, request):
+    monkeypatch.undo()  # plotly is needed here
+    body = browse(request.getfixturevalue(make)())
+    assert len(re.findall(r'class="chart[^"]*js-plotly-plot', body)) == {"language": 5, "prediction": 7}[make]
+    assert 'class="chart failed' not in body
 
 
 def test_titles():

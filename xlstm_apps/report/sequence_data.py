@@ -176,6 +176,10 @@ def _facts(summary: SequenceSummary) -> Iterable[tuple[str, str]]:
     windows = {k: summary.number("split", k, "windows") for k in PARTS}
     if any(windows.values()):
         yield "Windows", ", ".join(f"{PARTS[k][0]} {v:,.0f}" for k, v in windows.items() if v is not None)
+    left = {k: summary.number("split", k, "left_out") for k in PARTS}
+    if any(left.values()):
+        shown = ", ".join(f"{PARTS[k][0]} {v:,.0f}" for k, v in left.items() if v)
+        yield "Windows left out", f"{shown} (mostly unknown {unit}s)"
     yield from _leakage(summary)
 
 

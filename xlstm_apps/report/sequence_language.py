@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from .sequence_data import SequenceSummary
 from .sequence_scores import Comparison, title
 
 MAX_LINES = 6
+_TO = "\N{EN DASH}"
 MAX_TABLE = 20
 MAX_PANELS = 12
 MAX_POINTS = 2_000
@@ -146,23 +149,65 @@ def _bins(frame: pl.DataFrame) -> list[str]:
     ]
     outside = any(end == start for end, start in zip(ends, starts[1:], strict=False))
     lasts = [end - 1 if outside else end for end in ends]
-    return [f"{a:,}" if b <= a else f"{a:,}–{b:,}" for a, b in zip(starts, lasts, strict=True)]  # noqa: RUF001
+    return [f"{a:,}" if b <= a else f"{a:,}{_TO}{b:,}" for a, b in zip(starts, lasts, strict=True)]
 
 
 def _context_lead(frame: pl.DataFrame, ours: str, bins: list[str], summary: SequenceSummary) -> str:
-    known = [(i, v) for i, v in enumerate(numbers(frame, ours)) if v is not None]
-    if len(known) < 2:
+    """From where on more context gains little, and whether it harms; small differences of few symbols are chance."""
+    counts = numbers(frame, "count") if "count" in frame.columns else [None] * len(frame)
+    every = [
+        _Stretch(i, v, n or 1e9)
+        for i, (v, n) in enumerate(zip(numbers(frame, ours), counts, strict=True))
+        if v is not None
+    ]
+    if len(every) < 2:
         return ""
-    (first, high), (last, low) = known[0], known[-1]
-    unit = summary.unit
-    best = min(v for _, v in known)
-    lead = f"From {high:.3f} bits with {bins[first]} {unit}s before to {low:.3f} with {bins[last]}."
-    enough = next(i for i, v in known if v <= best + FLAT)
-    if low > best + 5 * FLAT:
+    unit, first, last = summary.unit, every[0], every[-1]
+    ends = f"{last.bits:.3f} with {bins[last.start]}"
+    lead = f"From {first.bits:.3f} bits with {bins[first.start]} {unit}s before to {ends}."
+    if any(part.chance(last) + 4 * FLAT < last.bits - part.bits for part in every[:-1]):
         return f"{lead} Far into the sequence it gets worse again, which points to too little training at this length."
-    if enough == last:
+    falling = _falling(every)
+    if len(falling) == 1 or not _told(every):
+        return f"{lead} Nothing can be told of a use of context."
+    start = next(part.start for part in falling if part.bits <= falling[-1].bits + FLAT)
+    if start == last.start:
         return f"{lead} It still falls at the end: a longer context may help."
-    return f"{lead} Beyond {bins[enough]} {unit}s more context no longer helps."
+    return f"{lead} From about {bins[start].partition(_TO)[0]} on, more context gains little."
+
+
+class _Stretch(NamedTuple):
+    """One bin of context or several put together."""
+
+    start: int
+    bits: float
+    count: float
+
+    def chance(self, other: _Stretch) -> float:
+        """Difference that chance may make: two standard errors, where the bits of a symbol spread by a third."""
+        return 2 * 0.3 * self.bits * math.sqrt(1 / self.count + 1 / other.count)
+
+    def with_next(self, other: _Stretch) -> _Stretch:
+        count = self.count + other.count
+        return _Stretch(self.start, (self.bits * self.count + other.bits * other.count) / count, count)
+
+
+def _falling(bins: list[_Stretch]) -> list[_Stretch]:
+    """The curve as it would be if it only fell: neighbours that rise are averaged (pool adjacent violators)."""
+    out: list[_Stretch] = []
+    for part in bins:
+        out.append(part)
+        while len(out) > 1 and out[-1].bits >= out[-2].bits:
+            out[-2:] = [out[-2].with_next(out[-1])]
+    if len(out) > 1 and out[-2].bits - out[-1].bits < out[-2].chance(out[-1]):  # the end may be lower by chance
+        out[-2:] = [out[-2].with_next(out[-1])]
+    return out
+
+
+def _told(bins: list[_Stretch]) -> bool:
+    """Whether symbols with more context cost less than those with less, beyond chance, wherever one divides them."""
+    sides = ((reduce(_Stretch.with_next, bins[:i]), reduce(_Stretch.with_next, bins[i:])) for i in range(1, len(bins)))
+    return any(less.bits - more.bits > less.chance(more) for less, more in sides)
 
 
 def _share(value: float | None) -> float | None:
@@ -300,13 +345,14 @@ def _record_table(caption: str, frame: pl.DataFrame, unit: str) -> Table:
     columns = [Column(title="Record", numeric=False)]
     rows = [[Cell(text=charts.shorten(name or "", 60), sort=name)] for name in frame["id"].to_list()]
     if "start" in frame.columns and frame["start"].is_not_null().any():
-        columns.append(Column(title="from", hint=f"first {unit}, counted from 0"))
+        columns.append(Column(title="from", hint=f"first {unit}, counted from 1"))
         for row, value in zip(rows, numbers(frame, "start"), strict=True):
             row.append(Cell(text="" if value is None else f"{value:,.0f}", sort=value))
-    if "length" in frame.columns:
-        columns.append(Column(title="length"))
-        for row, value in zip(rows, numbers(frame, "length"), strict=True):
-            row.append(Cell(text="" if value is None else f"{value:,.0f}", sort=value))
+    for key, hint in (("length", f"{unit}s that were read"), ("num_scored", f"{unit}s that count here")):
+        if key in frame.columns:
+            columns.append(Column(title="scored" if key == "num_scored" else key, hint=hint))
+            for row, value in zip(rows, numbers(frame, key), strict=True):
+                row.append(Cell(text="" if value is None else f"{value:,.0f}", sort=value))
     bits = numbers(frame, "bits")
     columns.append(Column(title="bits"))
     for row, value in zip(rows, bits, strict=True):

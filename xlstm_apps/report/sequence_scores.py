@@ -57,7 +57,7 @@ METRICS = {
     "mae": Metric("MAE", "mean absolute error, in the target's unit; lower is better", False),
     "rmse": Metric("RMSE", "root of the mean squared error, in the target's unit; lower is better", False),
     "parameters": Metric("parameters", "numbers that were learned", None),
-    "seconds": Metric("time", "training and scoring", None),
+    "seconds": Metric("time", "to score the test part", None),
 }  # fmt: skip
 """In the order of preference within their kind; others are shown under their own name."""
 
