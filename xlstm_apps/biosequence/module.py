@@ -88,6 +88,10 @@ class PredictorModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         _, (total, count) = self._outputs(batch)
+        if "importance" in batch:
+            # Divided by how many there are, not by how much they count: else a rare class would lose its weight where
+            # it is alone in its batch, and the others would gain some wherever it is not.
+            count = count / batch["importance"].mean().clamp(min=torch.finfo(count.dtype).tiny)
         return total / count.clamp(min=torch.finfo(count.dtype).tiny)
 
     def on_validation_epoch_start(self) -> None:

@@ -7,5 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "forecaster": ["XLSTMForecaster"],
         "forecast_plan": ["ForecastPlan", "plan_forecast"],
+        "sequence_estimators": ["SequenceClassifier", "SequenceRegressor"],
     },
 )

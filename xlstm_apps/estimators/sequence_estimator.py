@@ -1,0 +1,280 @@
+"""What the estimators of sequences have in common: strings in, a plan, training, saving."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from xlstm_apps import training
+from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequenceModel, SequencePredictor, get_alphabet
+from xlstm_apps.biosequence.sizes import PREDICTOR
+from xlstm_apps.core.config import check_options, xLSTMConfig
+from xlstm_apps.datasets.sequences import Spans
+from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.sequence_fitting import (
+    SEQUENCE,
+    PredictorPlan,
+    check_alphabet,
+    plan_predictor,
+    predict_spans,
+)
+from xlstm_apps.estimators.sequence_memory import MemoryCorpus, encode_strings
+from xlstm_apps.estimators.sequence_saved import load_sequence_model
+from xlstm_apps.estimators.sequence_targets import Targets
+from xlstm_apps.training import FitConfig, files
+
+_SAVED = "estimator.json"
+
+
+class SequenceEstimator(BaseEstimator):
+    """What both have in common. The arguments are told of in `SequenceClassifier`."""
+
+    _task = "classification"
+
+    def __init__(
+        self,
+        alphabet: str = "dna",
+        *,
+        from_model: "str | Path | SequenceModel | SequencePredictor | None" = None,
+        head_only: bool = False,
+        embedding_dim: int | None = None,
+        num_blocks: int | None = None,
+        num_heads: int | None = None,
+        backbone: Mapping[str, Any] | None = None,
+        symmetry: str | None = None,
+        pooling: str = "mean",
+        dropout: float | None = None,
+        max_length: int | None = None,
+        max_epochs: int = 20,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 0.01,
+        patience: int | None = 5,
+        val_fraction: float = 0.1,
+        accelerator: str = "auto",
+        seed: int = 0,
+        progress: bool = False,
+    ):
+        self.alphabet = alphabet
+        self.from_model = from_model
+        self.head_only = head_only
+        self.embedding_dim = embedding_dim
+        self.num_blocks = num_blocks
+        self.num_heads = num_heads
+        self.backbone = backbone
+        self.symmetry = symmetry
+        self.pooling = pooling
+        self.dropout = dropout
+        self.max_length = max_length
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.patience = patience
+        self.val_fraction = val_fraction
+        self.accelerator = accelerator
+        self.seed = seed
+        self.progress = progress
+
+    def embed(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
+        """Features of sequences, as the head reads them: float32 [N, E].
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        self._check_fitted()
+        model = self._on_device().model
+        out = []
+        for ids in encode_strings(X, self.alphabet, self.max_length):
+            row = torch.from_numpy(ids.astype(np.int64))[None].to(model.embedding.weight.device)
+            with torch.inference_mode():
+                out.append(model.embed(row, pooling=self.pooling)[0].float().cpu().numpy())
+        return np.stack(out)
+
+    def save(self, path: str | Path) -> None:
+        """Write a folder: the model, the arguments and the classes. `xlstm-apps sequence predict PATH` reads it too.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+        """
+        self._check_fitted()
+        arguments = self.get_params(deep=False)
+        if isinstance(arguments["from_model"], torch.nn.Module):
+            arguments["from_model"] = None  # its weights are in those that are saved
+        facts = {
+            "kind": type(self).__name__,
+            "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()},
+            "fitted": self._facts(),
+            "history": self.history_,
+            "best_epoch": self.best_epoch_,
+        }
+        with files.replacing_folder(path) as aside:
+            self.model_.save_pretrained(aside)
+            files.write_text(aside / _SAVED, json.dumps(facts, indent=2, default=_plain) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote, wherever it was trained.
+
+        Raises:
+            ValueError: `path` is no such folder, or one of the other kind of estimator.
+        """
+        file = Path(path) / _SAVED
+        if not file.is_file():
+            raise ValueError(f"{path} holds no saved estimator (no {_SAVED})")
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if facts["kind"] != cls.__name__:
+            raise ValueError(f"{path} holds a {facts['kind']}; read it with {facts['kind']}.load")
+        arguments = facts["arguments"]
+        if arguments["accelerator"] == "cuda" and not torch.cuda.is_available():
+            arguments["accelerator"] = "auto"  # trained on a GPU, used where there is none
+        self = cls(**arguments)
+        self.model_ = SequencePredictor.from_pretrained(str(path))
+        self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
+        self._restore(facts["fitted"])
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def _encoded(self, X: Any, y: Any) -> list[np.ndarray]:  # noqa: N803
+        sequences = encode_strings(X, self.alphabet, self.max_length)
+        if len(sequences) != len(y):
+            raise ValueError(f"X has {len(sequences):,} sequences and y {len(y):,} entries")
+        return sequences
+
+    def _fit(
+        self,
+        sequences: list[np.ndarray],
+        values: np.ndarray,
+        names: tuple[str, ...],
+        sample_weight: Any,
+        strata: np.ndarray | None,
+    ) -> None:
+        head = HeadConfig(
+            task=self._kind(),
+            num_outputs=len(names),
+            names=names,
+            pooling=self.pooling,  # type: ignore[arg-type]
+            dropout=0.1 if self.dropout is None else self.dropout,
+        )
+        corpus = MemoryCorpus(sequences, get_alphabet(self.alphabet))
+        if sample_weight is not None:
+            corpus.weights = np.asarray(sample_weight, np.float32).reshape(-1)
+            if len(corpus.weights) != len(sequences) or not (corpus.weights >= 0).all():
+                raise ValueError("sample_weight is a number for each sequence, 0 or more")
+        plan = self._plan(corpus, Targets(head, values), held_out(strata, self.val_fraction, self.seed, len(values)))
+        predictor = plan.predictor(self.seed)
+        console = None
+        if self.progress:
+            from rich.console import Console
+
+            console = Console(stderr=True)
+        result = plan.train_predictor(predictor, self.seed, console=console)
+        self.model_ = predictor
+        self.history_, self.best_epoch_, self.notes_ = result.history, result.best_epoch, plan.notes
+        self.n_features_in_ = 1
+
+    def _plan(self, corpus: MemoryCorpus, targets: Targets, held: np.ndarray) -> PredictorPlan:
+        start = self.from_model
+        if isinstance(start, SequenceEstimator):
+            start._check_fitted()
+            start = start.model_
+        elif isinstance(start, str | Path):
+            start = load_sequence_model(start, "cpu")
+        if start is not None:
+            check_alphabet(start, self.alphabet)
+        fit = FitConfig(
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            accelerator=self.accelerator,  # type: ignore[arg-type]
+        )
+        training.check(fit)
+        sections = self._sections()
+        parts = {
+            "train": Spans.whole(corpus, np.flatnonzero(~held)),  # type: ignore[arg-type]
+            "val": Spans.whole(corpus, np.flatnonzero(held)),  # type: ignore[arg-type]
+        }
+        return plan_predictor(
+            corpus,
+            parts,
+            targets,
+            sequence=sections[0],
+            backbone=sections[1],
+            fit=fit,
+            start=start,
+            head_only=self.head_only,
+            class_weight=getattr(self, "class_weight", None),
+        )
+
+    def _sections(self) -> tuple[SequenceConfig, xLSTMConfig]:
+        options = dict(self.backbone or {})
+        check_options(options, [f.name for f in fields(xLSTMConfig)], section="backbone.")
+        for name in ("embedding_dim", "num_blocks", "num_heads", "dropout"):
+            value = getattr(self, name)
+            if value is not None:
+                options[name] = value
+        sequence = replace(SEQUENCE, alphabet=self.alphabet)
+        if self.symmetry is not None:
+            sequence = replace(sequence, symmetry=self.symmetry)
+        return sequence, replace(PREDICTOR, **options)
+
+    def _outputs(self, X: Any) -> np.ndarray:  # noqa: N803
+        self._check_fitted()
+        corpus = MemoryCorpus(encode_strings(X, self.alphabet, self.max_length), get_alphabet(self.alphabet))
+        return np.stack(predict_spans(self._on_device(), corpus, Spans.whole(corpus)))  # type: ignore[arg-type]
+
+    def _on_device(self) -> SequencePredictor:
+        return self.model_.to(device_for(self.accelerator)).eval()
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(X, y) first")
+
+    def _kind(self) -> Any:
+        return self._task
+
+    def _facts(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _restore(self, facts: Mapping[str, Any]) -> None:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def held_out(strata: np.ndarray | None, fraction: float, seed: int, size: int) -> np.ndarray:
+    """Which examples are for validation, of every class alike: bool [N].
+
+    Raises:
+        ValueError: A fraction that is none.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"val_fraction is a share of the sequences, at least 0 and below 1, not {fraction}")
+    held = np.zeros(size, bool)
+    generator = np.random.default_rng((seed, size))
+    for kind in np.unique(strata) if strata is not None else (None,):
+        members = np.arange(size) if kind is None else np.flatnonzero(strata == kind)
+        members = generator.permutation(members)
+        count = round(fraction * len(members)) if len(members) >= 5 else 0
+        held[members[:count]] = True
+    if not held.any() and fraction > 0 and size >= 5:
+        held[generator.integers(size)] = True
+    return held
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)

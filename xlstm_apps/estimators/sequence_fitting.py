@@ -1,0 +1,399 @@
+"""Labelled sequences and settings brought together, for the estimators and for `sequence finetune`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import Dataset
+
+# Lightning takes seconds to import: what needs it is reached through these lazy packages.
+from xlstm_apps import biosequence, training
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequencePredictor, get_alphabet
+from xlstm_apps.biosequence.heads import MISSING
+from xlstm_apps.biosequence.sizes import PREDICTOR
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
+from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.sequence_targets import Targets
+from xlstm_apps.training import FitConfig
+
+SEQUENCE = SequenceConfig(objective="masked")
+"""A model made for predictions reads both ways; it is not asked for the next symbol."""
+LEARNING_RATE = 3e-3
+"""Peak learning rate from scratch at `_USUAL_WIDTH` and below."""
+FURTHER_RATE = 1e-3
+"""The same where a trained model goes on."""
+HEAD_RATE = 1e-2
+"""The same where only the head is trained."""
+_USUAL_WIDTH = 64
+_SYMBOLS = {"cpu": 8192, "cuda": 262_144}
+_MOST_ROWS = {"cpu": 64, "cuda": 256}
+_MOST_STEPS = {"cpu": 100, "cuda": 500}
+_FREE = {"sequence": ("symmetry", "embedding_dropout"), "backbone": ("dropout", "backend")}
+"""Settings that a trained model does not fix."""
+
+
+class LabelledSequences(Dataset[dict[str, Tensor]]):
+    """Spans with what is to be predicted of them, in batches for `PredictorModule`.
+
+    Args:
+        corpus: A `Corpus` or `MemoryCorpus`.
+        spans: Whole records, or for targets of symbols any stretches.
+        targets: Of all records.
+        class_weights: How much each class counts, [classes]; None: alike.
+        unit: Importance of whole sequences is given in units of this: their mean in training.
+    """
+
+    def __init__(
+        self, corpus: Any, spans: Spans, targets: Targets, class_weights: np.ndarray | None = None, unit: float = 1.0
+    ) -> None:
+        self.sequences, self.targets, self.class_weights = SequenceDataset(corpus, spans), targets, class_weights
+        self.spans, self.unit = spans, unit
+
+    def importance(self, records: np.ndarray) -> np.ndarray:
+        """How much each of some records counts: float32 [N]."""
+        found = self.sequences.corpus.weights[records].astype(np.float32)
+        if self.class_weights is not None:
+            found = found * self.class_weights[np.maximum(self.targets.values[records], 0)]
+        return found / np.float32(self.unit)
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """As of `SequenceDataset`, with `label`, and `importance` of whole sequences."""
+        batch = self.sequences.__getitems__(indices)
+        records, values = batch["record"].numpy(), self.targets.values
+        if self.targets.head.per_symbol:
+            rows = [
+                torch.from_numpy(np.ascontiguousarray(values[r][a : a + n]))
+                for r, a, n in zip(records, batch["start"].tolist(), batch["lengths"].tolist(), strict=True)
+            ]
+            empty = MISSING if self.targets.head.task == "classification" else torch.nan
+            batch["label"] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=empty)
+            if self.class_weights is not None:
+                known = batch["label"].clamp(min=0)
+                batch["weights"] = batch["weights"] * torch.from_numpy(self.class_weights)[known]
+            return batch
+        importance = torch.from_numpy(self.importance(records))
+        return batch | {"label": torch.from_numpy(values[records]), "importance": importance}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorPlan:
+    """What will be trained on what: resolved settings and the examples of each part."""
+
+    corpus: Any
+    targets: Targets
+    sequence: SequenceConfig
+    backbone: xLSTMConfig
+    fit: FitConfig
+    head_only: bool
+    device: torch.device
+    train: LabelledSequences
+    valid: LabelledSequences | None
+    test: LabelledSequences | None
+    start: SequenceModel | SequencePredictor | None
+    scale: tuple[np.ndarray, np.ndarray] | None
+    """Mean and spread of the numbers in training; None for classes and labels."""
+    notes: list[str] = field(default_factory=list)
+
+    def predictor(self, seed: int) -> SequencePredictor:
+        """A new predictor, on the trained model where there is one; the global random state is left alone."""
+        with torch.random.fork_rng([]):
+            torch.default_generator.manual_seed(seed)
+            made = SequencePredictor(self.targets.head, self.sequence, self.backbone)
+        if isinstance(self.start, SequencePredictor):
+            made.model.load_state_dict(self.start.model.state_dict())
+            if self.keeps_head:
+                made.head.load_state_dict(self.start.head.state_dict())
+        elif self.start is not None:
+            made.model.load_state_dict(self.start.state_dict())
+        return self.scaled(made)
+
+    @property
+    def keeps_head(self) -> bool:
+        """Whether what the trained model predicts is what is to be predicted here."""
+        if not isinstance(self.start, SequencePredictor):
+            return False
+        own, wanted = self.start.head_config, self.targets.head
+        return (own.task, own.names, own.per_symbol) == (wanted.task, wanted.names, wanted.per_symbol)
+
+    def scaled(self, predictor: SequencePredictor) -> SequencePredictor:
+        """The predictor, told of the mean and spread of the numbers."""
+        if self.scale is not None:
+            if self.keeps_head and isinstance(self.start, SequencePredictor):
+                mean, std = self.start.target_mean, self.start.target_std
+            else:
+                mean, std = (torch.from_numpy(x).float() for x in self.scale)
+            predictor.target_mean.copy_(mean)
+            predictor.target_std.copy_(std)
+        return predictor
+
+    def train_predictor(
+        self,
+        predictor: SequencePredictor,
+        seed: int,
+        *,
+        run_dir: Path | None = None,
+        resume: bool = False,
+        console: Console | None = None,
+        label: str = "training",
+        fit: FitConfig | None = None,
+        head_only: bool | None = None,
+    ) -> "training.FitResult":
+        """Fit, the best epoch chosen on validation; see `training.fit`."""
+        config = fit or self.fit
+        assert config.batch_size is not None, "resolved by plan_predictor"
+        loader = training.BatchLoader(
+            self.train,
+            config.batch_size,
+            seed=seed,
+            shuffle=True,
+            steps_per_epoch=config.steps_per_epoch,
+            num_workers=config.num_workers,
+        )
+        valid = None if self.valid is None else training.BatchLoader(self.valid, 2 * config.batch_size)
+        module = biosequence.PredictorModule(predictor, self.head_only if head_only is None else head_only)
+        return training.fit(
+            module,
+            loader,
+            valid,
+            config,
+            seed=seed,
+            run_dir=run_dir,
+            resume=resume,
+            console=console,
+            label=label,
+        )
+
+
+def plan_predictor(
+    corpus: Any,
+    parts: Mapping[str, Spans],
+    targets: Targets,
+    *,
+    sequence: SequenceConfig = SEQUENCE,
+    backbone: xLSTMConfig = PREDICTOR,
+    fit: FitConfig,
+    start: SequenceModel | SequencePredictor | None = None,
+    head_only: bool = False,
+    class_weight: str | Mapping[str, float] | None = None,
+    context_length: int | None = None,
+) -> PredictorPlan:
+    """Choose what was left open.
+
+    Args:
+        corpus: A `Corpus` or `MemoryCorpus`.
+        parts: Spans of `train`, `val` and `test`; the latter two may be missing or empty.
+        targets: Of all records.
+        sequence: Alphabet, objective, symmetry.
+        backbone: The layers.
+        fit: How to train.
+        start: Go on from this model, which fixes `sequence` and `backbone` but for dropout and symmetry.
+        head_only: Leave the model as it is.
+        class_weight: `balanced`: every class counts alike; or how much each does, by name.
+        context_length: Longest stretch read: of longer records the middle, or for targets of symbols all stretches.
+
+    Raises:
+        ValueError: Settings that do not go together, or too little to train on; says what to change.
+    """
+    notes = list(targets.notes)
+    device = device_for(fit.accelerator)
+    kind = device.type if device.type in _SYMBOLS else "cpu"
+    if start is not None:
+        sequence, backbone = adopted(start, sequence, backbone)
+    elif head_only:
+        raise ValueError("head_only leaves the model as it is, which makes no sense for one that was never trained")
+    if start is None and sequence.objective == "masked" and backbone.direction == "causal":
+        backbone = replace(backbone, direction="alternating")
+        notes.append("a model for predictions reads both ways: backbone.direction is alternating")
+    spans: dict[str, Spans] = {}
+    known = targets.known
+    for part in ("train", "val", "test"):
+        found = parts.get(part)
+        if found is None or len(found) == 0:
+            continue
+        unknown = int((~known[found.record]).sum())
+        if unknown:
+            notes.append(f"{part}: {unknown:,} of {len(found):,} records have no label and are left out")
+        found = found[known[found.record]]
+        if len(found):
+            spans[part] = found
+    if "train" not in spans:
+        raise ValueError("no record for training has a label")
+    if context_length is not None:
+        spans = _shortened(spans, context_length, targets.head.per_symbol, notes)
+    _check_classes(targets, spans, notes)
+    weights = _class_weights(targets, spans["train"], class_weight)
+    data = {part: LabelledSequences(corpus, found, targets, weights) for part, found in spans.items()}
+    if not targets.head.per_symbol:
+        unit = float(data["train"].importance(spans["train"].record).mean())
+        if not unit > 0:
+            raise ValueError("all training records have weight 0")
+        for dataset in data.values():
+            dataset.unit = unit
+    lengths = spans["train"].lengths
+    long = float(np.quantile(lengths, 0.9))
+    batch = fit.batch_size or int(np.clip(_SYMBOLS[kind] // long, 1, _MOST_ROWS[kind]))
+    if fit.batch_size is None:
+        batch = max(1, min(batch, max(4, len(lengths) // 16)))  # few examples still make some steps
+    steps = fit.steps_per_epoch or max(10, min(_MOST_STEPS[kind], -(-len(lengths) // batch)))
+    rate = fit.learning_rate
+    if rate is None:
+        rate = HEAD_RATE if head_only else LEARNING_RATE if start is None else FURTHER_RATE
+        rate *= 1.0 if head_only else min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
+    if "val" not in data:
+        notes.append("no validation part: no early stopping, the last epoch is taken")
+    plan = PredictorPlan(
+        corpus=corpus,
+        targets=targets,
+        sequence=sequence,
+        backbone=backbone,
+        fit=replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate),
+        head_only=head_only,
+        device=device,
+        train=data["train"],
+        valid=data.get("val"),
+        test=data.get("test"),
+        start=start,
+        scale=_scale(targets, spans["train"]),
+        notes=notes,
+    )
+    if plan.keeps_head:
+        notes.append("the model predicts the same already: its head goes on, too")
+    return plan
+
+
+def adopted(
+    start: SequenceModel | SequencePredictor, sequence: SequenceConfig, backbone: xLSTMConfig
+) -> tuple[SequenceConfig, xLSTMConfig]:
+    """The settings of a trained model, with those changed that it does not fix.
+
+    Raises:
+        ValueError: A setting that contradicts it.
+    """
+    model = start.model if isinstance(start, SequencePredictor) else start
+    found = []
+    for section, given, default, own in (
+        ("sequence", sequence, SEQUENCE, model.sequence),
+        ("backbone", backbone, PREDICTOR, model.config),
+    ):
+        changes = {name: value for name, value in asdict(given).items() if value != getattr(default, name)}
+        for name, value in changes.items():
+            if name not in _FREE[section] and value != getattr(own, name):
+                raise ValueError(
+                    f"{section}.{name} is {value!r}, and the model to go on from has {getattr(own, name)!r}; leave the "
+                    "option out, or train from scratch"
+                )
+        found.append(replace(own, **{name: value for name, value in changes.items() if name in _FREE[section]}))
+    return found[0], found[1]
+
+
+def predict_spans(
+    predictor: SequencePredictor, corpus: Any, spans: Spans, *, symbols: int | None = None, tick: Any = None
+) -> list[np.ndarray]:
+    """What is predicted of every span: probabilities or numbers, float32 [O], or [T, O] per symbol.
+
+    Args:
+        predictor: On the device to compute on.
+        corpus: A `Corpus` or `MemoryCorpus`.
+        spans: Stretches of any length; those of about one length are read together.
+        symbols: Most symbols read at a time; None: by device.
+        tick: Called with the number of symbols read.
+    """
+    device = predictor.head.weight.device
+    most = symbols or 4 * _SYMBOLS.get(device.type, _SYMBOLS["cpu"])
+    dataset = SequenceDataset(corpus, spans)
+    order = np.argsort(spans.lengths, kind="stable")
+    out: list[Any] = [None] * len(spans)
+    at = 0
+    while at < len(order):
+        end = at + 1
+        while end < len(order) and (end + 1 - at) * spans.lengths[order[end]] <= most:
+            end += 1
+        members = order[at:end].tolist()
+        batch = dataset.__getitems__(members)
+        found = predictor.predict(batch["ids"].to(device), lengths=batch["lengths"]).float().cpu().numpy()
+        for member, row, length in zip(members, found, batch["lengths"].tolist(), strict=True):
+            out[member] = row[:length] if predictor.head_config.per_symbol else row
+        if tick is not None:
+            tick(int(spans.lengths[members].sum()))
+        at = end
+    return out
+
+
+def check_alphabet(predictor: SequencePredictor | SequenceModel, name: str) -> None:
+    """Refuse sequences of another alphabet than a model reads."""
+    own = predictor.model.alphabet.name if isinstance(predictor, SequencePredictor) else predictor.alphabet.name
+    if own != name:
+        raise ValueError(
+            f"the model reads {own}, and the sequences are {name}; give a model of {get_alphabet(name).name}"
+        )
+
+
+def _shortened(spans: dict[str, Spans], length: int, per_symbol: bool, notes: list[str]) -> dict[str, Spans]:
+    out = {}
+    for part, found in spans.items():
+        longer = int((found.lengths > length).sum())
+        if per_symbol:
+            out[part] = windows(found, length)
+            continue
+        first = np.maximum(found.lengths - length, 0) // 2
+        out[part] = Spans(
+            found.record, found.start + first, found.start + first + np.minimum(found.lengths, length), found.strand
+        )
+        if longer:
+            notes.append(f"{part}: of {longer:,} records longer than {length:,} symbols only the middle is read")
+    return out
+
+
+def _check_classes(targets: Targets, spans: dict[str, Spans], notes: list[str]) -> None:
+    """A class without an example in training cannot be learned; say so."""
+    if targets.head.task == "regression":
+        return
+    counts = targets.counts(np.unique(spans["train"].record))
+    missing = [name for name, count in counts.items() if count == 0]
+    if targets.head.task == "classification" and len(counts) - len(missing) < 2:
+        only = next((name for name, count in counts.items() if count), "none")
+        raise ValueError(f"all training records are of class {only!r}; split in another way, or bring more classes")
+    if missing:
+        notes.append(f"no example in training: {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}")
+
+
+def _class_weights(targets: Targets, train: Spans, wanted: str | Mapping[str, float] | None) -> np.ndarray | None:
+    if wanted is None:
+        return None
+    if targets.head.task != "classification":
+        raise ValueError(f"weights of classes are for classification, and the task is {targets.head.task}")
+    names = list(targets.head.names or ())
+    if isinstance(wanted, str):
+        if wanted != "balanced":
+            raise ValueError(f"weights of classes are 'balanced' or one number for each class, not {wanted!r}")
+        counts = np.array(list(targets.counts(np.unique(train.record)).values()), np.float64)
+        return (counts.sum() / (np.maximum(counts, 1) * len(counts))).astype(np.float32)
+    odd = [name for name in map(str, wanted) if name not in names]
+    if odd:
+        raise ValueError(f"there is no class {odd[0]!r} to weigh; the classes are {', '.join(names)}")
+    by_name = {str(name): float(value) for name, value in wanted.items()}
+    if min(by_name.values()) < 0:
+        raise ValueError("weights of classes must not be negative")
+    return np.array([by_name.get(name, 1.0) for name in names], np.float32)
+
+
+def _scale(targets: Targets, train: Spans) -> tuple[np.ndarray, np.ndarray] | None:
+    if targets.head.task != "regression":
+        return None
+    records = np.unique(train.record).tolist()
+    values = np.concatenate([np.atleast_2d(targets.values[r]) for r in records]).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        mean, std = np.nanmean(values, 0), np.nanstd(values, 0)
+    return np.nan_to_num(mean), np.where(std > 1e-12, std, 1.0)
