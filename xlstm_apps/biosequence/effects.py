@@ -179,7 +179,7 @@ def change_effects(
                 sums = masked_sums(language, strand, turned, context_length, near, tokens, step)
             found[sign] = sums.delta(per_symbol)[:, None]
     told(len(changes) - len(distinct))
-    names = output_names(model) if isinstance(model, SequencePredictor) else ("",)
+    names = effect_names(model)
     delta = np.full((len(distinct), 2, len(names)), np.nan)
     for sign in signs:
         delta[:, int(sign < 0)] = found[sign if sign in found else 1]
@@ -202,12 +202,16 @@ def strand_signs(alphabet: Alphabet, strands: Strands | None, predicts: bool = F
     return {"forward": [1], "reverse": [-1], "both": [1, -1]}[strands]
 
 
-def output_names(model: SequencePredictor) -> tuple[str, ...]:
-    """Names of the numbers by which a predictor's answer is compared: one for two classes, else one per output."""
-    outputs = model.head.out_features
-    if outputs == 1 or (model.head_config.task == "classification" and outputs == 2):
+def effect_names(model: SequenceModel | SequencePredictor) -> tuple[str, ...]:
+    """Names of the numbers by which alleles are compared: one without a name for a language model, two classes or a
+    single output; else one for each class, label or number."""
+    outputs = model.head.out_features if isinstance(model, SequencePredictor) else 1
+    if not isinstance(model, SequencePredictor) or outputs == 1:
         return ("",)
-    return tuple(str(n) for n in range(outputs))
+    head = model.head_config
+    if head.task == "classification" and outputs == 2:
+        return ("",)
+    return tuple(head.names) if head.names else tuple(str(n) for n in range(outputs))
 
 
 class Sums:
@@ -221,6 +225,17 @@ class Sums:
         """ALT - REF, of sums or means: float64 [N]."""
         values = self.total / np.maximum(self.count, 1) if per_symbol else self.total
         return values[:, 1] - values[:, 0]
+
+
+def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> list[list[int]]:
+    """Rows by number, those of like length together, at most `tokens` symbols with padding and `rows` rows in each; no
+    row is empty."""
+    out: list[list[int]] = [[]]
+    for n in sorted((n for n, length in enumerate(lengths) if length), key=lengths.__getitem__):
+        if out[-1] and ((len(out[-1]) + 1) * lengths[n] > tokens or len(out[-1]) == rows):
+            out.append([])
+        out[-1].append(n)
+    return [batch for batch in out if batch]
 
 
 def _ignore(done: int) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xlstm_apps.biosequence.effects import Advance, Change, Strand, Sums
+from xlstm_apps.biosequence.effects import Advance, Change, Strand, Sums, batches
 from xlstm_apps.biosequence.model import SequenceModel
-from xlstm_apps.biosequence.scoring import Context
+from xlstm_apps.biosequence.scoring import Context, advance_scores
 from xlstm_apps.core.state import xLSTMState
 
-#: States are kept at every so many symbols of a reading; from there to the change an allele reads by itself. A state at
-#: each change would break a batch of readings into single symbols.
+#: A state is kept at every so many symbols of a reading, and an allele reads by itself from there on. A state at every
+#: change would break a batch of readings into single symbols.
 STRIDE = 32
 _STATE_BYTES = 2**28
 _MOST_ROWS = 256
@@ -31,22 +32,24 @@ def causal_sums(
     advance: Advance,
 ) -> Sums:
     """Log p of both alleles and what stands behind them, given what stands before; arguments as in `change_effects`."""
-    alleles = _Alleles(model, changes, tokens, advance)
+    sums = Sums(len(changes))
+    alleles = _Alleles(model, sums, tokens, advance)
     readings: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, change in enumerate(changes):
         readings[change.record, reading_begin(change.start, context_length)].append(number)
     # Readings of like depth go together, since a batch reads as far as the deepest of them.
-    depth = {key: max(changes[n].start for n in numbers) - key[1] for key, numbers in readings.items()}
-    group: list[tuple[int, int]] = []
-    for key in sorted(readings, key=lambda key: (depth[key] // STRIDE, key)):
-        if group and ((len(group) + 1) * (depth[key] + 1) > tokens or len(group) == alleles.rows):
-            _read(model, strand, changes, group, readings, downstream, tokens, alleles)
-            group = []
-        group.append(key)
-    if group:
-        _read(model, strand, changes, group, readings, downstream, tokens, alleles)
+    depth = {key: max(changes[n].stop for n in numbers) - key[1] for key, numbers in readings.items()}
+    keys = sorted(readings, key=lambda key: (depth[key] // STRIDE, key))
+    for first in range(0, len(keys), alleles.rows):
+        group = keys[first : first + alleles.rows]
+        requests = [
+            _Request(number, row, changes[number].start - begin, changes[number], downstream, strand)
+            for row, (record, begin) in enumerate(group)
+            for number in readings[record, begin]
+        ]
+        _read(model, strand, group, requests, downstream, tokens, alleles, sums)
     alleles.flush()
-    return alleles.sums
+    return sums
 
 
 def reading_begin(start: int, context_length: int | None) -> int:
@@ -54,127 +57,137 @@ def reading_begin(start: int, context_length: int | None) -> int:
     return 0 if context_length is None else max(0, (start // context_length - 1) * context_length)
 
 
+class _Request:
+    """A change within a reading: its row, and where what counts of REF begins and ends there."""
+
+    __slots__ = ("change", "number", "row", "start", "stop")
+
+    def __init__(self, number: int, row: int, start: int, change: Change, downstream: int, strand: Strand) -> None:
+        self.number, self.row, self.change, self.start = number, row, change, start
+        end = min(change.stop + downstream, strand.length(change.record))
+        self.stop = start + end - change.start
+
+
 def _read(
     model: SequenceModel,
     strand: Strand,
-    changes: Sequence[Change],
     group: list[tuple[int, int]],
-    readings: dict[tuple[int, int], list[int]],
+    requests: list[_Request],
     downstream: int,
     tokens: int,
     alleles: _Alleles,
+    sums: Sums,
 ) -> None:
-    """Read a batch of stretches side by side, and hand over the alleles on the way."""
-    wanted: dict[int, list[tuple[int, int]]] = defaultdict(list)  # kept state -> (row, number of the change)
-    for row, key in enumerate(group):
-        for number in readings[key]:
-            wanted[(changes[number].start - key[1]) // STRIDE * STRIDE].append((row, number))
+    """Read a batch of stretches side by side: REF is scored in passing, ALT handed over with the state before it."""
+    wanted: dict[int, list[_Request]] = defaultdict(list)
+    for request in requests:
+        wanted[request.start // STRIDE * STRIDE].append(request)
+    waiting = sorted(requests, key=lambda request: -request.start)
+    definite = np.zeros(256, bool)
+    definite[list(model.alphabet.definite)] = True
     longest = max(STRIDE, tokens // len(group))
     context = model.read(torch.zeros(len(group), 0, dtype=torch.long)) if model.begins else None
-    at = 0
-    for place in sorted(wanted):
+    at, active = 0, list[_Request]()
+    for place in sorted({*wanted, max(request.stop for request in requests)}):
         while at < place:
             stop = min(place, at + longest)
-            # Behind the end of a sequence no state is asked for, so it does not matter what is read there.
+            # Behind the end of a sequence nothing is asked for, so it does not matter what is read there.
             ids = np.full((len(group), stop - at), model.alphabet.pad, np.uint8)
             for row, (record, begin) in enumerate(group):
                 piece = strand.fetch(record, begin + at, begin + stop)
                 ids[row, : len(piece)] = piece
-            context = model.read(torch.from_numpy(ids), context)
+            nll, context = advance_scores(model, torch.from_numpy(ids), context)
+            while waiting and waiting[-1].start < stop:
+                active.append(waiting.pop())
+            if active:
+                _add_passed(sums, active, nll.double().cpu().numpy(), definite[ids], at)
+                active = [request for request in active if request.stop > stop]
             at = stop
-        rows = sorted({row for row, _ in wanted[place]})
-        kept = None if context is None else context.select(rows)
-        for row, number in wanted[place]:
-            change, (record, begin) = changes[number], group[row]
-            before = strand.fetch(record, begin + place, change.start)
-            behind = strand.fetch(record, change.stop, change.stop + downstream)
-            alleles.add(number, change, before, behind, kept, rows.index(row), (record, begin, place))
-        alleles.flush_if_full()
+        if place in wanted:
+            rows = sorted({request.row for request in wanted[place]})
+            kept = None if context is None else context.select(rows)
+            for request in wanted[place]:
+                (record, begin), change = group[request.row], request.change
+                before = strand.fetch(record, begin + place, change.start)
+                behind = strand.fetch(record, change.stop, change.stop + downstream)
+                ids = np.concatenate([before, np.frombuffer(change.alt, np.uint8), behind])
+                alleles.add(request.number, ids, len(before), kept, rows.index(request.row))
+            alleles.flush_if_full()
+
+
+def _add_passed(sums: Sums, active: list[_Request], nll: np.ndarray, known: np.ndarray, at: int) -> None:
+    """Count in what a chunk [rows, n] that begins at `at` says of the REF of changes."""
+    known = known & ~np.isnan(nll)
+    begin = np.zeros((len(nll), 1))
+    total = np.concatenate([begin, np.where(known, -nll, 0).cumsum(1)], 1)
+    count = np.concatenate([begin, known.cumsum(1)], 1)
+    number = np.array([request.number for request in active])
+    row = np.array([request.row for request in active])
+    first = np.array([max(request.start - at, 0) for request in active])
+    last = np.array([min(request.stop - at, nll.shape[1]) for request in active])
+    sums.total[number, 0] += total[row, last] - total[row, first]
+    sums.count[number, 0] += count[row, last] - count[row, first]
 
 
 class _Alleles:
-    """Alleles that wait to be scored in one batch, each behind the state it goes on from."""
+    """ALT alleles that wait to be scored in one batch, each behind the state it goes on from."""
 
-    def __init__(self, model: SequenceModel, changes: Sequence[Change], tokens: int, advance: Advance) -> None:
-        self.model, self.tokens, self.advance = model, tokens, advance
-        self.sums = Sums(len(changes))
+    def __init__(self, model: SequenceModel, sums: Sums, tokens: int, advance: Advance) -> None:
+        self.model, self.tokens, self.advance, self.sums = model, tokens, advance, sums
         state = sum(t.numel() * t.element_size() for t in _tensors(model.initial_state(1)))
         self.rows = int(np.clip(_STATE_BYTES // max(state, 1), 1, _MOST_ROWS))
         self._clear()
 
     def _clear(self) -> None:
-        self.ids: list[np.ndarray] = []
-        self.skip: list[int] = []
-        self.owners: list[list[tuple[int, int]]] = []
-        self.origin: list[tuple[int, int] | None] = []
+        self.waiting: list[_Waiting] = []
         self.contexts: list[Context] = []
-        self.known: dict[tuple, int] = {}
+        self.states = 0
         self.symbols = 0
 
-    def add(
-        self,
-        number: int,
-        change: Change,
-        before: np.ndarray,
-        behind: np.ndarray,
-        kept: Context | None,
-        row: int,
-        where: tuple[int, int, int],
-    ) -> None:
-        """Queue both alleles of a change; the allele of several changes that are alike is scored once."""
+    def add(self, number: int, ids: np.ndarray, skip: int, kept: Context | None, row: int) -> None:
+        """Queue the allele of a change: `ids` go on from row `row` of a context, and count from `skip` on."""
         if kept is not None and (not self.contexts or self.contexts[-1] is not kept):
             self.contexts.append(kept)
-        for side, allele in enumerate((change.ref, change.alt)):
-            key = (*where, change.start, change.stop, allele)
-            if key not in self.known:
-                ids = np.concatenate([before, np.frombuffer(allele, np.uint8), behind])
-                self.known[key] = len(self.ids)
-                self.ids.append(ids)
-                self.skip.append(len(before))
-                self.owners.append([])
-                self.origin.append(None if kept is None else (len(self.contexts) - 1, row))
-                self.symbols += len(ids)
-            self.owners[self.known[key]].append((number, side))
+            self.states += len(kept.logits)
+        origin = None if kept is None else self.states - len(kept.logits) + row
+        self.waiting.append(_Waiting(number, ids, skip, origin))
+        self.symbols += len(ids)
 
     def flush_if_full(self) -> None:
         """Score what waits, where it fills a batch."""
-        if self.symbols >= self.tokens or len(self.ids) >= self.rows:
+        if self.symbols >= self.tokens or self.states >= self.rows:
             self.flush()
 
     def flush(self) -> None:
         """Score what waits."""
-        order = sorted((n for n in range(len(self.ids)) if len(self.ids[n])), key=lambda n: len(self.ids[n]))
         every = _joined(self.contexts) if self.contexts else None
-        offsets = np.cumsum([0, *(len(context.logits) for context in self.contexts)])
         for fresh in (True, False):
-            batch: list[int] = []
-            for n in [n for n in order if (self.origin[n] is None) == fresh]:
-                if batch and ((len(batch) + 1) * len(self.ids[n]) > self.tokens or len(batch) == self.rows):
-                    self._score(batch, every, offsets)
-                    batch = []
-                batch.append(n)
-            if batch:
-                self._score(batch, every, offsets)
-        self.advance(sum(side for owners in self.owners for _, side in owners))
+            chosen = [one for one in self.waiting if (one.origin is None) == fresh]
+            for batch in batches([len(one.ids) for one in chosen], self.tokens, self.rows):
+                self._score([chosen[n] for n in batch], None if fresh else every)
+        self.advance(len(self.waiting))
         self._clear()
 
-    def _score(self, batch: list[int], every: Context | None, offsets: np.ndarray) -> None:
-        lengths = [len(self.ids[n]) for n in batch]
-        ids = np.full((len(batch), max(lengths)), self.model.alphabet.pad, np.uint8)
-        for row, n in enumerate(batch):
-            ids[row, : lengths[row]] = self.ids[n]
-        context = None
-        origins = [self.origin[n] for n in batch]
-        if every is not None and origins[0] is not None:
-            context = every.select([int(offsets[o[0]]) + o[1] for o in origins if o is not None])
-        nll = self.model.score(
-            torch.from_numpy(ids), lengths=torch.tensor(lengths), context=context, strands="own"
-        ).double().numpy()  # fmt: skip
-        nll[np.arange(nll.shape[1]) < np.array([self.skip[n] for n in batch])[:, None]] = np.nan
-        total, count = -np.nansum(nll, 1), (~np.isnan(nll)).sum(1)
-        for row, n in enumerate(batch):
-            for number, side in self.owners[n]:
-                self.sums.total[number, side], self.sums.count[number, side] = total[row], count[row]
+    def _score(self, batch: list[_Waiting], every: Context | None) -> None:
+        lengths = np.array([len(one.ids) for one in batch])
+        ids = np.full((len(batch), lengths.max()), self.model.alphabet.pad, np.uint8)
+        for row, one in enumerate(batch):
+            ids[row, : lengths[row]] = one.ids
+        context = None if every is None else every.select([one.origin for one in batch if one.origin is not None])
+        options = {"lengths": torch.from_numpy(lengths), "context": context, "strands": "own"}
+        nll = self.model.score(torch.from_numpy(ids), **options).double().numpy()
+        nll[np.arange(nll.shape[1]) < np.array([one.skip for one in batch])[:, None]] = np.nan
+        number = [one.number for one in batch]
+        self.sums.total[number, 1] = -np.nansum(nll, 1)
+        self.sums.count[number, 1] = (~np.isnan(nll)).sum(1)
+
+
+class _Waiting(NamedTuple):
+    number: int
+    ids: np.ndarray
+    skip: int
+    origin: int | None
+    """Row of all contexts that wait; None begins anew."""
 
 
 def _joined(contexts: list[Context]) -> Context:

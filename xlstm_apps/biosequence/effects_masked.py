@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlstm_apps.biosequence.effects import Advance, Change, Strand, Sums, output_names
+from xlstm_apps.biosequence.effects import Advance, Change, Strand, Sums, batches, effect_names
 from xlstm_apps.biosequence.heads import SequencePredictor
 from xlstm_apps.biosequence.model import SequenceModel
 
@@ -104,7 +104,7 @@ def predictor_changes(
     """Change of the answer from REF to ALT in windows around the change: float64 [N, outputs].
 
     Two classes: of the log odds of the second; several: of the log probability of each; labels: of the log odds of
-    each; numbers: of each.
+    each; numbers: of each, in the units of the training's targets.
 
     Raises:
         ValueError: A predictor of symbols.
@@ -114,7 +114,7 @@ def predictor_changes(
             "this model predicts something of every symbol; to compare alleles give one that predicts something of "
             "whole sequences, or a language model"
         )
-    out = np.zeros((len(changes), len(output_names(predictor))))
+    out = np.zeros((len(changes), len(effect_names(predictor))))
     at = 0
     while at < len(changes):
         windows: dict[tuple, np.ndarray] = {}
@@ -141,7 +141,7 @@ def predictor_changes(
 
 def _answers(predictor: SequencePredictor, windows: list[np.ndarray], tokens: int) -> np.ndarray:
     """What a predictor says of windows, on a scale on which differences mean something: float64 [N, outputs]."""
-    out = np.full((len(windows), len(output_names(predictor))), np.nan)  # stays NaN where nothing is left to read
+    out = np.full((len(windows), len(effect_names(predictor))), np.nan)  # stays NaN where nothing is left to read
     for batch in batches([len(ids) for ids in windows], tokens):
         ids, lengths = _padded([windows[n] for n in batch], predictor.model)
         values = predictor(ids, lengths=lengths).double()
@@ -149,6 +149,8 @@ def _answers(predictor: SequencePredictor, windows: list[np.ndarray], tokens: in
             values = values.log_softmax(-1)
             if values.shape[-1] == 2:
                 values = values[:, 1:] - values[:, :1]
+        elif predictor.head_config.task == "regression":
+            values = predictor.finished(values)
         out[batch] = values.cpu().numpy()
     return out
 
@@ -170,13 +172,3 @@ def _padded(windows: list[np.ndarray], model: SequenceModel) -> tuple[Tensor, Te
     device = model.embedding.weight.device
     same = min(lengths) == max(lengths)
     return torch.from_numpy(ids).to(device), None if same else torch.tensor(lengths, device=device)
-
-
-def batches(lengths: list[int], tokens: int) -> list[list[int]]:
-    """Rows by number, those of like length together, at most `tokens` symbols with padding in each; none is empty."""
-    out: list[list[int]] = [[]]
-    for n in sorted((n for n, length in enumerate(lengths) if length), key=lengths.__getitem__):
-        if out[-1] and (len(out[-1]) + 1) * lengths[n] > tokens:
-            out.append([])
-        out[-1].append(n)
-    return [batch for batch in out if batch]

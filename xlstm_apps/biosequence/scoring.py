@@ -74,7 +74,7 @@ def read(model: SequenceModel, ids: Tensor, context: Context | None = None) -> C
         if context is None:
             context = _beginning(model, len(ids))
         for chunk in ids.split(CHUNK_LENGTH, 1) if ids.shape[1] else ():
-            context = _advance(model, chunk, context)[1]
+            context = advance_scores(model, chunk, context)[1]
     if context is None:
         raise ValueError("this model has no begin token: there must be something to read")
     return context
@@ -173,7 +173,7 @@ def stream_scores(model: SequenceModel, chunks: Iterable[Tensor], context: Conte
     _check_causal(model)
     for chunk in chunks:
         context = _beginning(model, len(chunk)) if context is None else context
-        part, context = _advance(model, chunk, context)
+        part, context = advance_scores(model, chunk, context)
         yield part
 
 
@@ -222,10 +222,10 @@ def _beginning(model: SequenceModel, batch_size: int) -> Context | None:
     if not model.begins:
         return None
     begin = torch.full((1, 1), model.alphabet.bos, device=model.embedding.weight.device)
-    return _advance(model, begin, None)[1].select([0] * batch_size)
+    return advance_scores(model, begin, None)[1].select([0] * batch_size)
 
 
-def _advance(model: SequenceModel, chunk: Tensor, context: Context | None) -> tuple[Tensor, Context]:
+def advance_scores(model: SequenceModel, chunk: Tensor, context: Context | None) -> tuple[Tensor, Context]:
     """Scores [B, T] of a chunk behind a context, and the context behind it."""
     chunk = chunk.to(model.embedding.weight.device).long()
     logits, state = model(chunk, None if context is None else context.state, return_state=True)
