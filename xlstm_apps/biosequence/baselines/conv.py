@@ -30,6 +30,8 @@ class ConvConfig:
     """Probability of dropping an element behind each."""
     direction: str = "bidirectional"
     """A convolution sees both sides."""
+    family: str = "conv"
+    """What kind of layers these are, as every backbone says."""
 
     def __post_init__(self) -> None:
         if self.kernel_size % 2 == 0 or self.inner_kernel_size % 2 == 0:
