@@ -19,23 +19,18 @@ state handed on along the genome (recurrent networks).
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-import multiprocessing
 import statistics
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from dna_data import FOLDER, N, load, overlap, parts, reverse_complement
+from grid import Grid, Row, arguments
 from sequence_networks import NETWORKS, SIZES, build
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-NAME = "dna_language.csv"
-GRID = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3)
 LOOKS = 10
 CARRIED_ROWS = 32
 TESTS = ("test", "o157")
@@ -46,7 +41,6 @@ FIELDS = (
     "best_step", "fit_seconds", "evaluate_seconds", "precision", "device", "torch",
 )  # fmt: skip
 KEY = ("network", "size", "learning_rate", "seed", "steps", "batch", "context")
-Row = dict[str, Any]
 
 
 class Draws:
@@ -192,164 +186,63 @@ def markov(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def chosen_rate(rows: list[Row], options: argparse.Namespace, network: str) -> float | None:
-    """The learning rate of the lowest validation bits at the first seed; None until all of the grid are there."""
-    found = {
-        float(row["learning_rate"]): float(row["val_bits"])
-        for row in rows
-        if row["network"] == network and key(row) == key(cell_of(options, network, row["learning_rate"], 0))
-    }
-    found = {rate: bits for rate, bits in found.items() if rate in options.rates}
-    return min(found, key=lambda rate: found[rate]) if len(found) == len(options.rates) else None
+GRID = Grid(
+    name="dna_language.csv",
+    fields=FIELDS,
+    key=KEY,
+    group=("network",),
+    judged="val_bits",
+    run=run,
+    told=lambda row: f"val {row['val_bits']:.4f} test {row['test_windows']:.4f}",
+)
 
 
-def cell_of(options: argparse.Namespace, network: str, rate: Any, seed: int) -> Row:
-    return {
-        "network": network, "size": options.size, "learning_rate": float(rate), "seed": seed, "steps": options.steps,
-        "batch": options.batch, "context": options.context,
-    }  # fmt: skip
-
-
-def key(row: Row) -> tuple[str, ...]:
-    return tuple(f"{float(row[k]):g}" if row[k] and k not in KEY[:2] else str(row[k]) for k in KEY)
-
-
-def todo(rows: list[Row], options: argparse.Namespace, busy: set[tuple[str, ...]]) -> list[Row]:
-    """Cells that can be made now: the grid first, then the other seeds of what it chose."""
-    cells = [cell_of(options, n, rate, 0) for n in options.networks for rate in options.rates]
-    for network in options.networks:
-        if (rate := chosen_rate(rows, options, network)) is not None:
-            cells += [cell_of(options, network, rate, seed) for seed in range(1, options.seeds)]
-    done = {key(row) for row in rows if row["learning_rate"]} | busy
-    return [cell for cell in cells if key(cell) not in done]
-
-
-def work(options: argparse.Namespace, cell: Row) -> Row | str:
-    import warnings
-
-    import torch
-
-    warnings.filterwarnings("ignore", category=UserWarning)
-    torch.set_num_threads(options.threads)
-    torch.set_float32_matmul_precision("high")  # for every network alike
-    try:
-        return run(options, cell)
-    except Exception as error:  # one cell that fails does not end the others; it is shown and counted
-        return f"{type(error).__name__}: {str(error)[:300]}"
-
-
-def measure(options: argparse.Namespace) -> int:
-    """Make the rows that are missing as long as there is time; returns how many cells failed."""
-    rows = known_rows(options.output)
-    started, failed, failures = time.monotonic(), 0, set()
-    running: dict[Future, tuple[Row, float]] = {}
-    longest: dict[str, float] = {}
-    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
-        while True:
-            now = time.monotonic() - started
-            busy = {key(cell) for cell, _ in running.values()} | failures
-            for cell in todo(rows, options, busy):
-                fits = now + 1.1 * longest.get(cell["network"], 0.35 * options.seconds) < options.seconds
-                if len(running) < options.workers and fits:
-                    running[pool.submit(work, options, cell)] = (cell, now)
-            if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell, since = running.pop(future)
-                took = time.monotonic() - started - since
-                longest[cell["network"]] = max(took, longest.get(cell["network"], 0))
-                label = f"{cell['network']} {cell['learning_rate']:g} seed {cell['seed']}"
-                row = future.result()
-                if isinstance(row, str):
-                    failed, failures = failed + 1, failures | {key(cell)}
-                    print(f"FAILED {label}: {row}", flush=True)
-                    continue
-                rows.append(row)
-                write(options.output / NAME, rows)
-                print(
-                    f"{time.monotonic() - started:4.0f} s  {label}: val {row['val_bits']:.4f} "
-                    f"test {row['test_windows']:.4f} ({took:.0f} s)",
-                    flush=True,
-                )
-    left = len(todo(rows, options, failures))
-    print(f"{left} cells known to be left" if left else "nothing left", flush=True)
-    return failed
-
-
-def known_rows(output: Path) -> list[Row]:
-    """Rows of the output folder, and those of the results that it does not have."""
-    rows = read(output / NAME)
-    have = {key(row) for row in rows}
-    return rows + [row for row in read(RESULTS / NAME) if key(row) not in have]
-
-
-def read(path: Path) -> list[Row]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(exist_ok=True, parents=True)
-    aside = path.with_suffix(".partial")
-    with aside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, restval="")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow(
-                {k: f"{v:.5f}" if isinstance(v, float) and k in (*BITS, "val_bits") else v for k, v in row.items()}
-            )
-    aside.replace(path)
+def group_of(options: argparse.Namespace, network: str) -> Row:
+    names = ("size", "steps", "batch", "context")
+    return {"network": network, **{name: getattr(options, name) for name in names}}
 
 
 def summary(options: argparse.Namespace) -> None:
     """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
-    rows = known_rows(options.output)
+    rows = GRID.rows(options.output)
     shown = ("val_bits", *(f"{t}_{m}{a}" for t in TESTS for m in ("windows", "carried") for a in ("", "_apart")))
-    print(f"{'network':13s} {'rate':>7s} n " + " ".join(f"{name.replace('_', ' ')[-17:]:>17s}" for name in shown))
+    print(f"{'network':13s} {'rate':>7s} n " + " ".join(f"{name.replace('_', ' '):>20s}" for name in shown))
     for network in dict.fromkeys(row["network"] for row in rows):
-        rate = chosen_rate(rows, options, network)
-        own = [
-            r for r in rows if r["network"] == network and (not r["learning_rate"] or float(r["learning_rate"]) == rate)
-        ]
+        rate = GRID.rate(rows, group_of(options, network), options.rates)
+        own = [row for row in rows if row["network"] == network]
+        if network in NETWORKS:
+            group = group_of(options, network) | {"learning_rate": rate}
+            wanted = {GRID.cell({**group, "seed": seed}) for seed in range(options.seeds)}
+            own = [row for row in own if GRID.cell(row) in wanted]
         cells = []
         for name in shown:
-            found = [float(r[name]) for r in own if r.get(name)]
-            spread = f"±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
+            found = [float(row[name]) for row in own if row.get(name)]
+            spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
             cells.append(f"{statistics.mean(found):.4f}{spread}" if found else "-")
         if own:
-            print(f"{network:13s} {rate or '-':>7} {len(own)} " + " ".join(f"{cell:>17s}" for cell in cells))
+            print(f"{network:13s} {rate or '-':>7} {len(own)} " + " ".join(f"{cell:>20s}" for cell in cells))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=FOLDER, help="what dna_data.py made")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of dna_language.csv")
     parser.add_argument("--networks", nargs="+", default=["xlstm", "lstm", "transformer"], choices=NETWORKS)
     parser.add_argument("--size", default="2m", choices=SIZES)
-    parser.add_argument("--rates", nargs="+", type=float, default=list(GRID), help="learning rates to choose among")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=32, help="windows per step")
     parser.add_argument("--context", type=int, default=1024, help="bases per window")
-    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
-    parser.add_argument("--workers", type=int, default=1, help="processes at a time; they share the device")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each")
-    parser.add_argument("--seconds", type=float, default=1e9, help="start no cell that would end after this time")
     parser.add_argument("--cut", type=int, help="for a trial: test on that many bases only")
     parser.add_argument("--markov", action="store_true", help="only the Markov model, and the unigram")
-    parser.add_argument("--summary", action="store_true", help="only show what the rows say")
+    arguments(parser, RATES, seeds=3)
     options = parser.parse_args()
     if options.summary:
         summary(options)
     elif options.markov:
         found = markov(options)
         names = {row["network"] for row in found}
-        others = [r for r in known_rows(options.output) if r["network"] not in names]
-        write(options.output / NAME, others + found)
-    elif failed := measure(options):
+        others = [row for row in GRID.rows(options.output) if row["network"] not in names]
+        GRID.write(options.output, others + found)
+    elif failed := GRID.measure(options, [group_of(options, network) for network in options.networks]):
         raise SystemExit(f"{failed} cells failed")
 
 

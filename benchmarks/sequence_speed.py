@@ -14,17 +14,15 @@ symbol for each of eight sequences of that length, as plain calls. `generate`: t
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from grid import RESULTS, Row, read, write
 from sequence_networks import NETWORKS, SIZES, build
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 NAME = "sequence_speed.csv"
 LENGTHS = (2**10, 2**13, 2**16, 2**18)
 TASKS = ("train", "score", "stream", "step", "generate")
@@ -41,7 +39,6 @@ FIELDS = (
     "torch",
 )
 CHUNK, ROWS, NEW = 2**14, 8, 64
-Row = dict[str, Any]
 
 
 def timed(call: Callable[[], object], device: torch.device, budget: float) -> tuple[float, float | None]:
@@ -118,6 +115,13 @@ def batch_of(task: str, length: int, tokens: int) -> int:
     return max(1, tokens // length) if task in ("train", "score") else 1 if task == "stream" else ROWS
 
 
+def known_rows(output: Path) -> list[Row]:
+    """Rows of the output folder, and those of the results that it does not have."""
+    rows = read(output / NAME)
+    have = {tuple(row[k] for k in KEY) for row in rows}
+    return rows + [row for row in read(RESULTS / NAME) if tuple(row[k] for k in KEY) not in have]
+
+
 def measure(options: argparse.Namespace) -> int:
     rows, device = known_rows(options.output), torch.device(options.device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
@@ -151,7 +155,7 @@ def measure(options: argparse.Namespace) -> int:
                     {**cell, "parameters": parameters, **found, "precision": "bf16-mixed", "device": name}
                     | {"torch": torch.__version__}
                 )
-                write(options.output / NAME, rows)
+                write(options.output / NAME, FIELDS, rows)
                 print(
                     f"{time.monotonic() - started:4.0f} s  {network:12s} {task:8s} {length:7d} x {batch:<4d}"
                     f"{found.get('tokens_per_second', '-'):>10} tokens/s  {found.get('peak_mib', '-')} MiB "
@@ -159,30 +163,6 @@ def measure(options: argparse.Namespace) -> int:
                     flush=True,
                 )
     return failed
-
-
-def known_rows(output: Path) -> list[Row]:
-    """Rows of the output folder, and those of the results that it does not have."""
-    rows = read(output / NAME)
-    have = {tuple(row[k] for k in KEY) for row in rows}
-    return rows + [row for row in read(RESULTS / NAME) if tuple(row[k] for k in KEY) not in have]
-
-
-def read(path: Path) -> list[Row]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: list[Row]) -> None:
-    path.parent.mkdir(exist_ok=True, parents=True)
-    aside = path.with_suffix(".partial")
-    with aside.open("w", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    aside.replace(path)
 
 
 def main() -> None:

@@ -1,0 +1,324 @@
+"""Promoters and their strength: masked pre-training with shared strands, fine-tuned, beside CNNs and linear models.
+
+    python benchmarks/dna_data.py                                        # once: makes the folder .dna
+    python benchmarks/dna_finetune.py --networks kmers places            # linear models, on the CPU
+    python benchmarks/dna_finetune.py --seconds 540 --workers 8 --output FOLDER
+    python benchmarks/dna_finetune.py --summary
+
+One row per (task, network, learning rate, seed) goes to dna_finetune.csv in the output folder, with the rows that were
+in results/ before; rows that are there are not made again. The pre-trained model goes to `pretrained` in the output
+folder, and is taken from there, or from the data folder, where it is there.
+
+Protocol. Pre-training: K-12, with every labelled E. coli sequence, promoter or not, hidden as N. Promoters: 70 / 10 /
+20 % in each of five random splits that keep near copies together, the same for every model; the seed sets split and
+weights. Sort-seq: the split that comes with the data, the target being the mean bin. Networks have equally many
+weights, see the same batches, and take the learning rate of the grid with the lowest validation loss at seed 0; their
+weights are those of the best epoch on validation. Accuracy and MCC of classes, Pearson of numbers, all on the test.
+
+`xlstm`: pre-trained, both strands, same weights; `xlstm-scratch`: the same without pre-training; `cnn`: convolutions
+and the maximum over places; `cnn-places`: convolutions, then weights of every place; `kmers`: linear on counts of
+k-mers, `places`: linear on the base at every place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dna_data import FOLDER, load
+from dna_language import Draws, Windows
+from grid import Grid, Row, arguments
+
+RATES = (5e-4, 1e-3, 2e-3)
+NETWORKS = ("xlstm", "xlstm-scratch", "cnn", "cnn-places", "kmers", "places")
+LINEAR = ("kmers", "places")
+TASKS = {"ecoli": 64, "mouse-tata": 64, "sortseq": 256}  # batch
+KEY = ("task", "network", "size", "learning_rate", "seed", "pretraining_steps", "epochs")
+FIELDS = (
+    *KEY, "parameters", "n_train", "n_test", "val_loss", "accuracy", "mcc", "auroc", "pearson", "best_epoch",
+    "fit_seconds", "precision", "device", "torch",
+)  # fmt: skip
+PRETRAINED, CONTEXT, PRETRAINING_BATCH, PRETRAINING_RATE = "pretrained", 256, 64, 2e-3
+
+
+class Labelled:
+    """Sequences and what is to be said of them: a data set of batches."""
+
+    def __init__(self, ids: np.ndarray, label: np.ndarray) -> None:
+        self.ids, self.label = ids, label
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        import torch
+
+        ids, label = self.ids[indices].astype(np.int64), self.label[indices]
+        return {"ids": torch.from_numpy(ids), "label": torch.from_numpy(label)}
+
+
+def parts(folder: Path, task: str, seed: int, cut: int | None) -> dict[str, Labelled]:
+    """Training, validation and test; `cut` keeps some sequences only, for a trial."""
+    data = load(folder, task)
+    if task == "sortseq":
+        part = {"training": "train", "validation": "val", "test": "test"}
+        names = np.array([part[name] for name in data["part"]])
+        mean, spread = (f(data["target"][names == "train"]) for f in (np.mean, np.std))
+        label = ((data["target"] - mean) / spread).astype(np.float32)[:, None]
+    else:
+        names, label = split(data["group"], data["label"], seed), data["label"].astype(np.int64)
+    kept = {name: np.flatnonzero(names == name)[:cut] for name in ("train", "val", "test")}
+    return {name: Labelled(data["ids"][rows], label[rows]) for name, rows in kept.items()}
+
+
+def split(group: np.ndarray, label: np.ndarray, seed: int) -> np.ndarray:
+    """Whole groups at random, class by class of their first member, 70 / 10 / 20 %."""
+    draw, names = np.random.default_rng(seed), np.full(len(group), "train", dtype="<U5")
+    groups, first, sizes = np.unique(group, return_index=True, return_counts=True)
+    for kind in np.unique(label):
+        own = draw.permutation(np.flatnonzero(label[first] == kind))
+        place = np.cumsum(sizes[own]) / sizes[own].sum()
+        for name, low, high in (("test", 0.0, 0.2), ("val", 0.2, 0.3)):
+            names[np.isin(group, groups[own[(place > low) & (place <= high)]])] = name
+    return names
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    """Write the pre-trained model, whole or not at all."""
+    import torch
+    from sequence_networks import build
+
+    from xlstm_apps.biosequence.module import SequenceModule
+    from xlstm_apps.training import BatchLoader, FitConfig, fit
+
+    torch.set_float32_matmul_precision("high")
+    genome = load(options.data, "hidden")["k12"]
+    border, steps = int(0.95 * len(genome)), options.pretraining_steps
+    torch.manual_seed(0)
+    model, _ = build("xlstm", options.size, "masked", "shared")
+    started, per_look = time.monotonic(), max(1, steps // 10)
+    result = fit(
+        SequenceModule(model),
+        BatchLoader(  # pyright: ignore
+            Draws(genome[:border], steps * PRETRAINING_BATCH, CONTEXT, 0), PRETRAINING_BATCH, shuffle=True,
+            steps_per_epoch=per_look,
+        ),
+        BatchLoader(Windows(genome[border:][: options.cut and 4 * CONTEXT], CONTEXT), 2 * PRETRAINING_BATCH),  # pyright: ignore
+        FitConfig(
+            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=PRETRAINING_RATE, weight_decay=0.1,
+            patience=None, accelerator=options.accelerator, precision=options.precision,
+        ),
+    )  # fmt: skip
+    model.cpu().save_pretrained(options.output / f"{PRETRAINED}.partial")
+    (options.output / f"{PRETRAINED}.partial").rename(options.output / PRETRAINED)
+    bits = result.best_value / math.log(2)
+    print(f"pre-trained: {bits:.4f} bits per hidden base ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+def pretrained(options: argparse.Namespace) -> Path | None:
+    folders = [folder / PRETRAINED for folder in (options.output, options.data)]
+    return next((folder for folder in folders if (folder / "model.safetensors").is_file()), None)
+
+
+def predictor(options: argparse.Namespace, cell: Row, length: int) -> Any:
+    """The network of a cell, with as many weights as the xLSTM."""
+    from sequence_networks import build
+
+    from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, trained_weights
+    from xlstm_apps.biosequence.config import HeadConfig
+    from xlstm_apps.biosequence.heads import SequencePredictor
+    from xlstm_apps.biosequence.model import SequenceModel
+
+    regression = cell["task"] == "sortseq"
+    head = HeadConfig(task="regression" if regression else "classification", num_outputs=1 if regression else 2)
+    model = build("xlstm", cell["size"], "masked", "shared")[0]
+    if cell["network"] == "xlstm":
+        folder = pretrained(options)
+        assert folder is not None, "made before the cells"
+        model = SequenceModel.from_pretrained(folder)
+    made = SequencePredictor.from_model(model, head)
+    if cell["network"] in ("xlstm", "xlstm-scratch"):
+        return made
+    target, sequence = trained_weights(made), replace(model.sequence, symmetry="none")  # as given: they are aligned
+    if cell["network"] == "cnn":
+        return ConvPredictor.matched(replace(head, pooling="max"), sequence, target, ConvConfig())
+    return placed(head, sequence, target, length)
+
+
+def placed(head: Any, sequence: Any, target: int, length: int) -> Any:
+    """Convolutions whose outputs at every place have weights of their own, for sequences aligned to one another."""
+    import torch
+
+    from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor
+
+    class Placed(ConvPredictor):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.narrow = torch.nn.Linear(self.head.in_features, 16)
+            self.head = torch.nn.Linear(16 * length, self.head.out_features)
+
+        def forward(self, ids: Any, **_: Any) -> Any:
+            (x,) = self.model.encode(ids)
+            return self.head(self.dropout(torch.nn.functional.gelu(self.narrow(x)).flatten(1)))
+
+    return Placed.matched(head, sequence, target, ConvConfig())
+
+
+def run(options: argparse.Namespace, cell: Row) -> Row:
+    """Fit one model to one task and test it."""
+    part = parts(options.data, cell["task"], cell["seed"], options.cut)
+    row: Row = {**cell, "n_train": len(part["train"]), "n_test": len(part["test"])}
+    started = time.monotonic()
+    row, outputs = (linear if cell["network"] in LINEAR else network)(options, row, part)
+    truth, row["fit_seconds"] = part["test"].label, round(time.monotonic() - started, 1)
+    if cell["task"] == "sortseq":
+        return {**row, "pearson": float(np.corrcoef(truth[:, 0], outputs[:, 0])[0, 1])}
+    return {**row, **judged(truth, outputs[:, 1])}
+
+
+def judged(truth: np.ndarray, p: np.ndarray) -> Row:
+    """Accuracy and MCC at p = 1/2, and the area under the ROC curve."""
+    guess = p > 0.5
+    table = np.array([[np.sum((truth == a) & (guess == b)) for b in (0, 1)] for a in (0, 1)], float)
+    spread = math.sqrt(np.prod(table.sum(0)) * np.prod(table.sum(1)))
+    order = np.argsort(np.argsort(p, kind="stable"), kind="stable") + 1
+    positives, negatives = int(truth.sum()), int((1 - truth).sum())
+    return {
+        "accuracy": float((guess == truth).mean()),
+        "mcc": float((table[0, 0] * table[1, 1] - table[0, 1] * table[1, 0]) / spread) if spread else 0.0,
+        "auroc": float((order[truth == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives)),
+    }
+
+
+def linear(options: argparse.Namespace, row: Row, part: dict[str, Labelled]) -> tuple[Row, np.ndarray]:
+    from xlstm_apps.biosequence.alphabets import get_alphabet
+    from xlstm_apps.biosequence.baselines.kmers import LinearModel
+
+    task = "regression" if row["task"] == "sortseq" else "classification"
+    model = LinearModel(get_alphabet("dna"), task, features=row["network"])
+    model.fit(part["train"].ids, part["train"].label, part["val"].ids, part["val"].label)
+    val, truth = model.predict(part["val"].ids), part["val"].label
+    if task == "regression":
+        loss = float(((val - truth) ** 2).mean())
+    else:
+        loss = float(-np.log(val[np.arange(len(truth)), truth]).mean())
+    return {**row, "parameters": model.parameters, "val_loss": loss}, model.predict(part["test"].ids)
+
+
+def network(options: argparse.Namespace, row: Row, part: dict[str, Labelled]) -> tuple[Row, np.ndarray]:
+    import torch
+
+    from xlstm_apps.biosequence.baselines.conv import trained_weights
+    from xlstm_apps.biosequence.module import PredictorModule
+    from xlstm_apps.training import BatchLoader, FitConfig, fit
+
+    torch.manual_seed(row["seed"])
+    batch = TASKS[row["task"]]
+    model = predictor(options, row, part["train"].ids.shape[1])
+    result = fit(
+        PredictorModule(model),
+        BatchLoader(part["train"], batch, seed=row["seed"], shuffle=True),  # pyright: ignore
+        BatchLoader(part["val"], 256),  # pyright: ignore
+        FitConfig(
+            max_epochs=row["epochs"], learning_rate=row["learning_rate"], weight_decay=0.1, patience=6, warmup=0.1,
+            accelerator=options.accelerator, precision=options.precision,
+        ),
+        seed=row["seed"],
+    )  # fmt: skip
+    model.to(result.device).eval()
+    ids = torch.from_numpy(part["test"].ids.astype(np.int64))
+    outputs = torch.cat([model.predict(rows.to(result.device)).float().cpu() for rows in ids.split(512)])
+    facts = {
+        "parameters": trained_weights(model),
+        "val_loss": result.best_value,
+        "best_epoch": result.best_epoch,
+        "precision": options.precision,
+        "device": torch.cuda.get_device_name() if result.device.startswith("cuda") else "cpu",
+        "torch": torch.__version__,
+    }
+    return {**row, **facts}, outputs.numpy()
+
+
+def told(row: Row) -> str:
+    if row["task"] == "sortseq":
+        return f"val {row['val_loss']:.4f} Pearson {row['pearson']:.4f}"
+    return f"val {row['val_loss']:.4f} accuracy {row['accuracy']:.4f} MCC {row['mcc']:.4f}"
+
+
+GRID = Grid(
+    name="dna_finetune.csv", fields=FIELDS, key=KEY, group=("task", "network"), judged="val_loss", run=run, told=told
+)
+
+
+def group_of(options: argparse.Namespace, task: str, name: str) -> Row:
+    if name in LINEAR:
+        return {"task": task, "network": name, "size": "", "pretraining_steps": "", "epochs": ""}
+    steps = options.pretraining_steps if name == "xlstm" else ""
+    return {"task": task, "network": name, "size": options.size, "pretraining_steps": steps, "epochs": options.epochs}
+
+
+def measure(options: argparse.Namespace) -> int:
+    linear_models = [name for name in options.networks if name in LINEAR]
+    others = [name for name in options.networks if name not in LINEAR]
+    failed = 0
+    if "xlstm" in others and pretrained(options) is None:
+        started = time.monotonic()
+        options.output.mkdir(parents=True, exist_ok=True)
+        pretrain(options)
+        options.seconds -= time.monotonic() - started
+    for names, rates in ((linear_models, [0.0]), (others, options.rates)):
+        if names:
+            own = argparse.Namespace(**{**vars(options), "rates": rates})
+            # Sort-seq takes longest, so it begins.
+            groups = [group_of(options, task, name) for task in reversed(options.tasks) for name in names]
+            failed += GRID.measure(own, groups)
+    return failed
+
+
+def summary(options: argparse.Namespace) -> None:
+    """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
+    rows = GRID.rows(options.output)
+    print(
+        f"{'task':11s} {'network':13s} {'weights':>9s} {'rate':>6s} n {'accuracy':>16s} {'MCC':>16s} {'Pearson':>16s}"
+    )
+    for task in options.tasks:
+        for name in NETWORKS:
+            group = group_of(options, task, name)
+            rate = GRID.rate(rows, group, [0.0] if name in LINEAR else options.rates)
+            wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
+            own = [row for row in rows if GRID.cell(row) in wanted]
+            cells = []
+            for measure in ("accuracy", "mcc", "pearson"):
+                found = [float(row[measure]) for row in own if row.get(measure) not in (None, "")]
+                spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
+                cells.append(f"{statistics.mean(found):.4f}{spread}" if found else "-")
+            if own:
+                head = f"{task:11s} {name:13s} {own[0]['parameters']:>9} {rate or '-':>6} {len(own)}"
+                print(head, " ".join(f"{cell:>16s}" for cell in cells))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=FOLDER, help="what dna_data.py made")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS[:4]), choices=NETWORKS)
+    parser.add_argument("--size", default="500k", choices=["500k", "2m"])
+    parser.add_argument("--pretraining_steps", type=int, default=4000)
+    parser.add_argument("--epochs", type=int, default=20, help="most passes of fine-tuning")
+    parser.add_argument("--cut", type=int, help="for a trial: that many sequences of each part only")
+    arguments(parser, RATES, seeds=5)
+    options = parser.parse_args()
+    if options.summary:
+        summary(options)
+    elif failed := measure(options):
+        raise SystemExit(f"{failed} cells failed")
+
+
+if __name__ == "__main__":
+    main()
