@@ -29,7 +29,7 @@ COMMANDS: dict[str, Any] = {
     },
     "sequence": {
         verb: f"xlstm_apps.recipes.sequence:{verb}"
-        for verb in ("validate", "prepare", "train", "score", "embed", "generate", "variants")
+        for verb in ("validate", "prepare", "train", "score", "embed", "generate", "variants", "scan")
     },
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",

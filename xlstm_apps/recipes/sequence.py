@@ -269,3 +269,45 @@ def generate(
         seed=seed,
     )
     steps.generate(model, prompt, prompts_path, output, drawing, device)
+
+
+def scan(
+    model: str,
+    data: SequenceSource,
+    regions: list[str] | None = None,
+    output: str = "scan",
+    deletions: bool = False,
+    strands: Literal["forward", "reverse", "both"] | None = None,
+    context_length: int | Literal["all"] | None = None,
+    downstream: int | None = None,
+    per_symbol: bool = False,
+    max_positions: int = 20_000,
+    batch_symbols: int | None = None,
+    device: Device = "auto",
+) -> None:
+    """Replace every symbol of a stretch by every other one and tell what that does, as a table and heat maps.
+
+    Scores are those of `sequence variants`: below 0, less probable than what stands there. Writes effects.tsv, an SVG
+    for every stretch and scan.html. For DNA and proteins.
+
+    Args:
+        model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
+        data: The sequences; with regions_path, its regions are scanned, and what stands beside them is read too.
+        regions: Stretches to scan, as chr1:1001-1200, counted from 1, the end in it; chr1:1001-1200:- is read on the
+            other strand. None: the regions of `data`, or whole records.
+        output: Folder to write to.
+        deletions: Also take out each symbol.
+        strands: As in `sequence variants`. A fine-tuned model reads the strand of the stretch unless told otherwise.
+        context_length: As in `sequence variants`.
+        downstream: As in `sequence variants`.
+        per_symbol: As in `sequence variants`.
+        max_positions: Most positions to scan; more are refused, since each takes several readings.
+        batch_symbols: Most symbols read at a time. None: by device.
+        device: auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_scan as steps
+
+    steps.run(
+        model, data, regions, output, deletions, strands, context_length, downstream, per_symbol, max_positions,
+        batch_symbols, device,
+    )  # fmt: skip

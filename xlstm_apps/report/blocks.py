@@ -142,6 +142,16 @@ class Code:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A drawing of its own, wider than the page if need be."""
+
+    svg: str
+    """An inline SVG, trusted."""
+    caption: str = ""
+    kind: ClassVar = "picture"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """Blocks side by side where the window is wide enough."""
 
@@ -149,7 +159,7 @@ class Row:
     kind: ClassVar = "row"
 
 
-Block = Notice | Chart | Panels | Table | Facts | Timeline | Code | Row
+Block = Notice | Chart | Panels | Table | Facts | Timeline | Code | Picture | Row
 
 
 @dataclass(frozen=True, kw_only=True)

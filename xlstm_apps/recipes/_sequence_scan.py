@@ -1,0 +1,173 @@
+"""The verb `sequence scan`: every symbol of a stretch replaced by every other one, as a table and heat maps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from xlstm_apps.biosequence.effects import Strands
+from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.datasets.sequences import Corpus, Region, SequenceSource, Spans, place_regions
+from xlstm_apps.datasets.sequences.dividing import parse_region
+from xlstm_apps.estimators.sequence_saved import load_sequence_model
+from xlstm_apps.estimators.sequence_scan import Scan, replacements, scan_stretches
+from xlstm_apps.estimators.sequence_stretches import open_stretches
+from xlstm_apps.estimators.sequence_variants import ContextLength, EffectOptions, context_for
+from xlstm_apps.recipes._sequence_variants import progress, tell
+from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.report.mutation_map import MOST_MAPS, MutationMap, draw, strongest, write_maps
+from xlstm_apps.training import files
+
+SHOWN = 8
+MOST_OUTPUTS = 6
+
+
+def run(
+    model_path: str,
+    data: SequenceSource,
+    regions: list[str] | None,
+    output: str,
+    deletions: bool,
+    strands: Strands | None,
+    context_length: ContextLength,
+    downstream: int | None,
+    per_symbol: bool,
+    max_positions: int,
+    batch_symbols: int | None,
+    device: str,
+) -> None:
+    """Scan stretches; see `recipes.sequence.scan`."""
+    console = Console(stderr=True)
+    folder = output_folder(output)
+    if regions is not None and data.regions_path is not None:
+        raise ValueError("regions and data.regions_path both say what to scan; leave one out")
+    model = load_sequence_model(model_path, device)
+    context, why = context_for(model_path, context_length)
+    options = EffectOptions(
+        strands=strands, context_length=context, downstream=downstream, per_symbol=per_symbol, tokens=batch_symbols
+    )
+    alphabet = (model.model if isinstance(model, SequencePredictor) else model).alphabet
+    symbols = replacements(alphabet, deletions=deletions)
+    with open_stretches(data, alphabet) as stretches:
+        corpus = stretches.corpus
+        spans, names = (stretches.spans, stretches.names) if regions is None else named(corpus, regions)
+        names = titles(corpus, spans, names)
+        positions = int(spans.lengths.sum())
+        if positions > max_positions:
+            raise ValueError(
+                f"{', '.join(data.path)}: {positions:,} positions to scan, more than max_positions {max_positions:,}; "
+                "name stretches with --regions chr1:1001-1200 or data.regions_path, or raise it"
+            )
+        tell(console, stretches.notes)
+        tell(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
+        with progress(console, "replacements", positions * (len(symbols) - 1)) as advance:
+            scans = list(scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=advance))
+    folder.mkdir(exist_ok=True)
+    rows = TableOutput(str(folder / "effects.tsv")).write(scan.frame() for scan in scans)
+    maps = heat_maps(scans, "log odds or output" if isinstance(model, SequencePredictor) else "nats")
+    for chart in maps[:MOST_MAPS]:
+        files.write_text(folder / f"{file_name(chart.title)}.svg", draw(chart, alone=True) + "\n")
+    meaning = (
+        "Change of the output of a fine-tuned model: below 0, less."
+        if isinstance(model, SequencePredictor)
+        else "log p of the replacement minus log p of what stands there, in nats: below 0, less probable. What a model "
+        "finds improbable need not do harm."
+    )
+    page = write_maps(folder / "scan.html", maps, subject=f"Scan with {Path(model_path).name}", meaning=meaning)
+    report(console, maps)
+    if len(maps) > MOST_MAPS:
+        tell(console, [f"heat maps of the first {MOST_MAPS} of {len(maps):,} stretches; the table holds all"])
+    console.print(
+        f"{rows:,} replacements at {positions:,} positions -> {folder / 'effects.tsv'}, {page}",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
+def output_folder(output: str) -> Path:
+    """The folder to write to.
+
+    Raises:
+        ValueError: It cannot be there; found before any work is done.
+    """
+    path = Path(output)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"output {output}: give a folder, this is a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"output {output}: the folder {path.parent} does not exist")
+    return path
+
+
+def named(corpus: Corpus, regions: list[str]) -> tuple[Spans, list[str]]:
+    """Stretches written as chr1:1001-1200, with `:-` behind them on the other strand.
+
+    Raises:
+        ValueError: Another form; no such record, or it ends before.
+    """
+    found = []
+    for text in regions:
+        turned = text.endswith(":-")
+        contig, start, end = parse_region(corpus, text.removesuffix(":-").removesuffix(":+"))
+        if turned and corpus.complement is None:
+            raise ValueError(f"regions: {text!r} is on the other strand, which the {corpus.alphabet['name']} alphabet "
+                             "has not")  # fmt: skip
+        found.append(Region(contig=contig, start=start, end=end, strand="-" if turned else "+", name=text,
+                            source="regions"))  # fmt: skip
+    placed = place_regions(corpus, found, "error")
+    return placed.spans, [region.name for region in placed.regions]
+
+
+def titles(corpus: Corpus, spans: Spans, names: Sequence[str] | None) -> list[str]:
+    """A name for each stretch; the place where it has none, and a number where several share one."""
+    out: list[str] = []
+    for n in range(len(spans)):
+        record = int(spans.record[n])
+        name = names[n] if names is not None and names[n] not in ("", ".") else ""
+        if not name and int(spans.lengths[n]) == int(corpus.lengths[record]):
+            name = corpus.ids[record]
+        name = name or f"{corpus.ids[record]}:{int(spans.start[n]) + 1}-{int(spans.stop[n])}"
+        out.append(name if name not in out else f"{name} ({n + 1})")
+    return out
+
+
+def heat_maps(scans: Sequence[Scan], unit: str) -> list[MutationMap]:
+    """A heat map per stretch, and per output where there are several."""
+    out = []
+    for scan in scans:
+        mean = scan.mean
+        for n, name in enumerate(scan.names[:MOST_OUTPUTS]):
+            title = f"{scan.name}: {name}" if name else scan.name
+            out.append(
+                MutationMap(
+                    title=title,
+                    ref=scan.ref,
+                    positions=scan.positions.tolist(),
+                    symbols=scan.symbols,
+                    values=mean[:, :, n],
+                    unit=unit,
+                )
+            )
+    return out
+
+
+def file_name(title: str) -> str:
+    """A name for a file."""
+    return re.sub(r"[^\w.+-]+", "_", title).strip("_.")[:100] or "scan"
+
+
+def report(console: Console, maps: Sequence[MutationMap]) -> None:
+    """The strongest replacements, for a person."""
+    table = Table(title="replacements that lower most", header_style="bold")
+    for heading in ("stretch", "replacement", "score"):
+        table.add_column(heading, justify="right" if heading == "score" else "left")
+    for title, label, value in strongest(maps, SHOWN):
+        table.add_row(title, label, f"{value:+.3f}")
+    values = np.concatenate([chart.values[np.isfinite(chart.values)] for chart in maps]) if maps else np.zeros(0)
+    if values.size:
+        console.print(table)
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        console.print(f"5 %, median, 95 % of all: {low:+.3f}, {middle:+.3f}, {high:+.3f}", highlight=False)
