@@ -159,6 +159,7 @@ def test_masked_models_are_not_compared_without_a_word(language, read):
     report = read(language(objective="masked"))
     assert "bits per hidden base" in report.text
     assert "have the harder task" in report.text
+    assert "By place in the window" in report.text and "more context gains" not in report.text
 
 
 def test_near_copies_are_said_where_the_verdict_is(language, read):
@@ -280,6 +281,8 @@ def test_titles():
     names = {
         "markov-11": "Markov order 11",
         "kmer-6-logistic": "6-mer logistic regression",
+        "6-mer-logistic": "6-mer logistic regression",
+        "place-ridge": "one-hot ridge regression",
         "one-hot-ridge": "one-hot ridge regression",
         "unigram": "symbol frequencies",
         "my_model": "my model",

@@ -61,15 +61,15 @@ def model_looks(models: Sequence[str], ours: str | None) -> dict[str, tuple[str,
     return looks
 
 
-def vertical(x: Any, text: str, *, color: str = MUTED) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A dashed vertical line and its words at the top, as (shape, annotation)."""
+def vertical(x: Any, text: str, *, color: str = MUTED, leftward: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A dashed vertical line and its words at the top, as (shape, annotation); near the right edge to its left."""
     shape = {
         "type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1,
         "line": {"color": color, "width": 1, "dash": "dot"},
     }  # fmt: skip
     note = {
-        "x": x, "yref": "paper", "y": 1, "xanchor": "left", "yanchor": "bottom", "text": text, "showarrow": False,
-        "font": {"color": color, "size": 12}, "xshift": -3,
+        "x": x, "yref": "paper", "y": 1, "xanchor": "right" if leftward else "left", "yanchor": "bottom", "text": text,
+        "showarrow": False, "font": {"color": color, "size": 12}, "xshift": 3 if leftward else -3,
     }  # fmt: skip
     return shape, note
 

@@ -11,12 +11,11 @@ from .run import Run, number
 from .sequence_data import SequenceSummary, leak_notice
 from .sequence_scores import Comparison, metric, title, written
 
-SCORING = """\
+_SCORING = """\
 In a shell, with this folder as `model`:
 
 ```sh
-xlstm-apps sequence score model --data.path new.fa --output scores.tsv
-xlstm-apps sequence embed model --data.path new.fa --output features.parquet
+{commands}
 ```
 
 From Python:
@@ -25,7 +24,13 @@ From Python:
 from xlstm_apps.biosequence import SequenceModel
 
 model = SequenceModel.from_pretrained("model")
+print(model.score("{example}"))  # -log p of every symbol, in nats
+print(model.embed("{example}", pooling="mean"))
 ```"""
+_SCORE = "xlstm-apps sequence score model --data.path new.fa --output scores.tsv"
+_EMBED = "xlstm-apps sequence embed model --data.path new.fa --output features.parquet"
+_GENERATE = "xlstm-apps sequence generate model --num_sequences 10 --output made_up.fa"
+_EXAMPLES = {"dna": "ACGTTGCA", "protein": "MKTAYIAK", "smiles": "CCO"}
 
 PREDICTING = """\
 In a shell, with this folder as `model`:
@@ -60,7 +65,7 @@ def language(run: Run) -> Card:
         summary,
         title=f"xLSTM of {summary.name}",
         about=f"{reads} in sequences of {_kind(summary)}.",
-        use=SCORING,
+        use=_scoring(summary),
         intended_use="For scores, features and further training on sequences like those it was trained on. A low "
         "probability means that a sequence is unlike them, not that it is harmful or does not work.",
         pipeline="fill-mask" if summary.masked else "text-generation",
@@ -153,6 +158,11 @@ def _data(summary: SequenceSummary) -> list[str]:
         copies, checked = summary.leaked
         lines.append(f"{copies:,.0f} of {checked:,.0f} test windows have a near copy in the training part")
     return lines
+
+
+def _scoring(summary: SequenceSummary) -> str:
+    commands = [_SCORE, _EMBED] if summary.masked else [_SCORE, _EMBED, _GENERATE]
+    return _SCORING.format(commands="\n".join(commands), example=_EXAMPLES.get(summary.alphabet, "a text"))
 
 
 def _kind(summary: SequenceSummary) -> str:

@@ -96,8 +96,9 @@ def data(run: Run) -> Section | None:
     summary = SequenceSummary.read(run)
     if not summary.facts:
         return None
-    notes = [str(note) for key in (("notes",), ("quality", "notes")) for note in summary.items(*key)]
-    blocks: list[Block] = [*_left_out(summary), *summary.found(notes)]
+    blocks: list[Block] = [*_left_out(summary)]
+    blocks += summary.found([str(note) for note in summary.items("quality", "notes")])
+    blocks += summary.found([str(note) for note in summary.items("notes")], "Chosen for this run:")
     blocks.append(Facts(items=list(_facts(summary))))
     blocks += [block for block in (_timeline(summary),) if block is not None]
     blocks += [block for block in (_letters(summary), _labels(summary)) if block is not None]

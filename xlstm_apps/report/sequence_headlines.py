@@ -90,6 +90,8 @@ def _judgement(scores: Comparison, tone: Tone) -> list[Notice]:
             f"{listed(pairs)} {verb} {more} than its {scores.written(scores.main)}. Prefer {title(beaten[0])}, or "
             "train longer, on more data, or from a pre-trained model."
         )
+        if "unigram" in beaten:
+            text += f" It has learned less than how often each {scores.summary.unit} occurs: the training did not take."
         return [Notice(title="The model loses to a baseline.", text=text, tone="bad")]
     if tone == "bad":
         text = "The simpler method does as well on this data."

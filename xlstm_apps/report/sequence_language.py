@@ -49,14 +49,18 @@ def positions(run: Run) -> Section | None:
         marks = {"mode": "lines+markers", "marker": {"size": 6 if name == ours else 4, "color": color}}
         text = charts.label(title(name), 28)
         traces.append(charts.line(bins, numbers(frame, name), text, color, dash=dash, **width, **marks))
+    axis = f"{summary.unit}s of context before the {summary.unit}"
+    words, lead = "What context is worth", _context_lead(frame, ours, bins, summary)
+    if summary.masked:  # it reads what follows as well
+        words, axis = "By place in the window", f"{summary.unit}s before it in the window"
+        lead = f"This model reads both sides of a {summary.unit}, so only the edges of a window should be harder."
     figure = {
         "data": traces,
         "layout": {
-            "xaxis": {"type": "category", "title": {"text": f"{summary.unit}s of context before the {summary.unit}"}},
+            "xaxis": {"type": "category", "title": {"text": axis}},
             "yaxis": {"title": {"text": f"bits per {summary.unit}"}},
         },
     }
-    lead = _context_lead(frame, ours, bins, summary)
     left = len(models) - len(shown) - 1
     chart = Chart(
         figure=figure,
@@ -64,7 +68,7 @@ def positions(run: Run) -> Section | None:
         caption=f"{count(left, 'model')} left out; evaluation/positions.csv has all." if left > 0 else "",
         height=360,
     )
-    return Section(id="context", title="What context is worth", lead=lead, blocks=[chart])
+    return Section(id="context", title=words, lead=lead, blocks=[chart])
 
 
 def symbols(run: Run) -> Section | None:
@@ -259,9 +263,8 @@ def _spread(bits: np.ndarray, noun: str, unit: str) -> Chart:
     counts, edges = np.histogram(bits, bins=min(max(len(bits) // 8, 5), 40), range=(low, high))
     width = edges[1] - edges[0]
     middle, mean = (edges[:-1] + edges[1:]) / 2, float(bits.mean())
-    shape, note = charts.vertical(round(mean, 4), f"mean {mean:.3f}", color=charts.MODEL)
-    if mean > (low + high) / 2:
-        note |= {"xanchor": "right", "xshift": 3}
+    late = mean > (low + high) / 2
+    shape, note = charts.vertical(round(mean, 4), f"mean {mean:.3f}", color=charts.MODEL, leftward=late)
     figure = {
         "data": [{
             "type": "bar", "x": charts.rounded(middle.tolist()), "y": counts.tolist(), "width": float(f"{width:.5g}"),
@@ -344,12 +347,13 @@ def _extremes(frame: pl.DataFrame, noun: str, unit: str) -> list[Block]:
 def _record_table(caption: str, frame: pl.DataFrame, unit: str) -> Table:
     columns = [Column(title="Record", numeric=False)]
     rows = [[Cell(text=charts.shorten(name or "", 60), sort=name)] for name in frame["id"].to_list()]
-    if "start" in frame.columns and frame["start"].is_not_null().any():
+    if "start" in frame.columns and (frame["start"] > 1).any():
         columns.append(Column(title="from", hint=f"first {unit}, counted from 1"))
         for row, value in zip(rows, numbers(frame, "start"), strict=True):
             row.append(Cell(text="" if value is None else f"{value:,.0f}", sort=value))
+    alike = {"length", "num_scored"} <= {*frame.columns} and (frame["length"] == frame["num_scored"]).all()
     for key, hint in (("length", f"{unit}s that were read"), ("num_scored", f"{unit}s that count here")):
-        if key in frame.columns:
+        if key in frame.columns and not (alike and key == "num_scored"):
             columns.append(Column(title="scored" if key == "num_scored" else key, hint=hint))
             for row, value in zip(rows, numbers(frame, key), strict=True):
                 row.append(Cell(text="" if value is None else f"{value:,.0f}", sort=value))

@@ -72,7 +72,7 @@ _TITLES = {
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 _MARKOV = re.compile(r"markov[-_ ]?(\d+)")
 _KMER = re.compile(r"(?:(\d+)-?mers?|kmers?|k-mers?)(?:[-_ ](\d+))?(?:[-_ ](.*))?")
-_ONE_HOT = re.compile(r"one[-_ ]?hot(?:[-_ ](.*))?")
+_ONE_HOT = re.compile(r"(?:one[-_ ]?hot|places?)(?:[-_ ](.*))?")
 _FITS = {
     "logistic": "logistic regression", "logistic_regression": "logistic regression", "lr": "logistic regression",
     "ridge": "ridge regression", "linear": "linear regression",

@@ -60,7 +60,8 @@ def training(run: Run) -> Section | None:
     best = number(run.facts.get("best_epoch"))
     lead = ""
     if best is not None and clock == "epoch":
-        shape, note = charts.vertical(best, f"kept: epoch {best:.0f}", color=charts.MODEL)
+        late = 2 * best > max(trace["x"][-1] for trace in traces)
+        shape, note = charts.vertical(best, f"kept: epoch {best:.0f}", color=charts.MODEL, leftward=late)
         layout |= {"shapes": [shape], "annotations": [note]}
         lead = _training_lead(frame, best)
     chart = Chart(figure={"data": traces, "layout": layout}, alt=f"Loss by {clock}. {lead}", height=320)

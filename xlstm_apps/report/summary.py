@@ -42,13 +42,13 @@ class DataSummary:
         value = self._at(path)
         return value if isinstance(value, list) else []
 
-    def found(self, notes: Sequence[str]) -> list[Notice]:
+    def found(self, notes: Sequence[str], title: str = "Found while reading:") -> list[Notice]:
         """What reading the data brought to light, as a notice; none without any."""
         if not notes:
             return []
         text = "; ".join(shorten(note, 300) for note in notes[:MAX_NOTES])
         more = f"; {len(notes) - MAX_NOTES} more in data_summary.json" if len(notes) > MAX_NOTES else ""
-        return [Notice(title="Found while reading:", text=f"{text}{more}.", tone="plain")]
+        return [Notice(title=title, text=f"{text}{more}.", tone="plain")]
 
     def _at(self, path: Sequence[str]) -> Any:
         value: Any = self.facts
