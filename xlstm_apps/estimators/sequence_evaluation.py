@@ -98,7 +98,7 @@ class SequenceEvaluator:
         kept = set(np.linspace(0, len(self.test) - 1, min(len(self.test), MOST_RECORDS)).round().astype(int).tolist())
         batches: Iterable[int] = order
         if console is not None:
-            batches = track(order, f"scoring {name}", console=console, transient=True)
+            batches = track(order, f"scoring {name}", console=console, transient=True, disable=not console.is_terminal)
         for first in batches:
             members = range(first, min(first + self.rows, len(self.test)))
             batch = self.test.__getitems__(members)

@@ -49,6 +49,8 @@ LEARNING_RATE = 4e-3
 """Peak learning rate at `_USUAL_WIDTH` and below; wider networks take smaller steps."""
 _USUAL_WIDTH = 64
 _LEAST_STEPS = 20
+_FEW = 2000
+"""Symbols of a test below which its scores are hardly more than chance."""
 _SEARCHED = 5000
 """Windows of the test whose k-mers are looked for in training, at most."""
 
@@ -200,6 +202,9 @@ def plan_sequences(
         if len(shown) < len(found):
             notes.append(f"{part}: {len(shown):,} of {len(found):,} windows, evenly spread, are looked at")
         parts[part] = dataset(shown)
+    small = int(split.test.lengths.sum())
+    if 0 < small < _FEW:
+        notes.append(f"a test of {small:,} symbols says little: bring more sequences, or raise data.test_fraction")
     if parts["val"] is None:
         notes.append("no validation part: no early stopping, the last epoch is taken")
     typical = float(train.spans.lengths.mean())

@@ -13,6 +13,8 @@ from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.datasets.sequences.loading import plain_policy, prepared_folder, read_source
 from xlstm_apps.training import files
 
+MOST_LETTERS = 20
+
 
 def validate(data: SequenceSource, alphabet: str, output: str | None) -> int:
     """Read everything, print what was found, and return the exit code."""
@@ -47,10 +49,9 @@ def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
         with open_corpus(lenient, codes, encode=encode) as corpus:
             return with_duplicates(corpus.report, data)
     report = QualityReport()
-    progress = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True),
-        transient=True,
-    )  # fmt: skip
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with progress:
         task = progress.add_task("reading")
         for _ in clean_records(read_source(data), codes, plain_policy(lenient), report, encode):
@@ -77,6 +78,11 @@ def show(report: dict[str, Any]) -> None:
     if "summary" not in report:
         for note in report["notes"]:
             say(note)
+    letters = sorted(report["composition"].items(), key=lambda item: -item[1])
+    total = max(1, sum(count for _, count in letters))
+    if letters:
+        shown = ", ".join(f"{letter} {count / total:.1%}" for letter, count in letters[:MOST_LETTERS])
+        say(f"composition: {shown}{' ...' if len(letters) > MOST_LETTERS else ''}")
     for example in report["examples"]:
         say(f"  {example}")
     words = {

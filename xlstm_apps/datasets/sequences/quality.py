@@ -114,7 +114,7 @@ class QualityReport:
         else:
             span = f"{min(self.lengths):,}" + (f" to {max(self.lengths):,}" if len(set(self.lengths)) > 1 else "")
             first = f"{self.kept:,} of {self.records:,} records, {self.symbols:,} symbols, {span} long"
-        found = [f"{count:,} {reason}" for reason, count in self.left_out.items()]
+        found = [f"{count:,} left out ({reason})" for reason, count in self.left_out.items()]
         if self.bad_characters:
             shown = ", ".join(f"{char!r} x {n:,}" for char, n in self.bad_characters.most_common(_SHOWN))
             found.append(f"bad characters {shown}")
@@ -125,6 +125,8 @@ class QualityReport:
             found.append(f"{self.soft_masked / max(1, self.symbols):.1%} lower case")
         if self.synonyms:
             found.append(f"{self.synonyms:,} U read as T" if self.alphabet == "dna" else f"{self.synonyms:,} folded")
+        if self.stops_stripped:
+            found.append(f"{self.stops_stripped:,} end in *, which is taken off")
         if self.unnamed:
             found.append(f"{self.unnamed:,} without a name")
         if self.renamed:

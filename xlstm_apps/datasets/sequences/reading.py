@@ -47,6 +47,8 @@ def sniff(path: str | Path) -> Format:
     if Path(path).suffix.lower() in (".parquet", ".pq"):
         return "table"
     text = head(path)
+    if {".csv", ".tsv"} & {suffix.lower() for suffix in Path(path).suffixes[-2:]} and text.strip():
+        return "table"  # also of one column, which no separator gives away
     rows = [line for line in text.splitlines() if line.strip()]
     first = rows[0] if rows else b""
     while first.startswith(b";") and len(rows) > 1:
