@@ -160,7 +160,7 @@ def run(options: argparse.Namespace, cell: Row) -> Row:
     }
     for test, (ids, known) in stretches(options.data, options.cut).items():
         for mode in MODES if cell["network"] != "transformer" else MODES[:2]:
-            bits = surprisal(model, ids, context, mode, 8 * batch, options.precision)
+            bits = surprisal(model, ids, context, mode, 4 * batch, options.precision)
             row[f"{test}_{mode}"], row[f"{test}_{mode}_apart"] = tested(bits, ids, known, context)
     return {**row, "evaluate_seconds": round(time.monotonic() - fitted, 1)}
 
@@ -228,9 +228,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FOLDER, help="what dna_data.py made")
     parser.add_argument("--networks", nargs="+", default=["xlstm", "lstm", "transformer"], choices=NETWORKS)
     parser.add_argument("--size", default="2m", choices=SIZES)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch", type=int, default=32, help="windows per step")
-    parser.add_argument("--context", type=int, default=1024, help="bases per window")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=128, help="windows per step")
+    parser.add_argument("--context", type=int, default=512, help="bases per window")
     parser.add_argument("--cut", type=int, help="for a trial: test on that many bases only")
     parser.add_argument("--markov", action="store_true", help="only the Markov model, and the unigram")
     arguments(parser, RATES, seeds=3)

@@ -8,14 +8,15 @@ from typing import Any
 NETWORKS = ("xlstm", "xlstm-mlstm", "xlstm-mixed", "xlstm-slstm", "lstm", "transformer")
 STACKS = {"500k": ("dna-500k-mlstm", 0.25), "2m": ("dna-2m-mlstm", 0.2), "86m": ("dna-2m-mlstm", 0.2)}
 SIZES = tuple(STACKS)
+LSTM_LAYERS = 3  # as LSTM language models have; deeper ones only read more slowly
 DEFAULT = "xlstm-mixed"  # what `xlstm` stands for
 
 
 def build(name: str, size: str, objective: str = "causal", symmetry: str = "none") -> tuple[Any, int]:
     """A network and how many parameters it has.
 
-    All mLSTM blocks: the published size. The others have as many blocks and within 2 % as many parameters: an xLSTM
-    through the width of its feed-forward, the others through their widths.
+    All mLSTM blocks: the published size. The others have as many blocks (an LSTM at most three) and within 2 % as many
+    parameters: an xLSTM through the width of its feed-forward, the others through their widths.
     """
     from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
     from xlstm_apps.biosequence.baselines.networks import NetworkModel
@@ -26,6 +27,7 @@ def build(name: str, size: str, objective: str = "causal", symmetry: str = "none
     sequence = SequenceConfig(objective=objective, symmetry=symmetry)
     if name in ("lstm", "transformer"):
         blocks = _mlstm(size).num_blocks
+        blocks = min(blocks, LSTM_LAYERS) if name == "lstm" else blocks
         heads = 12 if size == "86m" else 4
         layers = NetworkConfig(
             family=name, embedding_dim=2 * heads, num_blocks=blocks, num_heads=heads, direction=direction
