@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -80,9 +81,21 @@ def _orders(name: str, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _indices(name: str, grid: Grid, way: int, device: torch.device) -> Tensor:
-    if torch.compiler.is_compiling():  # a tensor made while a graph is traced must not outlive it
-        return torch.from_numpy(_orders(name, grid)[way]).to(device)
+    if torch.compiler.is_compiling():
+        return scan_path(name, grid, way, device)
     return _kept_indices(name, grid, way, device)
+
+
+@torch.library.custom_op("xlstm_apps::scan_path", mutates_args=())
+def scan_path(name: str, grid: Sequence[int], way: int, device: torch.device) -> Tensor:
+    """The order of a path (`way` 0) or its inverse, [S], as one step of a traced graph: a tensor made while a graph is
+    traced must not outlive it, and the arithmetic of paths is not to become part of it."""
+    return _kept_indices(name, tuple(grid), way, device).clone()
+
+
+@scan_path.register_fake
+def _(name, grid, way, device):
+    return torch.empty(math.prod(grid), dtype=torch.int64, device=device)
 
 
 @functools.lru_cache(maxsize=256)

@@ -76,7 +76,8 @@ class Scan:
         x = self._join([path.leave(part) for path, part in zip(paths, self._cut(x, self.count), strict=True)])
         if self.count == 1:
             return x
-        return torch.stack(x.chunk(self.count, dim=1 if self.layout.packed else 0)).mean(0)
+        dim = 1 if self.layout.packed else 0
+        return x.unflatten(dim, (self.count, -1)).mean(dim)
 
     def convolve(self, x: Tensor, convolution: Convolution) -> Tensor:
         """As in `Places`: in the frame of the path, or where it has none in the picture as it lies."""
@@ -98,7 +99,7 @@ class Scan:
     def _cut(self, x: Tensor, times: int) -> list[Tensor]:
         """The batch, `times` over, as tensors [N, S, E] of images with one grid."""
         if not self.layout.packed:
-            return list(x.chunk(times)) if times > 1 else [x]
+            return list(x.unflatten(0, (times, -1)).unbind())
         sizes = [count * math.prod(grid) for count, grid in self.layout.runs] * times
         runs = [*self.layout.runs] * times
         parts = zip(runs, x[0].split(sizes), strict=True)
