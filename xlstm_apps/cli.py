@@ -9,6 +9,7 @@ import difflib
 import importlib
 import inspect
 import itertools
+import json
 import logging
 import os
 import re
@@ -29,7 +30,18 @@ COMMANDS: dict[str, Any] = {
     },
     "sequence": {
         verb: f"xlstm_apps.recipes.sequence:{verb}"
-        for verb in ("validate", "prepare", "train", "score", "embed", "generate", "variants", "scan")
+        for verb in (
+            "validate",
+            "prepare",
+            "train",
+            "finetune",
+            "predict",
+            "score",
+            "embed",
+            "generate",
+            "variants",
+            "scan",
+        )
     },
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",
@@ -177,7 +189,10 @@ def normalise(argv: list[str], function: Callable[..., Any], options: dict[str, 
             and value[:1] != "["
             and any(typing.get_origin(kind) in (list, tuple) for kind in kinds)
         ):
-            value = value if value in literal_values(kinds) else f"[{value}]"
+            texts = any(typing.get_origin(kind) is list and typing.get_args(kind) == (str,) for kind in kinds)
+            if texts and value:  # a contig called 2 is a name, not a number
+                value = json.dumps([item.strip() for item in value.split(",")])
+            value = value if value in literal_values(kinds) or value[:1] == "[" else f"[{value}]"
         result.append(f"{option}{equals}{value}")
     return result
 

@@ -103,7 +103,7 @@ def prepare(
                     console.print(f"no run in {folder.path} yet: starting from the beginning")
             else:
                 console.print(f"resuming {folder.path}", soft_wrap=True)
-            if prepared is None and corpus.path != folder.path / "corpus":
+            if corpus.path not in (folder.path / "corpus", prepared):
                 corpus.move(folder.path / "corpus")
         leaks = find_leakage(plan)
     job = Job(
@@ -123,7 +123,9 @@ def prepare(
 
 
 @contextmanager
-def corpus_of(data: SequenceSource, sequence: SequenceConfig, path: Path, prepared: Path | None) -> Iterator[Corpus]:
+def corpus_of(
+    data: SequenceSource, sequence: SequenceConfig, path: Path, prepared: Path | None, labels: bool = False
+) -> Iterator[Corpus]:
     """The corpus: prepared before, in the run's folder already, or built beside the folder that will take it."""
     codes = get_alphabet(sequence.alphabet)
     encode = None if codes.bytewise else get_tokenizer(sequence.alphabet).encode_bytes
@@ -131,12 +133,12 @@ def corpus_of(data: SequenceSource, sequence: SequenceConfig, path: Path, prepar
         yield Corpus(path / "corpus")
         return
     if prepared is not None and data.regions_path is None:
-        yield load_corpus(data, codes, prepared)
+        yield load_corpus(data, codes, prepared, labels=labels)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:
-        yield load_corpus(data, codes, aside / "corpus", encode=encode)
+        yield load_corpus(data, codes, aside / "corpus", encode=encode, labels=labels)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

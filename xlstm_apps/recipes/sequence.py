@@ -6,8 +6,8 @@ xlstm-apps sequence train --data.path genome.fa.gz
 
 from typing import Literal
 
-from xlstm_apps.biosequence.config import SequenceConfig
-from xlstm_apps.biosequence.sizes import SMALL
+from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
+from xlstm_apps.biosequence.sizes import PREDICTOR, SMALL
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceData, SequenceSource
 from xlstm_apps.training.config import FitConfig
@@ -59,6 +59,77 @@ def train(
     networks = steps.fit_networks(job)
     steps.score(job, model, networks)
     steps.finish(job)
+
+
+def finetune(
+    data: SequenceData,
+    head: HeadConfig = HeadConfig(),  # noqa: B008 - frozen
+    sequence: SequenceConfig = SequenceConfig(objective="masked"),  # noqa: B008 - frozen
+    backbone: xLSTMConfig = PREDICTOR,
+    fit: FitConfig = FIT,
+    from_model: str | None = None,
+    head_only: bool = False,
+    balanced: bool = False,
+    baselines: bool = True,
+    run_dir: str | None = None,
+    seed: int = 0,
+    resume: bool = False,
+) -> None:
+    """Train a model to predict classes, labels or numbers of sequences, or of their symbols, and compare it.
+
+    Beside it stand linear models of k-mers and a convolutional network with as many weights. Leaves a run folder with
+    the model, scores and report.html.
+
+    Args:
+        data: The sequences with their labels, and how they are split. Of records longer than `context_length` the
+            middle is read.
+        head: What is to be predicted; what is left open is seen from the labels.
+        sequence: Alphabet and symmetry, where there is no from_model.
+        backbone: The xLSTM inside, where there is no from_model.
+        fit: How to train.
+        from_model: Go on from the model of this run or folder, which fixes `sequence` and `backbone` but for symmetry
+            and dropout. None: from scratch.
+        head_only: Leave that model as it is and train the head alone, which is fast.
+        balanced: Let every class count alike in training, however rare it is.
+        baselines: Train the models to compare with, too.
+        run_dir: Folder for the results. None: runs/sequence-finetune-<file>-<time>; with resume: the newest of those.
+        seed: Seed of weights, order of batches and dropout.
+        resume: Go on where a killed or stopped run left off, to the same result.
+    """
+    from xlstm_apps.recipes import _sequence_finetune as steps
+
+    job = steps.prepare(
+        data, head, sequence, backbone, fit, from_model=from_model, head_only=head_only, balanced=balanced,
+        baselines=baselines, run_dir=run_dir, seed=seed, resume=resume,
+    )  # fmt: skip
+    if job is None:
+        return  # finished before; said so
+    steps.score(job, steps.fit_model(job, resume))
+    steps.finish(job)
+
+
+def predict(
+    model: str,
+    data: SequenceSource,
+    output: str | None = None,
+    batch_symbols: int | None = None,
+    device: Device = "auto",
+) -> None:
+    """Predict classes, labels or numbers of new sequences with a fine-tuned model.
+
+    Columns: id, length, predicted (the most probable class, labels above 1/2, or the number) and p_<class>. Models of
+    symbols give one row for each: id, position (from 1), symbol, predicted, p_<class>.
+
+    Args:
+        model: Run folder of `finetune`, or folder of a saved model or estimator.
+        data: The sequences; with regions_path, regions of them.
+        output: File to write, .tsv, .csv or .parquet. None: TSV on the standard output.
+        batch_symbols: Most symbols read at a time; lower it where memory runs out. None: by device.
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_predict as steps
+
+    steps.predict(model, data, output, batch_symbols, device)
 
 
 def prepare(data: LabelledSource, output: str, alphabet: AlphabetName = "dna") -> None:

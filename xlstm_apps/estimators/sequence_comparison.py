@@ -1,0 +1,225 @@
+"""A predictor and the simpler models beside it, on the held-out part of a plan: the files of `evaluation/`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from xlstm_apps.biosequence import HeadConfig, SequencePredictor, get_alphabet
+from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, trained_weights
+from xlstm_apps.biosequence.baselines.kmers import LinearModel
+from xlstm_apps.biosequence.heads import MISSING
+from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
+from xlstm_apps.estimators.sequence_measures import (
+    calibration_rows,
+    class_rows,
+    confusion,
+    confusion_rows,
+    label_rows,
+    measures,
+    threshold_rows,
+)
+
+Rows = list[dict[str, Any]]
+_SHOWN = 50
+_LINEAR_SYMBOLS = 20_000_000
+"""Symbols of training that linear models count at most: they hold all their k-mers in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Rows of the files of `evaluation/`, by name without `.csv`."""
+
+    tables: dict[str, Rows] = field(default_factory=dict)
+
+
+def matched_cnn(plan: PredictorPlan, parameters: int, seed: int) -> ConvPredictor:
+    """A convolutional network with about as many weights; told of the scale of the numbers."""
+    head = HeadConfig(
+        task=plan.targets.head.task,
+        num_outputs=plan.targets.head.num_outputs,
+        names=plan.targets.head.names,
+        per_symbol=plan.targets.head.per_symbol,
+        pooling="max",
+        dropout=plan.targets.head.dropout,
+    )
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
+        made = ConvPredictor.matched(head, plan.sequence, parameters, ConvConfig())
+    if plan.scale is not None:
+        made.target_mean.copy_(torch.from_numpy(plan.scale[0]).float())
+        made.target_std.copy_(torch.from_numpy(plan.scale[1]).float())
+    return made
+
+
+def fit_linear(plan: PredictorPlan) -> tuple[list[LinearModel], dict[str, float], list[str]]:
+    """Linear models of k-mers and, for sequences of one length, of places; the seconds each took; and notes."""
+    head = plan.targets.head
+    if head.per_symbol:
+        return [], {}, []
+    total = int(plan.train.spans.lengths.sum())
+    if total > _LINEAR_SYMBOLS:
+        return [], {}, [f"no linear models beside it: {total:,} symbols of training are more than they hold in memory"]
+    train, values = _ids(plan.train), plan.targets.values[plan.train.spans.record]
+    valid = [] if plan.valid is None else _ids(plan.valid)
+    held = values[:0] if plan.valid is None else plan.targets.values[plan.valid.spans.record]
+    weights = plan.train.importance(plan.train.spans.record)
+    alphabet = get_alphabet(plan.sequence.alphabet)
+    both = plan.sequence.symmetry in ("posthoc", "shared")
+    models = [LinearModel(alphabet, head.task, both_strands=both)]  # type: ignore[arg-type]
+    lengths = {len(ids) for part in (plan.train, plan.valid, plan.test) if part is not None for ids in _ids(part)}
+    if len(lengths) == 1 and not both:
+        models.append(LinearModel(alphabet, head.task, features="places"))  # type: ignore[arg-type]
+    seconds = {}
+    for model in models:
+        started = time.monotonic()
+        model.fit(train, values, valid, held, weights)
+        seconds[model.name] = time.monotonic() - started
+    return models, seconds, []
+
+
+def compare(
+    plan: PredictorPlan,
+    networks: dict[str, SequencePredictor],
+    linear: list[LinearModel],
+    seconds: dict[str, float],
+    tick: Callable[[int], None] | None = None,
+) -> Comparison:
+    """Look at the test part, once.
+
+    Args:
+        plan: What was trained on what.
+        networks: By name, the model itself first; on the device to compute on.
+        linear: Fitted linear models.
+        seconds: Time each took to train, by name.
+        tick: Called with the number of symbols a network has read.
+    """
+    assert plan.test is not None
+    head, spans = plan.targets.head, plan.test.spans
+    names = list(head.names or ())
+    truth = flat_truth(plan, plan.test)
+    rows, outputs, own = [], np.zeros(0), []
+    for name, network in networks.items():
+        found = predict_spans(network, plan.corpus, spans, tick=tick)
+        flat = np.concatenate(found) if head.per_symbol else np.stack(found)
+        if name == "xlstm":
+            outputs, own = flat, found
+        rows.append(_row(name, head.task, truth, flat, trained_weights(network), seconds.get(name)))
+    for model in linear:
+        found = model.predict(_ids(plan.test))
+        if head.task == "classification" and found.shape[1] < len(names):  # classes that training has no example of
+            found = np.pad(found, ((0, 0), (0, len(names) - found.shape[1])))
+        rows.append(_row(model.name, head.task, truth, found, model.parameters, seconds.get(model.name)))
+    rows.append(_row(*_always(plan, len(truth), truth), None))
+    tables: dict[str, Rows] = {"comparison": rows}
+    if head.task == "classification":
+        counts = confusion(truth, outputs)
+        tables["confusion"], tables["classes"] = confusion_rows(counts, names), class_rows(counts, names)
+        known = truth != MISSING
+        said = outputs[known].argmax(1)
+        tables["calibration"] = calibration_rows(said == truth[known], outputs[known].max(1))
+        if len(names) == 2:
+            tables["thresholds"] = threshold_rows(truth[known], outputs[known, 1])
+    elif head.task == "multilabel":
+        tables["classes"] = label_rows(truth, outputs, names)
+        known = ~np.isnan(truth)
+        said = outputs[known] > 0.5
+        confidence = np.where(said, outputs[known], 1 - outputs[known])
+        tables["calibration"] = calibration_rows(said == (truth[known] > 0.5), confidence)
+        if len(names) == 1:
+            tables["thresholds"] = threshold_rows(truth[known].astype(int), outputs[known])
+    ids = [plan.corpus.ids[r] for r in spans.record.tolist()]
+    if head.per_symbol:
+        tables["symbols_predicted"] = _symbol_rows(plan, ids, own, names)
+    else:
+        tables["predictions"] = [
+            {"id": ids[n], **target_cells(head, truth[n]), **output_cells(head, outputs[n])} for n in range(len(ids))
+        ]
+    return Comparison(tables={name: found for name, found in tables.items() if found})
+
+
+def flat_truth(plan: PredictorPlan, part: LabelledSequences) -> np.ndarray:
+    """Targets of a part, of whole sequences [N, ...] or of all their symbols one after another."""
+    values, spans = plan.targets.values, part.spans
+    if not plan.targets.head.per_symbol:
+        return values[spans.record]
+    rows = zip(spans.record.tolist(), spans.start.tolist(), spans.stop.tolist(), strict=True)
+    return np.concatenate([values[r][a:b] for r, a, b in rows])
+
+
+def output_cells(head: HeadConfig, outputs: np.ndarray) -> dict[str, Any]:
+    """What is said of one sequence or symbol, as columns: `predicted` and `p_<class>`, or a number for each target."""
+    names = list(head.names or ())
+    if head.task == "regression":
+        return {_number_column(names, name): float(x) for name, x in zip(names, outputs, strict=True)}
+    cells = {f"p_{name}": float(x) for name, x in zip(names, outputs, strict=True)}
+    if head.task == "multilabel":
+        said = [name for name, x in zip(names, outputs, strict=True) if x > 0.5]
+        return {"predicted": ";".join(said) or "-"} | cells
+    return {"predicted": names[int(outputs.argmax())]} | cells
+
+
+def target_cells(head: HeadConfig, truth: Any) -> dict[str, Any]:
+    """What is known of one sequence or symbol, as columns: `label`, or a number for each target."""
+    names = list(head.names or ())
+    if head.task == "classification":
+        return {"label": names[int(truth)] if truth != MISSING else None}
+    if head.task == "multilabel":
+        return {"label": ";".join(name for name, x in zip(names, truth, strict=True) if x > 0.5) or "-"}
+    columns = ["target" if len(names) == 1 else f"target_{name}" for name in names]
+    return {c: None if np.isnan(x) else float(x) for c, x in zip(columns, truth, strict=True)}
+
+
+def _number_column(names: list[str], name: str) -> str:
+    return "predicted" if len(names) == 1 else f"predicted_{name}"
+
+
+def _row(
+    name: str, task: Any, truth: np.ndarray, outputs: np.ndarray, parameters: int | None, seconds: float | None
+) -> dict[str, Any]:
+    found = measures(task, truth, outputs)
+    return {"model": name, **found, "parameters": parameters, "seconds": None if seconds is None else round(seconds, 2)}
+
+
+def _always(plan: PredictorPlan, count: int, truth: np.ndarray) -> tuple[str, Any, np.ndarray, np.ndarray, int]:
+    """What one says who has only counted the training part: how often each class is, or the mean of the numbers."""
+    head = plan.targets.head
+    if head.task == "regression":
+        assert plan.scale is not None
+        return "mean", head.task, truth, np.tile(plan.scale[0], (count, 1)), len(plan.scale[0])
+    known = flat_truth(plan, plan.train)
+    if head.task == "multilabel":
+        shares = np.nan_to_num(np.nanmean(known, 0))
+    else:
+        shares = np.bincount(known[known != MISSING], minlength=head.num_outputs or 0) / max(1, (known >= 0).sum())
+    return "frequencies", head.task, truth, np.tile(shares, (count, 1)), len(shares)
+
+
+def _symbol_rows(plan: PredictorPlan, ids: list[str], outputs: list[np.ndarray], names: list[str]) -> Rows:
+    """The symbols of the first records."""
+    assert plan.test is not None
+    head, spans, alphabet = plan.targets.head, plan.test.spans, get_alphabet(plan.sequence.alphabet)
+    rows = []
+    for n in range(min(_SHOWN, len(ids))):
+        record, start, stop = int(spans.record[n]), int(spans.start[n]), int(spans.stop[n])
+        symbols, truth = plan.corpus.fetch(record, start, stop), plan.targets.values[record][start:stop]
+        for place in range(stop - start):
+            rows.append(
+                {
+                    "id": ids[n],
+                    "position": start + place + 1,
+                    "symbol": alphabet.tokens[symbols[place]],
+                    **target_cells(head, truth[place]),
+                    **output_cells(head, outputs[n][place]),
+                }
+            )
+    return rows
+
+
+def _ids(part: LabelledSequences) -> list[np.ndarray]:
+    spans, corpus = part.spans, part.sequences.corpus
+    rows = zip(spans.record.tolist(), spans.start.tolist(), spans.stop.tolist(), spans.strand.tolist(), strict=True)
+    return [corpus.fetch(*row) for row in rows]

@@ -1,0 +1,348 @@
+"""The steps of `sequence finetune`, each of which can be repeated without harm: that is how a killed run is resumed."""
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from xlstm_apps import training
+from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequencePredictor
+from xlstm_apps.biosequence.baselines.conv import ConvPredictor, trained_weights
+from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.sequences import SequenceData, Spans, leakage, split_corpus
+from xlstm_apps.datasets.sequences.loading import located, prepared_folder
+from xlstm_apps.estimators.sequence_comparison import Comparison, compare, fit_linear, matched_cnn
+from xlstm_apps.estimators.sequence_fitting import PredictorPlan, adopted, plan_predictor
+from xlstm_apps.estimators.sequence_measures import best_of
+from xlstm_apps.estimators.sequence_plan import spread
+from xlstm_apps.estimators.sequence_saved import load_sequence_model
+from xlstm_apps.estimators.sequence_targets import read_targets
+from xlstm_apps.recipes._sequence_train import add_seconds, corpus_of, data_fingerprint, stem
+from xlstm_apps.recipes._sequence_use import showing, tell
+from xlstm_apps.report import model_card, write_report
+from xlstm_apps.training import FitConfig, RunFolder, files
+from xlstm_apps.training.folder import find_run, new_path
+
+TASK = "sequence-finetune"
+_SEARCHED = 5000
+_TITLES = {
+    "classification": {"accuracy": "accuracy", "mcc": "MCC", "auroc": "AUROC", "average_precision": "average precision",
+                       "log_loss": "log loss"},
+    "multilabel": {"f1": "F1", "auroc": "AUROC", "average_precision": "average precision", "log_loss": "log loss"},
+    "regression": {"pearson": "Pearson", "spearman": "Spearman", "r2": "R²", "mae": "MAE", "rmse": "RMSE"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A fine-tuning that passed every check, and its folder."""
+
+    plan: PredictorPlan
+    folder: RunFolder
+    rule: str
+    baselines: bool
+    seed: int
+    started: float
+    load_seconds: float
+    console: Console
+
+
+def prepare(
+    data: SequenceData,
+    head: HeadConfig,
+    sequence: SequenceConfig,
+    backbone: xLSTMConfig,
+    fit: FitConfig,
+    *,
+    from_model: str | None,
+    head_only: bool,
+    balanced: bool,
+    baselines: bool,
+    run_dir: str | None,
+    seed: int,
+    resume: bool,
+) -> Job | None:
+    """Read sequences and labels, find out everything that could be wrong, and only then make the run's folder.
+
+    Returns:
+        None where the run to resume is finished; said so.
+
+    Raises:
+        ValueError: One line that says what to change.
+    """
+    started, console = time.monotonic(), Console(stderr=True)
+    training.check(fit)
+    data = located(data)  # type: ignore[assignment]
+    sections: dict[str, Any] = {"data": data, "head": head, "sequence": sequence, "backbone": backbone, "fit": fit}
+    sections |= {"seed": seed, "head_only": head_only, "balanced": balanced, "baselines": baselines}
+    start = None
+    if from_model is not None:
+        sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
+        start = load_sequence_model(from_model, "cpu")
+        sequence, backbone = adopted(start, sequence, backbone)
+    folder = find_run(run_dir, TASK, stem(data)) if resume else None
+    with console.status("comparing the files with those of the run" if folder else "reading the sequences"):
+        digest = data_fingerprint(data)
+        if folder is not None:
+            folder.check_same(sections, data_fingerprint=digest)
+            if folder.finished:
+                console.print(f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}")
+                return None
+        path = new_path(run_dir, TASK, stem(data)) if folder is None else folder.path
+        prepared = prepared_folder(data)
+        with corpus_of(data, sequence, path, prepared, labels=True) as corpus:
+            loaded = time.monotonic()
+            targets = read_targets(
+                corpus.labels, head, columns=data.label_columns, ids=corpus.ids, lengths=corpus.lengths
+            )
+            split = split_corpus(data, corpus, whole=True)
+            plan = plan_predictor(
+                corpus,
+                {"train": split.train, "val": split.val, "test": split.test},
+                targets,
+                sequence=sequence,
+                backbone=backbone,
+                fit=fit,
+                start=start,
+                head_only=head_only,
+                class_weight="balanced" if balanced else None,
+                context_length=data.context_length,
+            )
+            plan.predictor(seed)  # a backbone that cannot be built says so here
+            if folder is None:
+                folder = RunFolder.create(path, TASK, sections, seed=seed, data_fingerprint=digest)
+                if resume:
+                    console.print(f"no run in {folder.path} yet: starting from the beginning")
+            else:
+                console.print(f"resuming {folder.path}", soft_wrap=True)
+            if prepared is None and corpus.path != folder.path / "corpus":
+                corpus.move(folder.path / "corpus")
+        leaks = find_leakage(plan, data)
+    job = Job(
+        plan=plan,
+        folder=folder,
+        rule=split.rule.partition("; ")[0],
+        baselines=baselines,
+        seed=seed,
+        started=started,
+        load_seconds=loaded - started,
+        console=console,
+    )
+    tell(console, choices(job, leaks))
+    files.write_json(folder.path / "data_summary.json", summary(job, leaks))
+    return job
+
+
+def fit_model(job: Job, resume: bool) -> SequencePredictor:
+    """Train, keep the epoch that was best on validation, and save it as `model/`."""
+    plan, folder = job.plan, job.folder
+    predictor = plan.predictor(job.seed)
+    result = plan.train_predictor(
+        predictor, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
+    )
+    predictor.cpu()
+    with files.replacing_folder(folder.model) as aside:
+        predictor.save_pretrained(aside)
+    folder.note(
+        parameters=sum(p.numel() for p in predictor.parameters()),
+        best_epoch=result.best_epoch,
+        best_val_loss=result.best_value,
+        epochs=result.epochs,
+        steps=result.steps,
+        stopped=result.stopped,
+        device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
+        resolved={
+            "head": asdict(plan.targets.head),
+            "sequence": asdict(plan.sequence),
+            "backbone": plan.backbone.to_dict(),
+            "fit": asdict(plan.fit),
+        },
+        seconds={"load": round(job.load_seconds, 2), "fit": round(result.seconds, 2)},
+    )
+    return predictor
+
+
+def fit_cnn(job: Job, predictor: SequencePredictor) -> ConvPredictor:
+    """A convolutional network with as many weights, trained alike."""
+    path = job.folder.path / "baselines" / "cnn"
+    made = matched_cnn(job.plan, trained_weights(predictor), job.seed)
+    if path.is_dir():
+        from safetensors.torch import load_model
+
+        load_model(made, path / "model.safetensors")
+        return made
+    started = time.monotonic()
+    fit = job.plan.fit
+    if job.plan.start is not None:  # it has no trained model to go on from
+        fit = replace(fit, learning_rate=None)
+    fit = replace(fit, learning_rate=fit.learning_rate or 2e-3)
+    job.plan.train_predictor(made, job.seed, console=job.console, label="training cnn", fit=fit, head_only=False)
+    made.cpu()
+    with files.replacing_folder(path) as aside:
+        from safetensors.torch import save_model
+
+        save_model(made, str(aside / "model.safetensors"))
+    add_seconds(job.folder, cnn=time.monotonic() - started)
+    return made
+
+
+def score(job: Job, predictor: SequencePredictor) -> None:
+    """Fit the plain models, look at the test part once, and print the comparison."""
+    plan, folder = job.plan, job.folder
+    networks: dict[str, SequencePredictor] = {"xlstm": predictor}
+    if job.baselines:
+        networks["cnn"] = fit_cnn(job, predictor)
+    if plan.test is None:
+        job.console.print("no test part: nothing is scored (data.test_fraction)", highlight=False)
+        return
+    started = time.monotonic()
+    linear, seconds, notes = [], {}, []
+    if job.baselines:
+        with job.console.status("fitting linear models of k-mers"):
+            linear, seconds, notes = fit_linear(plan)
+        tell(job.console, [f"note      {note}" for note in notes])
+    known = folder.facts.get("seconds", {})
+    seconds |= {"xlstm": known.get("fit", 0.0), "cnn": known.get("cnn", 0.0)}
+    for network in networks.values():
+        network.to(plan.device)
+    with showing(job.console, "scoring", int(plan.test.spans.lengths.sum()) * len(networks)) as step:
+        found = compare(plan, networks, linear, seconds, step.advance)
+    for name, rows in found.tables.items():
+        files.write_rows(folder.path / "evaluation" / f"{name}.csv", rows)
+    add_seconds(folder, evaluate=time.monotonic() - started)
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(comparison_table(found, plan))
+
+
+def finish(job: Job) -> None:
+    """Mark the run finished, write report and card, and say where everything is."""
+    started, folder = time.monotonic(), job.folder
+    folder.note(status="finished")
+    report = write_report(folder.path)
+    files.write_text(folder.model / "README.md", model_card(folder.path))
+    add_seconds(folder, report=time.monotonic() - started)
+    console = Console()
+    lines = [f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)"]
+    for name, what in (
+        (report.name, "plots, comparison, data quality: open it in a browser"),
+        ("evaluation/", "the numbers behind them, as CSV"),
+        ("model/", f"to use it: xlstm-apps sequence predict {folder.path} --data.path FILE"),
+    ):
+        lines.append(f"  {name:<12} {what}")
+    tell(console, lines)
+
+
+def find_leakage(plan: PredictorPlan, data: SequenceData) -> dict[str, Any] | None:
+    """Near copies of test records in training; None where nobody asked or there is no test."""
+    if not data.leakage or plan.test is None:
+        return None
+    found = leakage(plan.corpus, plan.train.spans, spread(plan.test.spans, _SEARCHED)).to_dict()
+    return {"windows": found["checked"], "near_copies": found["copies"], **found}
+
+
+def parts_of(plan: PredictorPlan) -> dict[str, Spans]:
+    """Spans of the parts there are."""
+    parts = {"train": plan.train, "val": plan.valid, "test": plan.test}
+    return {name: part.spans for name, part in parts.items() if part is not None}
+
+
+def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:
+    """What was read, and what was chosen on the user's behalf."""
+    plan, head, fit = job.plan, job.plan.targets.head, job.plan.fit
+    quality, parts = plan.corpus.report, parts_of(plan)
+    what = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}[head.task or ""]
+    names = list(head.names or ())
+    shown = ", ".join(names[:6]) + (f" ... ({len(names)})" if len(names) > 6 else "")
+    lines = [
+        f"data      {quality['kept']:,} of {quality['records']:,} records, {quality['symbols']:,} symbols of "
+        f"{plan.sequence.alphabet}",
+        *(f"          {reason}: {count:,}" for reason, count in quality["left_out"].items()),
+        f"predict   {what} of {'every symbol' if head.per_symbol else 'sequences'}: {shown}",
+        f"split     {job.rule}: "
+        + ", ".join(f"{name} {len(np.unique(spans.record)):,}" for name, spans in parts.items())
+        + " records",
+    ]
+    for name, spans in parts.items():
+        counts = plan.targets.counts(np.unique(spans.record))
+        if counts and len(counts) <= 6:
+            lines.append(f"          {name}: " + ", ".join(f"{label} {count:,}" for label, count in counts.items()))
+    own = "trained model" if plan.start is not None else "model from scratch"
+    lines += [
+        f"model     {own}: {plan.backbone.num_blocks} blocks of width {plan.backbone.embedding_dim}"
+        + (", left as it is: only the head is trained" if plan.head_only else ""),
+        f"training  batches of {fit.batch_size}, {fit.steps_per_epoch} to an epoch, at most {fit.max_epochs} epochs",
+    ]
+    if leaks is not None and leaks["near_copies"]:
+        lines.append(
+            f"leakage   {leaks['near_copies']:,} of {leaks['windows']:,} test records have a near copy in training: "
+            "the scores say less about new sequences; split by group or cluster"
+        )
+    return lines + [f"note      {note}" for note in [*quality["notes"], *plan.notes]]
+
+
+def summary(job: Job, leaks: dict[str, Any] | None) -> dict[str, Any]:
+    """Content of data_summary.json."""
+    plan, head = job.plan, job.plan.targets.head
+    parts = parts_of(plan)
+    counts = {
+        name: {
+            "records": len(np.unique(spans.record)),
+            "symbols": int(spans.lengths.sum()),
+            "windows": len(spans),
+        }
+        for name, spans in parts.items()
+    }
+    labels: dict[str, Any] = {"task": head.task, "per_symbol": head.per_symbol}
+    labels["targets" if head.task == "regression" else "classes"] = list(head.names or ())
+    for name, spans in parts.items():
+        found = plan.targets.counts(np.unique(spans.record))
+        if found:
+            labels[name] = found
+    return {
+        "quality": plan.corpus.report,
+        "split": {"rule": job.rule, **counts},
+        "leakage": leaks,
+        "labels": labels,
+        "context_length": max(int(spans.lengths.max()) for spans in parts.values()),
+        "notes": plan.notes,
+    }
+
+
+def comparison_table(found: Comparison, plan: PredictorPlan) -> Table:
+    """The comparison for the terminal, best values in bold."""
+    assert plan.test is not None
+    rows, head = found.tables["comparison"], plan.targets.head
+    titles = _TITLES[head.task or ""]
+    what = "symbols" if head.per_symbol else "sequences"
+    caption = {
+        "regression": "mean: says the mean of training for all",
+        "classification": "frequencies: says how often each class is in training, for all",
+        "multilabel": "means over the labels; frequencies: says how often each label is in training, for all",
+    }[head.task or ""]
+    if "accuracy_lo" in rows[0]:
+        caption += "; ±: half of the interval that holds 95 % of other draws of the test"
+    table = Table(title=f"On {rows[0]['n']:,} held-out {what}", caption=caption, header_style="bold", min_width=60)
+    table.add_column("model", min_width=max(len(row["model"]) for row in rows))
+    for title in titles.values():
+        table.add_column(title, justify="right")
+    table.add_column("weights", justify="right")
+    best = {key: best_of(rows, key) for key in titles}
+    for row in rows:
+        cells = []
+        for key in titles:
+            value = row.get(key)
+            if value is None or not np.isfinite(value):
+                cells.append("")
+                continue
+            text = f"{value:.1%}" if key == "accuracy" else f"{value:.4g}" if key in ("mae", "rmse") else f"{value:.3f}"
+            if f"{key}_lo" in row:
+                half = (row[f"{key}_hi"] - row[f"{key}_lo"]) / 2
+                text += f" ±{half:.1%}" if key == "accuracy" else f" ±{half:.3f}"
+            cells.append(f"[bold]{text}[/]" if value == best[key] else text)
+        table.add_row(row["model"], *cells, f"{row['parameters']:,}")
+    return table
