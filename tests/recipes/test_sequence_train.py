@@ -178,6 +178,14 @@ def test_validate_exit_codes(tmp_path, capsys):
     assert json.loads((tmp_path / "r.json").read_text())["exit_code"] == 2
 
 
+def test_contigs_may_be_called_by_number(genome, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(sequence, "train", lambda data: seen.update(contigs=data.test_contigs))
+    sequence.train.__annotations__["data"] = SequenceData
+    cli.run(["sequence", "train", "--data.path", str(genome), "--data.test_contigs", "2,X"])
+    assert seen == {"contigs": ["2", "X"]}
+
+
 def test_a_shell_may_expand_patterns(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.fa").write_text(f">{name}\n{letters(40)}\n")
