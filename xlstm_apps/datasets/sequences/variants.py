@@ -43,9 +43,10 @@ class Variant:
             return self.status
         if len(self.ref) == len(self.alt):
             return "snv" if len(self.ref) == 1 else "mnv"
-        if len(self.ref) < len(self.alt) and self.alt.startswith(self.ref):
-            return "insertion"
-        return "deletion" if len(self.ref) > len(self.alt) and self.ref.startswith(self.alt) else "delins"
+        short, long = sorted((self.ref, self.alt), key=len)
+        if not long.startswith(short) and not long.endswith(short):  # the latter where nothing stands to the left
+            return "delins"
+        return "insertion" if short == self.ref else "deletion"
 
 
 def read_variants(path: str | Path) -> Iterator[Variant]:
