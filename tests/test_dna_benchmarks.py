@@ -9,10 +9,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
-import dna_data as data  # noqa: E402
-import dna_finetune as finetune  # noqa: E402
-import dna_language as language  # noqa: E402
-import sequence_networks as networks  # noqa: E402
+import dna_data as data
+import dna_finetune as finetune
+import dna_language as language
+import sequence_networks as networks
 
 
 def bases(count: int, seed: int = 0) -> np.ndarray:
