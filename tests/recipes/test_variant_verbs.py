@@ -45,7 +45,7 @@ ROWS = [
     ("chr1", 72, "T", "TT", "ok", "insertion"),
     ("chr1", LAST, at(LAST), at(LAST) + "GA", "ok", "insertion"),
     ("chr1", 1, "GGC", "C", "ok", "deletion"),
-    ("chr1", 50, at(50, 4), another(at(50)) * 2, "ok", "delins"),
+    ("chr1", 50, at(50, 4), another(at(50)) + another(at(53)), "ok", "delins"),
     ("chr2", 4, "T", "A", "ok", "snv"),  # beside N
     ("chr2", 7, "A", "<DEL>", "symbolic", "symbolic"),
     ("chr2", 7, "A", "*", "overlapping", "overlapping"),
