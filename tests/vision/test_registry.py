@@ -13,7 +13,7 @@ SMALL = {"embedding_dim": 16, "num_blocks": 4, "num_heads": 2, "patch_size": 4, 
 def test_names():
     assert list_models("vil_v1*") == [f"vil_v1_{n}" for n in ("base", "small", "smallplus", "tiny", "tinyplus")]
     assert "vil_mlp_small" in list_models()
-    with pytest.raises(ValueError, match="did you mean 'vil_tiny'"):
+    with pytest.raises(ValueError, match=r"no model 'vil_tinny'; did you mean 'vil_tiny'"):
         create_model("vil_tinny")
     with pytest.raises(ValueError, match="did you mean 'num_classes'"):
         create_model("vil_tiny", num_clases=3)
@@ -39,6 +39,9 @@ def test_feature_maps():
     assert model.feature_info[0] == {"num_chs": 16, "reduction": 4, "module": "blocks.1"}
     model = create_model("vil_tiny", **SMALL, features_only=True, out_indices=(0, -1))
     assert model.out_indices == [0, 3]
+    model = create_model("vil_tiny", **SMALL, features_only=True, out_indices=[1], pooling="attention")
+    model(torch.zeros(1, 3, 16, 16))[0].sum().backward()
+    assert len(model.model.blocks) == 2 and all(p.grad is not None for p in model.parameters())
 
 
 def test_weights_from_a_folder(tmp_path):

@@ -14,7 +14,7 @@ class FeaturePyramid(nn.Module):
     """A model as a list of feature maps [B, E, *grid] behind some of its blocks; all have the same grid.
 
     Args:
-        model: The model; its head is not used.
+        model: The model. What is behind the last map is taken off it: nothing stays that would get no gradient.
         out_indices: Blocks as in `VisionLSTM.forward_intermediates`; None: the ends of four equal parts.
     """
 
@@ -24,6 +24,8 @@ class FeaturePyramid(nn.Module):
         quarters = sorted({max(1, depth * part // 4) - 1 for part in range(1, 5)})
         self.out_indices = model.block_indices(quarters if out_indices is None else out_indices)
         model.reset_classifier(0)
+        model.blocks = model.blocks[: self.out_indices[-1] + 1]
+        model.final_norm, model.pool, model.head_norm = nn.Identity(), nn.Identity(), nn.Identity()
         self.model = model
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 import os
 from typing import Any
@@ -77,7 +78,10 @@ def create_model(
     Raises:
         ValueError: No such model or option, or weights that are of another one.
     """
-    check_options([name], [*MODELS])
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(list_models())}"
+        raise ValueError(f"no model {name!r}; {hint}")
     vision, backbone = MODELS[name]
     for short, long in SHORT.items():
         if short in options:
