@@ -53,7 +53,7 @@ def ls() -> None:
         table.add_row(name, facts["title"], facts.get("time", ""), facts.get("metric", ""))
     console = Console()
     console.print(table)
-    console.print("copy one to edit: xlstm-apps cp NAME my.yaml    run it: xlstm-apps TASK train --config my.yaml")
+    console.print("copy one to edit: xlstm-apps cp NAME my.yaml    run it: xlstm-apps TASK VERB --config my.yaml")
 
 
 def cp(recipe: str, to: str | None = None) -> None:
@@ -73,4 +73,6 @@ def cp(recipe: str, to: str | None = None) -> None:
         raise ValueError(f"the folder {target.parent} does not exist")
     shutil.copyfile(source, target)
     task = source.parent.name
-    print(f"wrote {target}; run it with: xlstm-apps {task} train --config {target}")
+    _, *words = describe_recipe(source).get("command", "").split()
+    verb = words[1] if words[:1] == [task] and len(words) > 1 else "train"
+    print(f"wrote {target}; run it with: xlstm-apps {task} {verb} --config {target}")

@@ -1,0 +1,75 @@
+"""Labels as people write them, and what is made of them."""
+
+import numpy as np
+import pytest
+
+from xlstm_apps.biosequence import HeadConfig
+from xlstm_apps.estimators.sequence_targets import read_targets
+
+NAN = float("nan")
+
+
+def read(labels, columns=None, lengths=None, **head):
+    lengths = None if lengths is None else np.array(lengths)
+    return read_targets(labels, HeadConfig(**head), columns=columns, lengths=lengths)
+
+
+def test_text_is_classes():
+    found = read(["b", "a", None, "b", " "])
+    assert (found.head.task, found.head.num_outputs, found.head.names) == ("classification", 2, ("a", "b"))
+    assert found.values.tolist() == [1, 0, -1, 1, -1] and found.known.tolist() == [True, True, False, True, False]
+    assert found.counts(np.array([0, 1, 2])) == {"a": 1, "b": 1}
+    assert read(["b", "a"], names=("b", "a")).values.tolist() == [0, 1]
+
+
+def test_whole_numbers_are_classes_in_their_order_unless_said_otherwise():
+    found = read([10, 2, 2, None])
+    assert found.head.names == ("2", "10") and found.values.tolist() == [1, 0, 0, -1]
+    assert "set head.task to regression" in found.notes[0]
+    numbers = read([10, 2, 2, None], task="regression")
+    assert numbers.head.names == ("target",) and numbers.values[:3, 0].tolist() == [10, 2, 2]
+    assert np.isnan(numbers.values[3, 0]) and numbers.known.tolist() == [True, True, True, False]
+    assert read([0.5, 1.0]).head.task == "regression"
+    assert read(list(range(21))).head.task == "regression"
+
+
+def test_columns_of_0_and_1_are_labels_others_numbers():
+    found = read([[1, 0], [0, None], [None, None]], columns=["x", "y"])
+    assert found.head.task == "multilabel" and found.head.names == ("x", "y")
+    np.testing.assert_array_equal(found.values, [[1, 0], [0, NAN], [NAN, NAN]])
+    assert found.known.tolist() == [True, True, False] and found.counts(np.array([0, 1])) == {"x": 1, "y": 0}
+    assert read([[1, 0.5], [0, 1]], columns=["x", "y"]).head.task == "regression"
+    assert read([["true", "no"], ["0", "1"]]).values.tolist() == [[1, 0], [0, 1]]
+    words = read(["nucleus;membrane", "membrane", "-", None], task="multilabel")
+    assert words.head.names == ("membrane", "nucleus")
+    np.testing.assert_array_equal(words.values, [[1, 1], [1, 0], [0, 0], [NAN, NAN]])
+
+
+def test_symbols_have_a_character_or_a_number_each():
+    found = read(["HHE?", None], lengths=[4, 2], per_symbol=True)
+    assert found.head.names == ("E", "H")
+    assert [x.tolist() for x in found.values] == [[1, 1, 0, -1], [-1, -1]]
+    assert found.known.tolist() == [True, False] and found.counts(np.array([0, 1])) == {"E": 1, "H": 2}
+    numbers = read(["0.5,1,?", [1.0, None]], lengths=[3, 2], per_symbol=True, task="regression")
+    assert numbers.values[0][:2, 0].tolist() == [0.5, 1] and np.isnan(numbers.values[0][2, 0])
+    assert numbers.values[1].shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "message"),
+    [
+        ([None, NAN], {}, "there are no labels"),
+        (["a", "a"], {}, "all labels are 'a'"),
+        (["a", "b"], {"task": "regression"}, "record '1': 'a' is no number"),
+        (["a", "b", "c"], {"num_outputs": 2}, "num_outputs is 2"),
+        (["a", "b"], {"names": ("a", "c")}, "record '2': class 'b' is none of"),
+        ([[1, 2], [0, 1]], {"task": "multilabel"}, "0 or 1 in every column, found 2"),
+        ([[1, 0], [0, 1]], {"task": "classification"}, "takes one column"),
+        ([1.5, float("inf")], {"task": "regression"}, "not finite"),
+        (["HH", "EEE"], {"per_symbol": True, "lengths": [2, 2]}, "record '2': 3 labels for 2 symbols"),
+        (["HH", "HH"], {"per_symbol": True, "lengths": [2, 2]}, "all symbols are labelled 'H'"),
+    ],
+)
+def test_labels_that_do_not_fit(labels, options, message):
+    with pytest.raises(ValueError, match=message):
+        read(labels, **options)
