@@ -38,7 +38,7 @@ from grid import Grid, Row, arguments
 RATES = (5e-4, 1e-3, 2e-3)
 NETWORKS = ("xlstm", "xlstm-scratch", "cnn", "cnn-places", "kmers", "places")
 LINEAR = ("kmers", "places")
-TASKS = {"ecoli": 64, "mouse-tata": 64, "sortseq": 256}  # batch
+TASKS = {"ecoli": 64, "mouse-tata": 64, "sortseq": 512}  # batch
 KEY = ("task", "network", "size", "learning_rate", "seed", "pretraining_steps", "epochs")
 FIELDS = (
     *KEY, "parameters", "n_train", "n_test", "val_loss", "accuracy", "mcc", "auroc", "pearson", "best_epoch",
@@ -226,7 +226,7 @@ def network(options: argparse.Namespace, row: Row, part: dict[str, Labelled]) ->
         BatchLoader(part["train"], batch, seed=row["seed"], shuffle=True),  # pyright: ignore
         BatchLoader(part["val"], 256),  # pyright: ignore
         FitConfig(
-            max_epochs=row["epochs"], learning_rate=row["learning_rate"], weight_decay=0.1, patience=6, warmup=0.1,
+            max_epochs=row["epochs"], learning_rate=row["learning_rate"], weight_decay=0.1, patience=4, warmup=0.1,
             accelerator=options.accelerator, precision=options.precision,
         ),
         seed=row["seed"],
@@ -309,8 +309,8 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS[:4]), choices=NETWORKS)
     parser.add_argument("--size", default="500k", choices=["500k", "2m"])
-    parser.add_argument("--pretraining_steps", type=int, default=4000)
-    parser.add_argument("--epochs", type=int, default=20, help="most passes of fine-tuning")
+    parser.add_argument("--pretraining_steps", type=int, default=2500)
+    parser.add_argument("--epochs", type=int, default=15, help="most passes of fine-tuning")
     parser.add_argument("--cut", type=int, help="for a trial: that many sequences of each part only")
     arguments(parser, RATES, seeds=5)
     options = parser.parse_args()

@@ -228,7 +228,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=FOLDER, help="what dna_data.py made")
     parser.add_argument("--networks", nargs="+", default=["xlstm", "lstm", "transformer"], choices=NETWORKS)
     parser.add_argument("--size", default="2m", choices=SIZES)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=128, help="windows per step")
     parser.add_argument("--context", type=int, default=512, help="bases per window")
     parser.add_argument("--cut", type=int, help="for a trial: test on that many bases only")
