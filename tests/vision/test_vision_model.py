@@ -110,6 +110,18 @@ def test_reading_from_the_start_only_is_causal():
     assert changed.tolist() == [False] * 10 + [True] * 6
 
 
+@pytest.mark.parametrize("positions", ["learned", "sincos"])
+@pytest.mark.parametrize("name", ["vil_tiny", "vil_mlp_tiny"])
+def test_half_precision(name, positions):
+    model = small_model(name, positions=positions)
+    x = torch.randn(2, 3, 20, 16)
+    y = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (model(x) - y).abs().max() < 0.1 * y.abs().max()
+    z = model.bfloat16()(x.bfloat16())
+    assert z.dtype == torch.bfloat16 and (z - y).abs().max() < 0.1 * y.abs().max()
+
+
 @pytest.mark.parametrize("size", [(20,), (8, 12, 6)])
 @pytest.mark.parametrize("name", ["vil_tiny", "vil_mlp_tiny"])
 def test_signals_and_volumes(name, size):

@@ -81,24 +81,25 @@ class SinCosPositions(nn.Module):
     learned positions are.
     """
 
-    frequencies: Tensor
+    like: Tensor
 
     def __init__(self, dims: int, dim: int) -> None:
         super().__init__()
-        count = dim // (2 * dims)
-        self.register_buffer("frequencies", 10_000.0 ** -(torch.arange(count) / count), persistent=False)
+        self.count = dim // (2 * dims)
+        self.register_buffer("like", torch.empty(0), persistent=False)  # tells device and type
 
     def forward(self, grid: Grid) -> Tensor:
         """[1, S, E] for a grid."""
+        steps = torch.arange(max(self.count, *grid), device=self.like.device)
+        frequencies = 10_000.0 ** -(steps[: self.count] / self.count)
         parts = []
         for axis, number in enumerate(grid):
-            place = (torch.arange(number, device=self.frequencies.device) + 0.5) * (EXTENT / number)
-            angle = place[:, None] * self.frequencies
+            angle = ((steps[:number] + 0.5) * (EXTENT / number))[:, None] * frequencies
             wave = torch.cat([angle.sin(), angle.cos()], dim=-1)
             shape = [1] * len(grid) + [-1]
             shape[axis] = number
             parts.append(wave.view(shape).expand(*grid, -1))
-        return torch.cat(parts, dim=-1).flatten(0, -2).unsqueeze(0).to(self.frequencies.dtype)
+        return torch.cat(parts, dim=-1).flatten(0, -2).unsqueeze(0).to(self.like.dtype)
 
 
 def stretch(embedding: Tensor, grid: Grid) -> Tensor:
