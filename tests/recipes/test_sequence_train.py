@@ -162,6 +162,14 @@ def test_no_test_part_and_no_validation(genome, tmp_path, capsys):
     assert not (tmp_path / "run" / "evaluation").exists() and (tmp_path / "run" / "report.html").is_file()
 
 
+@pytest.mark.parametrize("name", ["ecoli-k12", "any-fasta"])
+def test_shipped_recipes_train_two_steps(name, genome, tmp_path):
+    flags = ["--fit.max_steps=2", "--fit.steps_per_epoch=2", "--backbone.embedding_dim=16", "--backbone.num_blocks=1"]
+    flags += ["--data.path", str(genome), "--data.context_length=64", "--run_dir", str(tmp_path / "run")]
+    cli.run(["sequence", "train", "--config", f"sequence/{name}", *flags])
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_validate_exit_codes(tmp_path, capsys):
     def code(text, *options):
         (tmp_path / "x.fa").write_text(text)
