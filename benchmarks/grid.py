@@ -138,7 +138,7 @@ def _same(value: Any) -> str:
     """A cell as text that does not depend on whether it has been in a file."""
     try:
         return f"{float(value):g}"
-    except ValueError:
+    except (TypeError, ValueError):
         return str(value)
 
 
