@@ -129,7 +129,7 @@ def fake_prediction_run(
     _csv(folder / "metrics.csv", ["epoch", "step", "train_loss", "val_loss", "learning_rate"], _losses(rng))
     names = [f"window{i:04d}" for i in range(records)]
     truth = rng.integers(0, outputs, records)
-    labels: dict[str, Any] = {"classes": list(classes)}
+    labels: dict[str, Any] = {"task": task, "targets" if task == "regression" else "classes": list(classes)}
     if task == "classification":
         test = Counter(classes[t] for t in truth)
         labels |= {part: {c: n * f for c, n in test.items()} for part, f in (("train", 8), ("val", 1), ("test", 1))}
@@ -158,7 +158,9 @@ def _classes(rng, evaluation, names, classes, truth, skill, baseline, *, multila
     predicted = p.argmax(1)
     right = float((predicted == truth).mean())
     header = ["id", "label", "predicted", *(f"p_{c}" for c in classes)]
-    rows = [[n, classes[t], classes[q], *v] for n, t, q, v in zip(names, truth, predicted, p, strict=True)]
+    words = [";".join(c for c, v in zip(classes, row, strict=True) if v > 0.5) or "-" for row in p]
+    said = words if multilabel else [classes[q] for q in predicted]
+    rows = [[n, classes[t], q, *v] for n, t, q, v in zip(names, truth, said, p, strict=True)]
     _csv(evaluation / "predictions.csv", header, rows)
     pairs = Counter(zip(truth.tolist(), predicted.tolist(), strict=True))
     by_class = []

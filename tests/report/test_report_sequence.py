@@ -202,7 +202,38 @@ def test_labels_without_a_confusion_matrix(prediction, read):
     report = read(prediction(task="multilabel", classes=["enhancer", "promoter", "insulator"], baseline=0.7))
     assert "absent" in report.sections  # labels have a calibration too, which this run lacks
     assert "confusion.csv" not in report.text and "thresholds.csv" not in report.text
-    assert "AUROC" in report.text
+    assert "AUROC" in report.text and "By label" in report.text
+    assert "got a wrong label" in report.text
+    told = report.text.partition("The surest mistakes")[2]
+    assert "enhancer" in told or "promoter" in told or "insulator" in told
+
+
+@pytest.mark.parametrize("classes", [("outside", "membrane"), ("helix", "strand", "coil")])
+def test_symbols_are_drawn_along_the_records(prediction, read, classes):
+    folder = prediction(classes=classes)
+    text = (folder / "config.yaml").read_text().replace("per_symbol: false", "per_symbol: true")
+    (folder / "config.yaml").write_text(text)
+    (folder / "evaluation" / "predictions.csv").unlink()
+    share = 1 / len(classes)
+    rows = [[f"r{i // 9}", i % 9 + 1, "A", classes[i % 2], classes[0], *[share] * len(classes)] for i in range(27)]
+    header = ["id", "position", "symbol", "label", "predicted", *(f"p_{name}" for name in classes)]
+    write(folder / "evaluation" / "symbols_predicted.csv", header, *rows)
+    report = read(folder)
+    assert "Along the bases" in report.text
+    assert "absent" not in report.sections and "In the records shown, 14 of 27 are right." in report.text
+    figures = next(d["figures"] for d in report.data if "keys" in d)
+    assert len(figures) == 3 and figures[0]["data"][0]["name"] == "truth"
+
+
+def test_numbers_of_symbols_are_drawn_along_the_records(prediction, read):
+    folder = prediction(task="regression", classes=["signal"])
+    text = (folder / "config.yaml").read_text().replace("per_symbol: false", "per_symbol: true")
+    (folder / "config.yaml").write_text(text)
+    (folder / "evaluation" / "predictions.csv").unlink()
+    rows = [[f"r{i // 9}", i % 9 + 1, "A", i / 2, i / 3] for i in range(27)]
+    write(folder / "evaluation" / "symbols_predicted.csv", ["id", "position", "symbol", "target", "predicted"], *rows)
+    report = read(folder)
+    assert "Along the bases" in report.text and "Predicts signal of every base" in report.text
 
 
 def test_numbers_are_drawn_against_the_truth(prediction, read):

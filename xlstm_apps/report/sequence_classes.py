@@ -28,7 +28,8 @@ def classes(run: Run) -> Section | None:
         return None
     small = matrix is not None and len(matrix.figure["data"][0]["y"]) <= _SIDE
     lead = _classes_lead(run)
-    return Section(id="classes", title="By class", lead=lead, blocks=[Row(blocks=blocks)] if small else blocks)
+    words = "By label" if run.option("head.task") == "multilabel" else "By class"
+    return Section(id="classes", title=words, lead=lead, blocks=[Row(blocks=blocks)] if small else blocks)
 
 
 def thresholds(run: Run) -> Section | None:
@@ -39,6 +40,12 @@ def thresholds(run: Run) -> Section | None:
     frame = frame.filter(pl.col("tpr").is_finite() & pl.col("fpr").is_finite()).sort("fpr", "tpr", maintain_order=True)
     if len(frame) < 2:
         return None
+    nobody = {"threshold": math.inf, "tpr": 0.0, "fpr": 0.0}
+    frame = (
+        pl.concat([pl.DataFrame([nobody]), frame], how="diagonal")
+        if frame["fpr"][0] > 0 or frame["tpr"][0] > 0
+        else frame
+    )
     at_half = _nearest(frame, 0.5)
     blocks: list[Block] = [_roc(frame, at_half)]
     if "precision" in frame.columns and frame["precision"].is_finite().any():
@@ -120,9 +127,9 @@ def _binary(run: Run) -> bool:
 
 
 def _positive(run: Run) -> str:
-    """The class whose probability is thresholded: the second."""
+    """The class whose probability is thresholded: the second of two, or the only label."""
     names = SequenceSummary.read(run).classes
-    return charts.shorten(names[1], 40) if len(names) == 2 else "positives"
+    return charts.shorten(names[-1], 40) if 1 <= len(names) <= 2 else "positives"
 
 
 def _confusion(run: Run) -> Chart | None:
@@ -152,7 +159,7 @@ def _confusion(run: Run) -> Chart | None:
     return Chart(
         figure=figure,
         alt="Confusion matrix: records by true and predicted class.",
-        caption="Records by true and predicted class; shaded by the share of the row.",
+        caption="How many of each true class got which prediction; shaded by the share of the row.",
         height=heatmaps.height(len(names)),
     )
 
@@ -170,12 +177,14 @@ def _by_class(run: Run) -> Table | None:
     if frame is None:
         return None
     frame = frame.filter(pl.col("class").is_not_null())
+    noun = SequenceSummary.read(run).example
     rows = [[Cell(text=charts.shorten(name, 60), sort=name)] for name in frame["class"].to_list()]
-    columns = [Column(title="Class", numeric=False)]
+    heading = "Label" if run.option("head.task") == "multilabel" else "Class"
+    columns = [Column(title=heading, numeric=False)]
     hints = {
-        "n": ("records", "records of this class in the test part"),
-        "precision": ("precision", "share of the records called this that are it"),
-        "recall": ("recall", "share of the records of this class that are found"),
+        "n": (f"{noun}s", f"{noun}s of this class in the test part"),
+        "precision": ("precision", f"share of the {noun}s called this that are it"),
+        "recall": ("recall", f"share of the {noun}s of this class that are found"),
         "f1": ("F1", "harmonic mean of precision and recall"),
         "auroc": ("AUROC", "probability that a record of this class is ranked above another"),
         "average_precision": ("average precision", "area below the precision-recall curve"),
@@ -198,6 +207,7 @@ def _by_class(run: Run) -> Table | None:
 
 def _classes_lead(run: Run) -> str:
     """The mistake that is made most often."""
+    noun = SequenceSummary.read(run).example
     if not run.has("evaluation/confusion.csv"):
         return ""
     frame = run.table("evaluation/confusion.csv", "true", "predicted", "count", text=("true", "predicted"))
@@ -208,9 +218,9 @@ def _classes_lead(run: Run) -> str:
     if not total:
         return ""
     if wrong.is_empty():
-        return f"All {count(total, 'record')} are right."
+        return f"All {count(total, noun)} are right."
     most = wrong.row(0, named=True)
-    lead = f"{missed:,.0f} of {count(total, 'record')} are wrong."
+    lead = f"{missed:,.0f} of {count(total, noun)} are wrong."
     if len(wrong) > 1:
         names = (charts.shorten(most[key], 40) for key in ("true", "predicted"))
         lead += " Most often, {} was taken for {} ({:,.0f} times).".format(*names, most["count"])
@@ -280,6 +290,9 @@ def _mark(x: float, y: float) -> dict[str, object]:
 def _positive_share(run: Run) -> float | None:
     summary = SequenceSummary.read(run)
     test = summary.record("labels", "test")
+    if len(summary.classes) == 1:
+        found, all_of_them = number(test.get(summary.classes[0])), summary.number("split", "test", "records")
+        return found / all_of_them if found and all_of_them else None
     if len(summary.classes) != 2:
         return None
     found = [number(test.get(name)) for name in summary.classes]

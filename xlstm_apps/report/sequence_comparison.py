@@ -24,9 +24,14 @@ def comparison(run: Run) -> Section | None:
     for name in scores.metrics:
         if name in _TOLD or (name == "nll" and scores.main == "bits"):  # the same once more, in nats
             continue
+        if name == "balanced_accuracy" and written(name, scores.values(name)) == _accuracies(scores):
+            continue
         known, values = metric(name), scores.values(name)
         heading = f"bits per {scores.summary.unit}" if name == "bits" else _SHORT.get(name, known.title)
-        columns.append(Column(title=heading, hint=known.meaning))
+        hint = known.meaning
+        if name == "seconds":
+            hint = "to score the test part" if scores.main == "bits" else "to train"
+        columns.append(Column(title=heading, hint=hint))
         for i, (row, text) in enumerate(zip(cells, written(name, values), strict=True)):
             row.append(Cell(text=text, sort=values[i], best=i in scores.best(name)))
         if name == scores.main:
@@ -42,6 +47,11 @@ def comparison(run: Run) -> Section | None:
     drawn = _intervals(scores)
     blocks: list[Block] = [table] if drawn is None else [drawn, table]
     return Section(id="comparison", title="Comparison with baselines", lead=_lead(scores), blocks=blocks)
+
+
+def _accuracies(scores: Comparison) -> list[str]:
+    """Of classes of one size both accuracies are the same, and one is enough."""
+    return written("accuracy", scores.values("accuracy")) if "accuracy" in scores.metrics else []
 
 
 def _model_cell(scores: Comparison, name: str) -> Cell:
@@ -72,7 +82,7 @@ def _add_interval(scores: Comparison, name: str, columns: list[Column], cells: l
     columns.append(Column(title="95 % interval", hint="from resampling the test records (bootstrap)"))
     for row, interval in zip(cells, found, strict=True):
         low, high = written(name, list(interval)) if interval is not None else ("", "")
-        row.append(Cell(text=f"{low} to {high}" if interval is not None else ""))
+        row.append(Cell(text=f"{low} to {high}" if low != high else ""))
 
 
 def _intervals(scores: Comparison) -> Chart | None:
@@ -152,6 +162,7 @@ def _note(scores: Comparison) -> str:
     if tested := scores.tested_on():
         note += f" Tested on {tested}."
     small = scores.value(scores.ours, "n")
-    if small is not None and small < 200:
+    told = any(scores.interval(m, scores.main) for m in scores.models)
+    if small is not None and small < 200 and not told and "accuracy" in scores.metrics:
         note += f" With so few test records, a difference of {percent(1 / small**0.5)} may be chance."
     return note

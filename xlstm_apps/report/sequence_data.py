@@ -88,7 +88,18 @@ class SequenceSummary(DataSummary):
     def classes(self) -> list[str]:
         """Names of classes, labels or numbers predicted."""
         named = self.run.option("head.names")
-        return [str(name) for name in self.items("labels", "classes") or (named if isinstance(named, list) else [])]
+        known = self.items("labels", "classes") or self.items("labels", "targets") or named
+        return [str(name) for name in known] if isinstance(known, list) else []
+
+    @property
+    def example(self) -> str:
+        """What one prediction is about."""
+        return self.unit if self.run.option("head.per_symbol") else "record"
+
+    @property
+    def part(self) -> str:
+        """What the test consists of: a language model's windows, or sequences of which something is predicted."""
+        return "window" if self.run.task == "sequence" else "sequence"
 
 
 def data(run: Run) -> Section | None:
@@ -113,9 +124,9 @@ def leak_notice(summary: SequenceSummary) -> list[Notice]:
     if copies / checked < LEAKS:
         return []
     text = (
-        f"{copies:,.0f} of {count(checked, 'test window')} ({percent(copies / checked)}) have a near copy in the "
-        "training part, so the results say less about sequences that are really new. Split by group or cluster to keep "
-        "relatives together."
+        f"{copies:,.0f} of {count(checked, f'test {summary.part}')} ({percent(copies / checked)}) have a near copy in "
+        "the training part, so the results say less about sequences that are really new. Split by group or cluster to "
+        "keep relatives together."
     )
     return [Notice(title="The test is not independent of training.", text=text, tone="warning")]
 
@@ -129,7 +140,7 @@ def _lead(summary: SequenceSummary) -> str:
         copies, checked = summary.leaked
         found = f"{copies:,.0f} of {checked:,.0f}" if copies else f"None of {checked:,.0f}"
         share = f" ({percent(copies / checked, 1)})" if copies else ""
-        words.append(f"{found} test windows{share} {'have' if copies > 1 else 'has'} a near copy in training.")
+        words.append(f"{found} test {summary.part}s{share} {'have' if copies > 1 else 'has'} a near copy in training.")
     return " ".join(words)
 
 
@@ -189,12 +200,10 @@ def _leakage(summary: SequenceSummary) -> Iterable[tuple[str, str]]:
         return
     k, threshold = summary.number("leakage", "k"), summary.number("leakage", "threshold")
     copies, checked = summary.leaked
-    rule = f"; at least {percent(threshold)} of a window's {k:.0f}-mers occur in training" if k and threshold else ""
+    rule = f"; at least {percent(threshold)} of the {k:.0f}-mers occur in training" if k and threshold else ""
     short = summary.number("leakage", "too_short")
-    yield (
-        "Near copies",
-        f"{copies:,.0f} of {checked:,.0f} test windows{rule}" + (f"; {short:,.0f} too short to tell" if short else ""),
-    )
+    unclear = f"; {short:,.0f} too short to tell" if short else ""
+    yield "Near copies", f"{copies:,.0f} of {checked:,.0f} test {summary.part}s{rule}{unclear}"
     if example := summary.record("leakage").get("example"):
         yield "Such as", charts.shorten(str(example), 200)
 
@@ -265,8 +274,10 @@ def _labels(summary: SequenceSummary) -> Table | None:
     classes = summary.classes or sorted({str(name) for part in parts.values() for name in part})
     shown = classes[:MAX_CLASSES]
     rows = [[Cell(text=charts.shorten(name, 60), sort=name)] for name in shown]
-    for part in parts.values():
-        total = sum(number(v) or 0.0 for v in part.values())
+    several = labels.get("task") == "multilabel" and not labels.get("per_symbol")
+    for key, part in parts.items():
+        counted = sum(number(v) or 0.0 for v in part.values())
+        total = (summary.number("split", key, "records") or 0.0) if several else counted
         for name, row in zip(shown, rows, strict=True):
             found = number(part.get(name)) or 0.0
             row.append(Cell(text=_plain(found, total), sort=found))

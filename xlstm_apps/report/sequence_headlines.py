@@ -73,8 +73,14 @@ def _prediction_detail(run: Run, summary: SequenceSummary) -> str:
     parts = [f"{what}{where}"]
     if seen:
         parts.append(f"trained on {count(seen, 'sequence')}")
-    parts.append(f"starting from {str(start).rstrip('/').rpartition('/')[2] or start}" if start else "from scratch")
+    parts.append(f"starting from {_model_name(str(start))}" if start else "from scratch")
     return f"{', '.join(parts)}."
+
+
+def _model_name(path: str) -> str:
+    """The run's name, not that of the folder in it that is called `model` in every run."""
+    parts = [part for part in path.split("/") if part]
+    return parts[-2] if len(parts) > 1 and parts[-1] == "model" else parts[-1] if parts else path
 
 
 def _judgement(scores: Comparison, tone: Tone) -> list[Notice]:
@@ -117,7 +123,7 @@ def _chance(scores: Comparison, summary: SequenceSummary) -> list[Notice]:
     accuracy, test = scores.value(scores.ours, "accuracy"), summary.record("labels", "test")
     found = {str(k): number(v) or 0.0 for k, v in test.items()}
     total = sum(found.values())
-    if scores.main == "bits" or accuracy is None or not total:
+    if scores.main != "mcc" or accuracy is None or not total:
         return []
     name = max(found, key=lambda key: found[key])
     if accuracy > found[name] / total:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import polars as pl
 
-from . import charts
+from . import charts, sequence_symbols
 from .blocks import Block, Cell, Chart, Column, Panel, Panels, Row, Section, Table
 from .numbers import column, count, percent, significant
 from .run import Run, numbers
@@ -23,12 +23,12 @@ _FILE = "evaluation/predictions.csv"
 def predictions(run: Run) -> Section | None:
     """Probabilities by true class and the surest mistakes, or numbers against the truth."""
     if run.option("head.per_symbol") and not run.has(_FILE):
-        return None
+        return sequence_symbols.symbols(run)
     frame = run.table(_FILE, "id", text=("id", "label"))
     if frame is None:
         return None
     if "label" in frame.columns:
-        return _classified(run)
+        return _labelled(run) if run.option("head.task") == "multilabel" else _classified(run)
     outputs = _outputs(frame)
     if not outputs:
         run.absent[_FILE] = "has neither label nor target"
@@ -55,6 +55,45 @@ def _classified(run: Run) -> Section | None:
         lead = f"{count(len(wrong), 'record')} of {len(known):,} got the wrong class"
         lead += f", {high:,} of them with a probability above 90 %." if high else ", none with more than 90 %."
     return Section(id="predictions", title="Single predictions", lead=lead, blocks=blocks)
+
+
+def _labelled(run: Run) -> Section | None:
+    """The surest mistakes among several labels."""
+    frame = run.table(_FILE, "id", "label", text=("id", "label", "predicted"))
+    if frame is None:
+        return None
+    rows, touched = [], set()
+    names = [name.removeprefix("p_") for name in frame.columns if name.startswith("p_")]
+    for row in frame.iter_rows(named=True):
+        true = (row["label"] or "").split(";")
+        for name in names:
+            p = row[f"p_{name}"]
+            if p is not None and (p > 0.5) != (name in true):
+                rows.append((max(p, 1 - p), row["id"] or "", name, name in true, p))
+                touched.add(row["id"])
+    if not names:
+        return None
+    lead = f"{len(touched):,} of {count(len(frame), 'record')} got a wrong label, {count(len(rows), 'label')} in all."
+    rows.sort(key=lambda row: -row[0])
+    shown = [
+        [
+            Cell(text=charts.shorten(record, 60), sort=record),
+            Cell(text=charts.shorten(name, 40), sort=name),
+            Cell(text="yes" if truth else "no"),
+            Cell(text=percent(p, 1), sort=p),
+        ]
+        for _, record, name, truth, p in rows[:MAX_MISTAKES]
+    ]
+    columns = [
+        Column(title="Record", numeric=False),
+        Column(title="label", numeric=False),
+        Column(title="true", numeric=False),
+        Column(title="probability", hint="given to the label"),
+    ]
+    more = f" The first {len(shown)} of {len(rows):,}." if len(rows) > len(shown) else ""
+    note = f"Worth a look by someone who knows them: a sure mistake may be a wrong label.{more}"
+    table = Table(caption="The surest mistakes", columns=columns, rows=shown, note=note)
+    return Section(id="predictions", title="Single predictions", lead=lead, blocks=[table] if shown else [])
 
 
 def _with_confidence(frame: pl.DataFrame, given: dict[str, str]) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from .blocks import Tone
-from .numbers import column, count, duration, percent, significant
+from .numbers import MINUS, column, count, duration, percent, significant
 from .run import Run, numbers
 from .scores import listed
 from .sequence_data import SequenceSummary
@@ -44,7 +44,7 @@ METRICS = {
         "balanced accuracy", "mean over the classes of the share that is found, so that small classes count as much",
         share=True,
     ),
-    "f1": Metric("F1", "harmonic mean of precision and recall, mean over the classes"),
+    "f1": Metric("F1", "harmonic mean of precision and recall: of the second of two classes, of more the mean"),
     "macro_f1": Metric("macro F1", "F1, the harmonic mean of precision and recall, averaged over the labels"),
     "auroc": Metric("AUROC", "probability that a positive record is ranked above a negative one; 0.5 is chance"),
     "average_precision": Metric("average precision", "area below the precision-recall curve"),
@@ -57,7 +57,7 @@ METRICS = {
     "mae": Metric("MAE", "mean absolute error, in the target's unit; lower is better", False),
     "rmse": Metric("RMSE", "root of the mean squared error, in the target's unit; lower is better", False),
     "parameters": Metric("parameters", "numbers that were learned", None),
-    "seconds": Metric("time", "to score the test part", None),
+    "seconds": Metric("time", "", None),
 }  # fmt: skip
 """In the order of preference within their kind; others are shown under their own name."""
 
@@ -66,7 +66,8 @@ MAIN = ("bits", "mcc", "pearson", "auroc", "macro_f1", "f1", "accuracy", "r2", "
 
 _TITLES = {
     "xlstm": "xLSTM", "unigram": "symbol frequencies", "uniform": "equal chances", "lstm": "LSTM",
-    "transformer": "Transformer", "cnn": "CNN", "majority": "the largest class", "mean": "the mean", "linear": "linear",
+    "transformer": "Transformer", "cnn": "CNN", "majority": "the largest class", 
+    "frequencies": "class frequencies", "mean": "the mean", "linear": "linear",
     "xlstm-scratch": "xLSTM from scratch",
 }  # fmt: skip
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
@@ -107,7 +108,14 @@ def written(name: str, values: list[float | None]) -> list[str]:
         return [duration(v) for v in values]
     if known.higher is None:
         return [significant(v) if v is None else f"{v:,.0f}" if v == round(v) else significant(v) for v in values]
-    return column(values, 4 if name in ("bits", "nll", "perplexity") else 3)
+    if name in ("mae", "rmse") or name not in METRICS:
+        return column(values)
+    return [significant(v) if v is None or not math.isfinite(v) else _three(v) for v in values]
+
+
+def _three(value: float) -> str:
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text.replace("-", MINUS)
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ class Comparison:
     def _predictions(self) -> tuple[str, Tone]:
         words = metric(self.main)
         sentence = f"{words.title} {self.written(self.main)}"
-        if self.main != "accuracy" and self.value(self.ours, "accuracy") is not None:
+        if self.main == "mcc" and self.value(self.ours, "accuracy") is not None:
             sentence = f"{self.written('accuracy')} right, {sentence}"
         gain = self.gain()
         if self.strongest is None or gain is None:
@@ -256,7 +264,8 @@ class Comparison:
         if scored := self.value(self.ours, "num_symbols"):
             return count(scored, self.summary.unit)
         tested = self.value(self.ours, "n") or self.summary.number("split", "test", "records")
-        return count(tested, "sequence") if tested else ""
+        noun = self.summary.unit if self.summary.run.option("head.per_symbol") else "sequence"
+        return count(tested, noun) if tested else ""
 
     def titles(self, names: list[str]) -> str:
         return listed([title(name) for name in names])
