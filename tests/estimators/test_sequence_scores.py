@@ -170,6 +170,6 @@ def test_a_track_gives_back_in_order_what_came_in_any(tmp_path):
             [[1, 1], [0, 1], [2, 3], [4.5, 5.5]],
             [[6.5, 7.5]],
         ]
-        assert [block[:, 1].tolist() for block in track.blocks(2, size=3, backwards=True)] == [[6.5, 5.5], [3, 1, 1]]
+        assert [block[:, 1].tolist() for block in track.blocks(2, size=3, backwards=True)] == [[7.5, 5.5], [3, 1, 1]]
         assert list(track.blocks(1)) == [] and track.mapped().shape == (8, 2) and track.mapped()[0, 0] == 7
     assert list(tmp_path.iterdir()) == []

@@ -69,7 +69,7 @@ def test_a_row_of_scores_per_record(work, capsys):
             assert row["nll"] is None and row["ppl"] is None and row["status"] == "only ambiguous symbols"
     assert set(table["mode"]) == {"causal"} and set(table["strand"]) == {"+"}
     shown = capsys.readouterr()
-    assert "all 4 records" in shown.err and "1 records have no score" in shown.err and "scores in s.tsv" in shown.err
+    assert "all 4 records" in shown.err and "records without a score: 1" in shown.err and "scores in s.tsv" in shown.err
     run("score", "m", "--data.path", "g.fa")
     assert capsys.readouterr().out == Path("s.tsv").read_text()
     run("score", "m", "--data.path", "g.fa", "--output", "s.parquet", "--batch_symbols", "6")

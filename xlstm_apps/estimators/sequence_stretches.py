@@ -87,8 +87,8 @@ def open_stretches(data: SequenceSource, alphabet: Alphabet, *, before: int = 0,
         except ValueError as error:
             mend = "; set data.on_bad to 'skip' or 'fix'" if on_bad == "error" else ""
             raise ValueError(f"{error}{mend}") from None
-        notes += [f"{count:,} regions left out: {reason}" for reason, count in placed.left_out.items()]
-        notes += [f"{placed.clipped:,} regions cut at the end of their record"] if placed.clipped else []
+        notes += [f"regions left out: {count:,} ({reason})" for reason, count in placed.left_out.items()]
+        notes += [f"regions cut at the end of their record: {placed.clipped:,}"] if placed.clipped else []
         yield with_flanks(corpus, placed.spans, [r.name for r in placed.regions], notes, before, after)
 
 
@@ -104,11 +104,13 @@ def with_flanks(corpus: Corpus, spans: Spans, names: list[str], notes: list[str]
 
 def findings(report: dict[str, Any]) -> list[str]:
     """What was left out or changed on the way in."""
-    notes = [f"{count:,} records left out: {reason}" for reason, count in report["left_out"].items()]
+    notes = [f"records left out: {count:,} ({reason})" for reason, count in report["left_out"].items()]
     if report["bad_characters"]:
-        notes.append(f"{sum(report['bad_characters'].values()):,} characters that cannot be read")
+        notes.append(f"characters that cannot be read: {sum(report['bad_characters'].values()):,}")
+    if report["stops_stripped"]:
+        notes.append(f"records whose final * was taken off: {report['stops_stripped']:,}")
     if report["renamed"]:
-        notes.append(f"{report['renamed']:,} records renamed, since they shared their name")
+        notes.append(f"records renamed, since they shared their name: {report['renamed']:,}")
     return notes
 
 

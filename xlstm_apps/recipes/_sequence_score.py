@@ -162,7 +162,7 @@ def show(console: Console, stretches: Stretches, totals: Totals, seconds: float)
             row(f"{what}: {name}", int(stretches.asked[i]), int(totals.scored[i]), float(totals.nll[i]))
     console.print(table)
     missing = len(stretches) - len(usable)
-    lines = [f"{missing:,} {kind} have no score: see the column status"] if missing else []
+    lines = [f"{kind} without a score: {missing:,}; see the column status"] if missing else []
     tell(console, [*lines, *speed(symbols, seconds)])
 
 
