@@ -12,6 +12,7 @@ from rich.table import Table
 
 from xlstm_apps.biosequence.effects import Strands
 from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences import Corpus, Region, SequenceSource, Spans, place_regions
 from xlstm_apps.datasets.sequences.dividing import parse_region
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
@@ -69,7 +70,7 @@ def run(
             scans = list(scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=advance))
     folder.mkdir(exist_ok=True)
     rows = TableOutput(str(folder / "effects.tsv")).write(scan.frame() for scan in scans)
-    maps = heat_maps(scans, "log odds or output" if isinstance(model, SequencePredictor) else "nats")
+    maps = heat_maps(scans, unit_of(model))
     for chart in maps[:MOST_MAPS]:
         files.write_text(folder / f"{file_name(chart.title)}.svg", draw(chart, alone=True) + "\n")
     meaning = (
@@ -134,6 +135,16 @@ def titles(corpus: Corpus, spans: Spans, names: Sequence[str] | None) -> list[st
     return out
 
 
+def unit_of(model: SequenceModel | SequencePredictor) -> str:
+    """What the numbers are, in a word or two."""
+    if not isinstance(model, SequencePredictor):
+        return "nats"
+    if model.head_config.task == "regression":
+        return "in units of the target"
+    classes = model.head_config.task == "classification" and model.head.out_features > 2
+    return "log probability" if classes else "log odds"
+
+
 def heat_maps(scans: Sequence[Scan], unit: str) -> list[MutationMap]:
     """A heat map per stretch, and per output where there are several."""
     out = []
@@ -149,6 +160,7 @@ def heat_maps(scans: Sequence[Scan], unit: str) -> list[MutationMap]:
                     symbols=scan.symbols,
                     values=mean[:, :, n],
                     unit=unit,
+                    stretch=scan.name,
                 )
             )
     return out

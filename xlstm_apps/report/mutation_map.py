@@ -42,6 +42,8 @@ class MutationMap:
     values: np.ndarray
     """[L, A]; NaN where there is none."""
     unit: str = "nats"
+    stretch: str = ""
+    """Name of the stretch, where several outputs have a map of it each; else the title is it."""
 
     @property
     def limit(self) -> float:
@@ -157,20 +159,22 @@ def write_maps(path: str | Path, maps: Sequence[MutationMap], *, subject: str, m
             break
         drawn.append(_cut(chart, room))
         room -= len(drawn[-1].ref)
-    positions, shown = sum(len(chart.ref) for chart in maps), sum(len(chart.ref) for chart in drawn)
+    stretches = {chart.stretch or chart.title: len(chart.ref) for chart in maps}
+    positions = sum(stretches.values())
+    shown, columns = sum(len(chart.ref) for chart in drawn), sum(len(chart.ref) for chart in maps)
     notices = []
-    if shown < positions:
-        text = f"The first {shown:,} of {positions:,} positions are drawn; the table holds all of them."
+    if shown < columns:
+        text = f"The first {shown:,} of {columns:,} columns are drawn; the table holds all of them."
         notices.append(Notice(text=text, tone="warning"))
     ranked = strongest(maps)
     low = ranked[0] if ranked else None
     verdict = "No symbol could be replaced."
-    tiles = [Tile(label="Positions", value=f"{positions:,}", hint=count(len(maps), "stretch", "stretches"))]
+    tiles = [Tile(label="Positions", value=f"{positions:,}", hint=count(len(stretches), "stretch", "stretches"))]
     if low is not None:
         where = f"{low[1]} in {shorten(low[0], 40)}"
-        verdict = f"{where} lowers most: {low[2]:+.2f} {maps[0].unit}."
+        verdict = f"{where} lowers most: {low[2]:+.2g} {maps[0].unit}."
         values = np.concatenate([chart.values[np.isfinite(chart.values)] for chart in maps])
-        tiles.append(Tile(label="Replacements", value=f"{values.size:,}", hint=f"median {np.median(values):+.2f}"))
+        tiles.append(Tile(label="Replacements", value=f"{values.size:,}", hint=f"median {np.median(values):+.2g}"))
         tiles.append(Tile(label="Below 0", value=f"{(values < 0).mean():.0%}", hint="of the replacements"))
     sections = [_section(n, chart) for n, chart in enumerate(drawn)]
     headline = Headline(subject=subject, verdict=verdict, detail=meaning, notices=notices, tiles=tiles)
@@ -182,7 +186,7 @@ def _cut(chart: MutationMap, room: int) -> MutationMap:
         return chart
     return MutationMap(
         title=chart.title, ref=chart.ref[:room], positions=chart.positions[:room], symbols=chart.symbols,
-        values=chart.values[:room], unit=chart.unit,
+        values=chart.values[:room], unit=chart.unit, stretch=chart.stretch,
     )  # fmt: skip
 
 
