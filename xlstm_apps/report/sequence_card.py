@@ -42,9 +42,10 @@ xlstm-apps sequence predict model --data.path new.fa --output predictions.tsv
 From Python:
 
 ```python
-from xlstm_apps.biosequence import SequencePredictor
+from xlstm_apps.datasets.sequences import SequenceSource
+from xlstm_apps.recipes import sequence
 
-model = SequencePredictor.from_pretrained("model")
+sequence.predict("model", SequenceSource(path=["new.fa"]), output="predictions.tsv")
 ```"""
 
 _TASKS = {"classification": "one of several classes", "multilabel": "several labels", "regression": "numbers"}

@@ -10,14 +10,14 @@ from .scores import listed
 from .sequence_data import SequenceSummary, leak_notice
 from .sequence_scores import Comparison, metric, title, written
 
-_WORDS = {"dna": "DNA", "protein": "protein", "smiles": "SMILES", "text": "text"}
+_WORDS = {"dna": "DNA", "protein": "Protein", "smiles": "SMILES", "text": "Text"}
 _HEADS = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
 
 
 def language(run: Run) -> Headline:
     """Headline of a model of the sequences themselves."""
     summary = SequenceSummary.read(run)
-    kind = _WORDS.get(summary.alphabet, "sequence")
+    kind = _WORDS.get(summary.alphabet, "Sequence")
     return _headline(run, summary, f"{kind} model of {summary.name}", _language_detail(run, summary))
 
 

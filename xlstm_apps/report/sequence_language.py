@@ -169,7 +169,8 @@ def _context_lead(frame: pl.DataFrame, ours: str, bins: list[str], summary: Sequ
     unit, first, last = summary.unit, every[0], every[-1]
     ends = f"{last.bits:.3f} with {bins[last.start]}"
     lead = f"From {first.bits:.3f} bits with {bins[first.start]} {unit}s before to {ends}."
-    if any(part.chance(last) + 4 * FLAT < last.bits - part.bits for part in every[:-1]):
+    late = every[len(every) // 2 : -1]  # the first symbols may be easy for reasons of their own, such as a start codon
+    if any(part.chance(last) + 4 * FLAT < last.bits - part.bits for part in late):
         return f"{lead} Far into the sequence it gets worse again, which points to too little training at this length."
     falling = _falling(every)
     if len(falling) == 1 or not _told(every):
