@@ -16,6 +16,8 @@ from xlstm_apps.forecasting import ForecastConfig
         ({"members": ["patch", "patch"]}, "members"),
         ({"members": ["patch", "linear"]}, "head.members are among naive, .*, itransformer, not 'linear'"),
         ({"members": ["naive"], "quantiles": [0.5]}, "nothing to learn"),
+        ({"members": ["ridge", "naive"], "quantiles": [0.5]}, "ridge and naive: nothing to learn"),
+        ({"ridge_channels": 0}, "head.ridge_channels must be at least 1"),
         ({"mixer_tokens": -1}, "mixer_tokens"),
         ({"dropout": 1.0}, "dropout"),
     ],

@@ -6,6 +6,7 @@ from forecast_cases import BACKBONE, NAMES, example, make_model, shake, training
 
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel, ForecastModule, with_preset
+from xlstm_apps.forecasting.config import UNTRAINED
 from xlstm_apps.forecasting.members.patch import patch_count
 from xlstm_apps.forecasting.members.transformer import TokenBatchNorm
 
@@ -34,7 +35,7 @@ def test_odd_sizes_forecast_and_learn(name, windows, context, horizon, channels,
     assert all(torch.isfinite(g).all() for g in gradients) and any(g.abs().sum() > 0 for g in gradients)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"naive"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - UNTRAINED))
 def test_only_the_median(name, tmp_path):
     model = make_model(members=[name], quantiles=[0.5])
     batch = training_batch()
@@ -60,7 +61,8 @@ def test_gradients_are_finite_with_missing_constant_and_empty_windows(name):
 def test_every_weight_learns(name):
     model = shake(make_model(members=[name], dropout=0.0), 0.1).train()
     model(example()).square().sum().backward()
-    idle = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    learning = ((key, p) for key, p in model.named_parameters() if p.requires_grad)
+    idle = [key for key, p in learning if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []
 
 
@@ -70,6 +72,15 @@ def test_the_newest_value_counts(name):
     changed = batch["context"].clone()
     changed[:, -1] += 1
     assert not torch.allclose(model(batch), model(batch | {"context": changed}), atol=1e-3)
+
+
+def test_the_ridge_member_has_weights_by_channel():
+    model, batch = shake(make_model(members=["ridge"], ridge_channels=3)), training_batch()
+    whole, chosen = model(batch), torch.tensor([2, 0])
+    some = {name: x[..., chosen] for name, x in batch.items()}
+    torch.testing.assert_close(model({**some, "channels": chosen}), whole[:, :, chosen])
+    with pytest.raises(ValueError, match="each of 3 columns, and this table has 2; give the columns it was trained on"):
+        model(some)
 
 
 def test_the_naive_member_repeats_the_last_observed_value():

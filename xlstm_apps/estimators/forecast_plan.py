@@ -15,6 +15,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, split_points
 from xlstm_apps.estimators.forecast_context import candidates, choose_context
 from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.forecast_ridge import solve_ridge
 from xlstm_apps.forecasting import (
     BACKBONE,
     PRESETS,
@@ -70,6 +71,8 @@ class ForecastPlan:
     device: torch.device
     train: WindowDataset
     valid: WindowDataset | None
+    ridge: torch.Tensor | None = None
+    """Weights of the member `ridge`; None: there is none."""
     notes: list[str] = field(default_factory=list)
     """What was decided on the user's behalf and may surprise."""
 
@@ -95,7 +98,10 @@ class ForecastPlan:
             head, backbone, _ = with_preset(replace(head, model=name, members=None, dropout=None), BACKBONE)
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(seed)  # that of the CPU, where weights are drawn, and no other
-            return ForecastModel(head, backbone, self.covariates)
+            model = ForecastModel(head, backbone, self.covariates)
+        if "ridge" in model.members and self.ridge is not None:
+            model.members["ridge"].weights.copy_(self.ridge)
+        return model
 
     def train_model(
         self,
@@ -209,7 +215,10 @@ def plan_forecast(
         context = guess if valid is None else choose_context(train, valid, lengths)
         if context != lengths[-1]:
             train, valid = windows("train", context), None if valid is None else windows("val", context)
-    head = head.resolve(context_length=context, season=season.steps)
+    head, ridge = head.resolve(context_length=context, season=season.steps), None
+    if "ridge" in head.members:
+        ridge = solve_ridge(train, valid, head.ridge_channels)
+        head = replace(head, ridge_channels=len(ridge))
     budget = budget_for(device)
     batch = max(budget.least_windows, budget.rows_per_step // channels)
     batch = fit.batch_size or max(1, min(256, batch, max(8, len(train) // 20)))
@@ -228,6 +237,7 @@ def plan_forecast(
         device=device,
         train=train,
         valid=valid,
+        ridge=ridge,
         notes=notes,
     )
 

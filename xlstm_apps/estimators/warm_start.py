@@ -15,7 +15,8 @@ from xlstm_apps.forecasting import BACKBONE, PRESETS, ForecastConfig, ForecastMo
 from xlstm_apps.training import FitConfig
 
 SHAPES = (
-    "model", "members", "context_length", "quantiles", "patch_length", "patch_stride", "mixer_tokens", "instance_norm",
+    "model", "members", "context_length", "quantiles", "patch_length", "patch_stride", "mixer_tokens", "ridge_channels",
+    "instance_norm",
 )  # fmt: skip
 """Fields of the head that decide what the weights mean."""
 

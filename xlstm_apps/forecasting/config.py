@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", "dlinear", "patchtst", "itransformer"]
-Member = Literal["naive", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
+Member = Literal["naive", "ridge", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
+UNTRAINED = {"naive", "ridge"}
+"""Members of which training learns the quantiles beside the median alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,8 @@ class ForecastConfig:
     """Steps to forecast."""
 
     model: Model = "xlstm-ens"
-    """`xlstm-ens`: the mean of the last value, a linear forecaster, an xLSTM over channels and one over patches of
-    the past, each weighted by how well it does on the validation part;
+    """`xlstm-ens`: the mean of the last value, ridge regression, a linear forecaster, an xLSTM over channels and one
+    over patches of the past, each weighted by how well it does on the validation part;
     `xlstm-time`, `p-slstm`, `xlstm-mixer`: the published architectures; the others: baselines."""
 
     members: list[Member] | None = None
@@ -61,6 +63,10 @@ class ForecastConfig:
     mixer_tokens: int = 2
     """Learned tokens before the channels, in the member `mixer`."""
 
+    ridge_channels: int | None = None
+    """Member `ridge`: 1 = one matrix for all columns, the number of columns = one for each. None: whichever is better
+    on the validation part."""
+
     instance_norm: bool = True
     """Whether every window is normalised by its own mean and deviation, and denormalised after (RevIN without affine
     part). P-sLSTM as published does not."""
@@ -75,7 +81,15 @@ class ForecastConfig:
     def __post_init__(self) -> None:
         if self.model not in get_args(Model):
             raise ValueError(f"head.model is one of {', '.join(get_args(Model))}, not {self.model!r}")
-        for name in ("prediction_length", "context_length", "patch_length", "patch_stride", "season", "test_stride"):
+        for name in (
+            "prediction_length",
+            "context_length",
+            "patch_length",
+            "patch_stride",
+            "ridge_channels",
+            "season",
+            "test_stride",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"head.{name} must be at least 1, not {value}")
@@ -88,8 +102,9 @@ class ForecastConfig:
         for name in self.members or ():
             if name not in get_args(Member):
                 raise ValueError(f"head.members are among {', '.join(get_args(Member))}, not {name!r}")
-        if self.members == ["naive"] and self.levels == [0.5]:
-            raise ValueError("the last value has nothing to learn but its quantiles: add one, or another head.members")
+        if self.members and UNTRAINED.issuperset(self.members) and self.levels == [0.5]:
+            names = " and ".join(self.members)
+            raise ValueError(f"{names}: nothing to learn but quantiles; add one, or another of head.members")
         if self.mixer_tokens < 0:
             raise ValueError(f"head.mixer_tokens must not be negative, not {self.mixer_tokens}")
         if self.dropout is not None and not 0 <= self.dropout < 1:

@@ -83,7 +83,9 @@ class ForecastModel(
             if normal not in past:
                 past[normal] = fill((x - mean) / std, seen)
             known, future = self.exogenous[name](batch) if name in self.exogenous else (None, None)
-            median, raw = member(past[normal] if known is None else fill((x - mean) / std - known, seen), seen)
+            inputs = past[normal] if known is None else fill((x - mean) / std - known, seen)
+            which = (batch.get("channels"),) if getattr(member, "by_channel", False) else ()
+            median, raw = member(inputs, seen, *which)
             if future is not None:
                 median = median + future
             quantiles = self.ordered(median, raw) * std[..., None] + mean[..., None]  # [B, C, H, Q]

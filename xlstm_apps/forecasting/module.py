@@ -68,7 +68,9 @@ class ForecastModule(pl.LightningModule):
         step = self.trainer.global_step + 1
         decay = min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+            pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
+            average, now = zip(*((a, p) for a, p in pairs if p.requires_grad), strict=True)
+            torch._foreach_lerp_(average, now, 1 - decay)
             torch._foreach_copy_(list(self.average.buffers()), list(self.model.buffers()))
 
     def on_validation_epoch_start(self) -> None:

@@ -30,7 +30,7 @@ def _transformer(embedding_dim: int, num_blocks: int, num_heads: int) -> xLSTMCo
 
 PRESETS: dict[Model, Preset] = {
     "xlstm-ens": Preset(
-        members=("naive", "nlinear", "mixer", "patch"), backbone=_slstm(64), dropout=0.2, learning_rate=3e-3
+        members=("naive", "ridge", "nlinear", "mixer", "patch"), backbone=_slstm(64), dropout=0.2, learning_rate=3e-3
     ),
     # As coded: three sLSTM blocks with convolution (Alharthi & Mahmood 2024; their paper also names the mLSTM).
     "xlstm-time": Preset(
@@ -48,6 +48,9 @@ PRESETS: dict[Model, Preset] = {
         members=("itransformer",), backbone=_transformer(256, 2, 8), dropout=0.1, learning_rate=3e-4
     ),
 }
+
+LINEAR = {"naive", "ridge", "nlinear", "dlinear"}
+"""Members without a network."""
 
 BACKBONE = PRESETS["xlstm-ens"].backbone
 """The backbone a forecaster has unless told otherwise: one sLSTM block, small enough for two CPU cores."""
@@ -85,11 +88,11 @@ def described(head: ForecastConfig, backbone: xLSTMConfig) -> str:
     """Members and network of a resolved model in one line, so that nothing about them is left to be guessed."""
     assert head.members
     text = " + ".join(head.members)
-    if {*head.members} <= {"naive", "nlinear", "dlinear"}:
+    if {*head.members} <= LINEAR:
         return text
     plain = xLSTMConfig()
     always = ("embedding_dim", "num_blocks", "num_heads")
-    if not {*head.members} <= {"naive", "nlinear", "dlinear", "patchtst", "itransformer"}:
+    if not {*head.members} <= LINEAR | {"patchtst", "itransformer"}:
         changed = [f.name for f in fields(backbone) if getattr(backbone, f.name) != getattr(plain, f.name)]
         always += tuple(name for name in changed if name not in always)
     return f"{text}; backbone: {', '.join(f'{name} {getattr(backbone, name)}' for name in always)}"
