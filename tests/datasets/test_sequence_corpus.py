@@ -250,7 +250,10 @@ def test_summary_is_two_lines(tmp_path):
     assert len(kept) == 2
     first, second = report.summary().split("\n")
     assert first == "2 of 3 records, 16 symbols, 4 to 12 long"
-    assert second == "1 left out (empty); 25.00% ambiguous (many: is this the right file?); 25.0% lower case; 1 U read as T"
+    assert (
+        second
+        == "1 left out (empty); 25.00% ambiguous (many: is this the right file?); 25.0% lower case; 1 U read as T"
+    )
     assert report.exit_code == 1 and json.loads(json.dumps(report.to_dict()))["composition"]["U"] == 1
 
 

@@ -174,3 +174,23 @@ def test_genbank_features_keep_strand_and_parts(shared_data):
         read_features(plasmid, "exon")
     joined = [f for f in read_features(shared_data("dna/NC_000913.gbk.gz"), "CDS") if f.parts]
     assert joined and all(f.start == min(p[0] for p in f.parts) for f in joined)
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        (["1", "2.5", ""], [1.0, 2.5, None]),
+        (["3", "-4", "5"], [3, -4, 5]),
+        (["007", "010", "011"], ["007", "010", "011"]),
+        (["0110", "1", "2"], ["0110", "1", "2"]),
+        (["0" * 50, "1" * 50, "01"], ["0" * 50, "1" * 50, "01"]),
+        (["a", "1", "2"], ["a", "1", "2"]),
+        (["0.5", "0", "1e-3"], [0.5, 0.0, 0.001]),
+    ],
+)
+def test_labels_are_numbers_where_all_of_them_are(tmp_path, cells, labels):
+    path = tmp_path / "t.csv"
+    path.write_text("id,sequence,label\n" + "".join(f"0{i},ACGT,{cell}\n" for i, cell in enumerate(cells)))
+    records = list(read_records(path, columns=TableColumns(labels=["label"])))
+    assert [r.label for r in records] == labels
+    assert [r.id for r in records] == ["00", "01", "02"]

@@ -57,12 +57,16 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
     for name in wanted:
         if name not in names:
             raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names[:12])}")
+    if columns.weight is not None:
+        frame = frame.with_columns(_as_numbers(frame[columns.weight]))
     if columns.weight is not None and not frame.schema[columns.weight].is_numeric():
         raise ValueError(f"{path}: column {columns.weight!r} holds text; weights are numbers")
     if columns.weight is not None and frame[columns.weight].null_count():
         raise ValueError(
             f"{path}: column {columns.weight!r} has empty cells; weights are numbers, 1 where all count alike"
         )
+
+    frame = frame.with_columns(_as_numbers(frame[name]) for name in labels)
 
     def label(row: dict[str, Any]) -> Any:
         values = [row[name] for name in labels]
@@ -90,9 +94,26 @@ def _frame(file: Path) -> Any:
     first = content.split(b"\n", 1)[0]
     separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))
     try:
-        return pl.read_csv(content, separator=separator, infer_schema_length=None)
+        return pl.read_csv(content, separator=separator, infer_schema=False)  # a name such as 007 stays one
     except pl.exceptions.PolarsError as e:
         raise ValueError(f"{file}: not readable as a table: {str(e).splitlines()[0]}") from None
+
+
+def _as_numbers(column: Any) -> Any:
+    """A column of text as numbers, where all its cells are; digits behind a leading zero, such as 0110, are text."""
+    import polars as pl
+
+    if column.dtype != pl.String:
+        return column
+    text = column.str.strip_chars()
+    text = text.set(text == "", None)
+    if text.str.contains(r"^[+-]?0\d").any():
+        return column
+    for kind in (pl.Int64, pl.Float64):
+        numbers = text.cast(kind, strict=False)
+        if numbers.null_count() == text.null_count() and numbers.null_count() < len(text):
+            return numbers
+    return column
 
 
 def _found(names: list[str], candidates: tuple[str, ...]) -> str | None:
