@@ -163,12 +163,14 @@ def output_cells(head: HeadConfig, outputs: np.ndarray) -> dict[str, Any]:
 
 
 def target_cells(head: HeadConfig, truth: Any) -> dict[str, Any]:
-    """What is known of one sequence or symbol, as columns: `label`, or a number for each target."""
+    """What is known of one sequence or symbol, as columns: `label` (of several labels, `name?` is one that is not known),
+    or a number for each target."""
     names = list(head.names or ())
     if head.task == "classification":
         return {"label": names[int(truth)] if truth != MISSING else None}
     if head.task == "multilabel":
-        return {"label": ";".join(name for name, x in zip(names, truth, strict=True) if x > 0.5) or "-"}
+        known = [name if x > 0.5 else f"{name}?" for name, x in zip(names, truth, strict=True) if not x <= 0.5]
+        return {"label": ";".join(known) or "-"}
     columns = ["target" if len(names) == 1 else f"target_{name}" for name in names]
     return {c: None if np.isnan(x) else float(x) for c, x in zip(columns, truth, strict=True)}
 

@@ -135,7 +135,7 @@ class SequenceEvaluator:
         bits = float(found.mean()) / LN2 if len(found) else math.nan
         return {
             "id": self.test.corpus.ids[int(batch["record"][i])],
-            "start": int(batch["start"][i]) + 1,
+            "start": int(batch["start"][i]),
             "length": int(batch["lengths"][i]),
             "num_scored": len(found),
             "nll": float(found.sum()),

@@ -349,7 +349,7 @@ def _record_table(caption: str, frame: pl.DataFrame, unit: str) -> Table:
     columns = [Column(title="Record", numeric=False)]
     rows = [[Cell(text=charts.shorten(name or "", 60), sort=name)] for name in frame["id"].to_list()]
     if "start" in frame.columns and (frame["start"] > 1).any():
-        columns.append(Column(title="from", hint=f"first {unit}, counted from 1"))
+        columns.append(Column(title="from", hint=f"first {unit}, counted from 0 as in BED"))
         for row, value in zip(rows, numbers(frame, "start"), strict=True):
             row.append(Cell(text="" if value is None else f"{value:,.0f}", sort=value))
     alike = {"length", "num_scored"} <= {*frame.columns} and (frame["length"] == frame["num_scored"]).all()
