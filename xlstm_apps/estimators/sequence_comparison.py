@@ -163,8 +163,8 @@ def output_cells(head: HeadConfig, outputs: np.ndarray) -> dict[str, Any]:
 
 
 def target_cells(head: HeadConfig, truth: Any) -> dict[str, Any]:
-    """What is known of one sequence or symbol, as columns: `label` (of several labels, `name?` is one that is not known),
-    or a number for each target."""
+    """What is known of one sequence or symbol, as columns: `label` (of several, `name?` is one that is not known), or a
+    number for each target."""
     names = list(head.names or ())
     if head.task == "classification":
         return {"label": names[int(truth)] if truth != MISSING else None}
