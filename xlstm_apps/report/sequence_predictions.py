@@ -68,7 +68,7 @@ def _labelled(run: Run) -> Section | None:
         true = (row["label"] or "").split(";")
         for name in names:
             p = row[f"p_{name}"]
-            if p is not None and (p > 0.5) != (name in true):
+            if p is not None and f"{name}?" not in true and (p > 0.5) != (name in true):
                 rows.append((max(p, 1 - p), row["id"] or "", name, name in true, p))
                 touched.add(row["id"])
     if not names:
