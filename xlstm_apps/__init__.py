@@ -13,7 +13,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "estimators": ["XLSTMForecaster"],
+        "estimators": ["SequenceClassifier", "SequenceRegressor", "XLSTMForecaster"],
+        "biosequence": ["SequenceModel"],
         "core": ["xLSTMBackbone", "xLSTMConfig", "xLSTMLanguageModel"],
     },
 )

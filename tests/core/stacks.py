@@ -11,6 +11,7 @@ STACKS = {
     "no-conv": {"slstm_at": (0,), "conv1d_kernel_size": 0, "norm_bias": True, "final_norm": False},
     "uneven": {"slstm_at": (0,), "slstm_num_heads": 3, "slstm_conv1d_kernel_size": 1, "conv1d_kernel_size": 6,
                "qkv_block_size": 3, "mlstm_proj_factor": 1.5, "ffn_proj_factor": 0},
+    "rotary": {"slstm_at": (1,), "num_blocks": 3, "rotary_base": 100.0},
     "large": {"family": "xlstm-large"},
     "large-mixed": {"family": "xlstm-large", "slstm_at": (1,), "bias": True, "norm_bias": True, "v_dim_factor": 1.5},
 }  # fmt: skip

@@ -286,6 +286,7 @@ def test_sizes_that_do_not_fit(sizes):
         ({"positions": "sincos"}, {"embedding_dim": 18, "num_heads": 2, "proj_round_to": 4}, "multiple of 4"),
         ({}, {"direction": "bidirectional"}, "`vision.scan` says how they read"),
         ({}, {"slstm_at": (0,)}, "made of mLSTM blocks"),
+        ({}, {"rotary_base": 1e4}, "leave rotary_base out"),
         ({}, {"conv1d_kernel_size": 4}, "`vision.conv`"),
         ({"conv": "causal"}, {"family": "xlstm-large"}, "'grid' or 'none'"),
     ],

@@ -76,6 +76,9 @@ class HeadConfig:
     """How the features of the symbols become those of the sequence; padding never counts."""
     dropout: float = 0.1
     """Probability of dropping a pooled feature in training."""
+    linear: bool = True
+    """Whole sequences: let linear models of k-mers, and of places where all sequences have one length, answer along with
+    the network, each with the weight that suits the validation part."""
 
     def __post_init__(self) -> None:
         if isinstance(self.names, list):  # JSON and YAML know no tuples
@@ -100,6 +103,18 @@ class HeadConfig:
         task = self.task or "classification"
         count = self.num_outputs or (len(self.names) if self.names else 2 if task == "classification" else 1)
         return replace(self, task=task, num_outputs=count)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """What the linear member of a predictor counts."""
+
+    k: int = 0
+    """Longest k-mer; 0: none."""
+    places: int = 0
+    """Symbols from the start of which it looks at the place; 0: none."""
+    both_strands: bool = False
+    """Count k-mers of both strands."""
 
 
 TASKS = ("classification", "multilabel", "regression")

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
+from xlstm_apps.biosequence.config import HeadConfig, LinearConfig, SequenceConfig
+from xlstm_apps.biosequence.linear import LinearMember
 from xlstm_apps.biosequence.model import SequenceModel, pool_strand
 from xlstm_apps.biosequence.packing import Rows
 from xlstm_apps.biosequence.scoring import evaluating
@@ -30,12 +31,19 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         head: What is predicted.
         sequence: As in `SequenceModel`.
         backbone: As in `SequenceModel`.
+        linear: The linear member that answers along with the network; None: there is none. See `joined`.
     """
 
     target_mean: Tensor
     target_std: Tensor
 
-    def __init__(self, head: HeadConfig, sequence: SequenceConfig, backbone: xLSTMConfig) -> None:
+    def __init__(
+        self,
+        head: HeadConfig,
+        sequence: SequenceConfig,
+        backbone: xLSTMConfig,
+        linear: LinearConfig | None = None,
+    ) -> None:
         super().__init__()
         head = head.decided()
         assert head.num_outputs is not None
@@ -46,6 +54,9 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         #: Mean and spread [O] of the numbers in training: the head gives them scaled, `predict` in their own units.
         self.register_buffer("target_mean", torch.zeros(head.num_outputs))
         self.register_buffer("target_std", torch.ones(head.num_outputs))
+        if linear is not None and head.per_symbol:
+            raise ValueError("a linear member is for whole sequences")
+        self.linear = None if linear is None else LinearMember(linear, self.model.alphabet, head.num_outputs)
 
     def build_model(self, sequence: SequenceConfig, backbone: Any) -> SequenceModel:
         """The model under the head: a place for networks that stand beside the xLSTM."""
@@ -57,6 +68,12 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         predictor = cls(head, model.sequence, model.config)
         predictor.model.load_state_dict(model.state_dict())
         return predictor.to(model.embedding.weight.device, model.embedding.weight.dtype)
+
+    def joined(self, linear: LinearConfig) -> Self:
+        """A copy of this network with a linear member beside it, whose weights are nought yet."""
+        made = type(self)(self.head_config, self.model.sequence, self.model.config, linear)
+        made.load_state_dict(self.state_dict(), strict=False)
+        return made.to(self.head.weight.device, self.head.weight.dtype).train(self.training)
 
     def forward(
         self,
@@ -83,6 +100,8 @@ class SequencePredictor(nn.Module, PretrainedMixin):
             how = self.head_config.pooling
             strands = tuple(pool_strand(x, how, cu_seqlens, other=n > 0) for n, x in enumerate(strands))
         outputs = torch.stack([self.head(self.dropout(x)) for x in strands]).mean(0)
+        if self.linear is not None:
+            outputs = self.linear(outputs, ids, cu_seqlens)
         return rows.unpack(outputs) if rows is not None and self.head_config.per_symbol else outputs
 
     def predict(self, ids: Tensor, *, lengths: Sequence[int] | Tensor | None = None) -> Tensor:

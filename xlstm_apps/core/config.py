@@ -17,6 +17,7 @@ FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
         "qkv_bias": None,
         "qkv_block_size": 4,
         "mlstm_proj_factor": 2.0,
+        "rotary_base": None,
     },
     "xlstm-large": {
         "norm_eps": 1e-6,
@@ -88,6 +89,9 @@ class xLSTMConfig:
     """Family "xlstm": size of the blocks of the block-diagonal query, key and value projections. None: 4."""
     mlstm_proj_factor: float | None = None
     """Family "xlstm": width of the mLSTM relative to `embedding_dim`, rounded up to `proj_round_to`. None: 2."""
+    rotary_base: float | None = None
+    """Family "xlstm": base of rotary positions, by which the mLSTM turns queries and keys over their whole width,
+    before heads and gates (500000 in Prot-xLSTM). Any length can be read. None: no positions."""
     ffn_proj_factor: float | None = None
     """Width of the feed-forward relative to `embedding_dim`, rounded up to `proj_round_to`; 0 = no feed-forward.
     None: 1.3 ("xlstm", sLSTM blocks only) or 2.667 ("xlstm-large", every block)."""
@@ -194,7 +198,7 @@ class xLSTMConfig:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ValueError(f"{name}={value!r} must be a whole number, at least {least}")
-        for name in ("mlstm_proj_factor", "qk_dim_factor", "v_dim_factor", "gate_soft_cap", "norm_eps"):
+        for name in ("mlstm_proj_factor", "rotary_base", "qk_dim_factor", "v_dim_factor", "gate_soft_cap", "norm_eps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value!r} must be positive")
@@ -232,6 +236,12 @@ class xLSTMConfig:
             width = "embedding_dim x mlstm_proj_factor"
             checks.append((width, self.inner_dim, "num_heads", self.num_heads))
             checks.append((width, self.inner_dim, "qkv_block_size", self.option("qkv_block_size")))
+        if self.rotary_base is not None:
+            if False not in kinds:
+                raise ValueError(
+                    f"rotary_base={self.rotary_base!r} needs an mLSTM block; sLSTM blocks have no positions"
+                )
+            checks.append(("embedding_dim x mlstm_proj_factor", self.inner_dim, "a rotated pair", 2))
         if False in kinds and self.family == "xlstm-large":
             checks.append(("embedding_dim x qk_dim_factor", self.qk_dim, "num_heads", self.num_heads))
             checks.append(("embedding_dim x v_dim_factor", self.v_dim, "num_heads", self.num_heads))

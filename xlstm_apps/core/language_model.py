@@ -71,15 +71,24 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         *,
         return_state: bool = False,
         cu_seqlens: Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, xLSTMState]:
         """Token ids [B, T] -> logits [B, T, V] of the token after each; the other arguments as in `xLSTMBackbone`."""
         x = self.dropout(self.embedding(ids))
-        out = self.backbone(x, state, return_state=return_state, cu_seqlens=cu_seqlens)
+        out = self.backbone(x, state, return_state=return_state, cu_seqlens=cu_seqlens, **_given(positions))
         return (self.logits(out[0]), out[1]) if return_state else self.logits(out)
 
-    def step(self, ids: Tensor, state: xLSTMState | None = None, *, inplace: bool = False) -> tuple[Tensor, xLSTMState]:
-        """One token per row: ids [B] -> logits [B, V] and the next state; `inplace` as in `xLSTMBackbone.step`."""
-        x, state = self.backbone.step(self.dropout(self.embedding(ids)), state, inplace=inplace)
+    def step(
+        self,
+        ids: Tensor,
+        state: xLSTMState | None = None,
+        *,
+        inplace: bool = False,
+        positions: Tensor | None = None,
+    ) -> tuple[Tensor, xLSTMState]:
+        """One token per row: ids [B] -> logits [B, V] and the next state; the rest as in `xLSTMBackbone.step`."""
+        x = self.dropout(self.embedding(ids))
+        x, state = self.backbone.step(x, state, inplace=inplace, **_given(positions))
         return self.logits(x), state
 
     def initial_state(self, batch_size: int) -> xLSTMState:
@@ -99,6 +108,7 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         max_new_tokens: int,
         *,
         lengths: Sequence[int] | Tensor | None = None,
+        positions: Tensor | Sequence[Tensor] | None = None,
         state: xLSTMState | None = None,
         temperature: float = 0.0,
         top_k: int | None = None,
@@ -114,6 +124,8 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
             ids: Prompts [B, T]; or a list of 1-D tensors of any lengths; or one 1-D tensor.
             max_new_tokens: Most tokens to add.
             lengths: Lengths of the prompts where `ids` is a padded [B, T]; what stands behind them is not read.
+            positions: Where the tokens of the prompts stand, in the form of `ids`, for a backbone with `rotary_base`;
+                what is added counts on from them. None counts from 0, or on from the state.
             state: State to begin from, with a row for each prompt or a single one for all.
             temperature: 0 takes the most probable token, 1 draws as the model says.
             top_k: Draw among the k most probable tokens only.
@@ -148,7 +160,7 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         try:
             new = prompts[0].new_empty(len(prompts), 0)
             if max_new_tokens > 0:
-                x, state = self._read_prompts(prompts, state)
+                x, state = self._read_prompts(prompts, state, self._split_positions(positions, prompts))
                 step = GenerationStep(self, sampling(self.logits(x)), state, eos, sampling)
                 new = decode(step, max_new_tokens, cuda_graph, () if generator is None else (generator,))
         finally:
@@ -178,7 +190,19 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
             raise ValueError(f"a prompt holds ids outside 0 to {self.vocab_size - 1}")
         return prompts
 
-    def _read_prompts(self, prompts: list[Tensor], state: xLSTMState | None) -> tuple[Tensor, xLSTMState]:
+    def _split_positions(
+        self, positions: Tensor | Sequence[Tensor] | None, prompts: list[Tensor]
+    ) -> list[Tensor] | None:
+        if positions is None:
+            return None
+        rows = [positions] if isinstance(positions, Tensor) and positions.dim() == 1 else list(positions)
+        if len(rows) != len(prompts) or any(len(p) < len(q) for p, q in zip(rows, prompts, strict=True)):
+            raise ValueError("positions need the form of the prompts: one for every token")
+        return [row[: len(prompt)].to(prompt.device) for row, prompt in zip(rows, prompts, strict=True)]
+
+    def _read_prompts(
+        self, prompts: list[Tensor], state: xLSTMState | None, positions: list[Tensor] | None = None
+    ) -> tuple[Tensor, xLSTMState]:
         """Features [B, E] of the last token of each prompt, and the state behind it.
 
         Read in one pass up to the end of the shortest prompt, without it to the end of the next, and so on: no padding
@@ -187,13 +211,15 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         if state is not None and state.batch_size == 1 and len(prompts) > 1:
             state = state.select([0] * len(prompts))
         ids = pad_sequence(prompts, batch_first=True)
+        places = None if positions is None else pad_sequence(positions, batch_first=True)
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=ids.device)
         rows, start = torch.arange(len(prompts), device=ids.device), 0
         order: list[Tensor] = []
         features: list[Tensor] = []
         states: list[xLSTMState] = []
         for stop in sorted({len(prompt) for prompt in prompts}):
-            x, last = self.backbone(self.embedding(ids[rows, start:stop]), state, return_state=True)
+            options = _given(None if places is None else places[rows, start:stop])
+            x, last = self.backbone(self.embedding(ids[rows, start:stop]), state, return_state=True, **options)
             ended = lengths[rows] == stop
             order.append(rows[ended])
             features.append(x[ended, -1])
@@ -201,3 +227,8 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
             rows, state, start = rows[~ended], last.select(~ended), stop
         back = torch.cat(order).argsort()
         return torch.cat(features)[back], xLSTMState.concat(states).select(back)
+
+
+def _given(positions: Tensor | None) -> dict[str, Tensor]:
+    """Positions as an option, left out where there are none: not every backbone knows of them."""
+    return {} if positions is None else {"positions": positions}

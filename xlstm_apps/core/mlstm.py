@@ -13,6 +13,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.initialization import forget_bias_linspace_, small_init_, wang_init_
 from xlstm_apps.core.layers import BlockDiagonalLinear, CausalConv1d, MultiHeadNorm, soft_cap
 from xlstm_apps.core.packing import Packing
+from xlstm_apps.core.rotary import Rotation
 from xlstm_apps.core.state import BlockState
 from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
 
@@ -100,7 +101,13 @@ class mLSTMLayer(nn.Module):
         return BlockState(empty_cell(self.config, zeros), window)
 
     def forward(
-        self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False, keep: bool = True
+        self,
+        x: Tensor,
+        state: BlockState | None,
+        packing: Packing | None,
+        inplace: bool = False,
+        keep: bool = True,
+        rotation: Rotation | None = None,
     ) -> tuple[Tensor, BlockState | None]:
         """[B, T, E] -> [B, T, E] and the state after the last step, if it is to be kept."""
         u, z = self.proj_up(x).chunk(2, dim=-1)
@@ -108,12 +115,16 @@ class mLSTMLayer(nn.Module):
         if self.conv is not None:
             a, window = self.conv(u, None if state is None else state.conv, packing, inplace)
             a = F.silu(a)
-        h, cell = run_cell(self.config, *self.cell_inputs(u, a), state, packing, inplace, keep)
+        h, cell = run_cell(self.config, *self.cell_inputs(u, a, rotation), state, packing, inplace, keep)
         return self.output(h, a, z), None if cell is None else BlockState(cell, window)
 
-    def cell_inputs(self, u: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def cell_inputs(
+        self, u: Tensor, a: Tensor, rotation: Rotation | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q, k, v and gates for `run_cell` from the up-projection u [B, T, I] and what the convolution made of it."""
         q, k, v = self.q_proj(a), self.k_proj(a), self.v_proj(u)
+        if rotation is not None:
+            q, k = rotation(q), rotation(k)
         return q, k, v, self.gates(torch.cat([q, k, v], dim=-1))
 
     def output(self, h: Tensor, a: Tensor, z: Tensor) -> Tensor:

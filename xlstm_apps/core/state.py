@@ -28,7 +28,6 @@ class BlockState(NamedTuple):
         """The state of the recurrence, which must be of this kind."""
         if not isinstance(self.cell, kind):
             found, wanted = type(self.cell).__name__, kind.__name__
-            found, wanted = type(self.cell).__name__, kind.__name__
             raise ValueError(f"the state belongs to another backbone: {found} where {wanted} is expected")
         return self.cell
 
@@ -40,6 +39,8 @@ class xLSTMState(NamedTuple):
     """
 
     blocks: tuple[BlockState, ...]
+    position: Tensor | None = None
+    """[B] whole numbers, position of the next step, where the backbone has positions."""
 
     @property
     def batch_size(self) -> int:
@@ -53,7 +54,8 @@ class xLSTMState(NamedTuple):
             cell = type(state.cell)(*(None if t is None else function(t) for t in state.cell))  # pyright: ignore
             return BlockState(cell, None if state.conv is None else function(state.conv))
 
-        return xLSTMState(tuple(block(state) for state in self.blocks))
+        position = None if self.position is None else function(self.position)
+        return xLSTMState(tuple(block(state) for state in self.blocks), position)
 
     def detach(self) -> xLSTMState:
         """Cut the gradient, as truncated backpropagation through time does between segments."""
@@ -64,8 +66,8 @@ class xLSTMState(NamedTuple):
         return self.map(torch.clone)
 
     def to(self, *args: Any, **kwargs: Any) -> xLSTMState:
-        """Move or cast as `torch.Tensor.to`."""
-        return self.map(lambda t: t.to(*args, **kwargs))
+        """Move or cast as `torch.Tensor.to`; positions stay whole numbers."""
+        return self.map(lambda t: t.to(*args, **kwargs) if t.is_floating_point() else _move(t, *args, **kwargs))
 
     def select(self, rows: Sequence[int] | Tensor) -> xLSTMState:
         """The rows of the batch named by index (repeats allowed) or by a boolean mask."""
@@ -107,6 +109,8 @@ class xLSTMState(NamedTuple):
             named |= {f"{index}.{kind}.{field}": t for field, t in cell._asdict().items() if t is not None}
             if conv is not None:
                 named[f"{index}.conv.window"] = conv
+        if self.position is not None:
+            named["position"] = self.position
         return named
 
     @staticmethod
@@ -118,6 +122,8 @@ class xLSTMState(NamedTuple):
         """
         blocks: dict[int, dict[str, dict[str, Tensor]]] = {}
         for name, tensor in tensors.items():
+            if name == "position":
+                continue
             index, kind, field = name.split(".")
             blocks.setdefault(int(index), {}).setdefault(kind, {})[field] = tensor
 
@@ -127,4 +133,9 @@ class xLSTMState(NamedTuple):
             cell = CELLS[kind]
             return BlockState(cell(**{name: fields.get(name) for name in cell._fields}), conv)  # pyright: ignore
 
-        return xLSTMState(tuple(block(blocks[index]) for index in range(len(blocks))))
+        return xLSTMState(tuple(block(blocks[index]) for index in range(len(blocks))), tensors.get("position"))
+
+
+def _move(t: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """To the device that `Tensor.to` would move to, in the type it has."""
+    return t.to(torch.empty(0, device=t.device).to(*args, **kwargs).device)

@@ -121,6 +121,8 @@ def check_layers(config: xLSTMConfig, vision: VisionConfig) -> None:
         raise ValueError(f"backbone.direction={config.direction!r}: in vision models `vision.scan` says how they read")
     if config.slstm_at:
         raise ValueError("vision models are made of mLSTM blocks; leave backbone.slstm_at out")
+    if config.rotary_base is not None:
+        raise ValueError("in vision models `vision.positions` says which positions there are; leave rotary_base out")
     if config.conv1d_kernel_size is not None or config.slstm_conv1d_kernel_size is not None:
         raise ValueError("in vision models `vision.conv` and `vision.conv_kernel_size` say which convolution there is")
     if config.family == "xlstm-large" and vision.conv == "causal":

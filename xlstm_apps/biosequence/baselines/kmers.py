@@ -15,6 +15,8 @@ Task = Literal["classification", "multilabel", "regression"]
 
 MOST_FEATURES = 6000
 """Longest k-mers are those of which there are at most this many: 6 symbols of DNA, 2 residues."""
+_NEVER = -7.0
+"""Log odds of what training has no example of: one in a thousand."""
 _STRENGTHS = {"classification": (0.01, 0.1, 1.0, 10.0), "regression": (0.01, 0.1, 1.0, 10.0, 100.0)}
 
 
@@ -93,6 +95,33 @@ class LinearModel:
     def predict(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of classes or labels, or numbers: [N, O]."""
         return self._outputs(self._fitted, self._table(sequences) @ sparse.diags(self._scale))
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the table of features [F, O] and for all [O], to scores: log odds (up to a constant of each sequence where
+        there are classes), or numbers."""
+        table, bias = np.zeros((len(self._scale), self.outputs)), np.zeros(self.outputs)
+        if self.task == "classification":
+            bias[:] = _NEVER
+            (model,) = self._fitted
+            if isinstance(model, float):
+                bias[int(model)] = 0
+            elif len(model.classes_) == 2:
+                bias[model.classes_] = 0, model.intercept_[0]
+                table[:, model.classes_[1]] = model.coef_[0]
+            else:
+                bias[model.classes_], table[:, model.classes_] = model.intercept_, model.coef_.T
+        else:
+            for n, model in enumerate(self._fitted):
+                if isinstance(model, float):  # all alike
+                    bias[n] = np.clip(np.log(model + 1e-12) - np.log(1 - model + 1e-12), _NEVER, -_NEVER)
+                else:
+                    bias[n], table[:, n] = np.ravel(model.intercept_)[0], np.ravel(model.coef_)
+        return table * self._scale[:, None], bias
+
+    def scores(self, sequences: Sequence[np.ndarray]) -> np.ndarray:
+        """What `weights` say of sequences: [N, O]."""
+        table, bias = self.weights()
+        return self._table(sequences) @ table + bias
 
     @property
     def name(self) -> str:
