@@ -8,11 +8,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "alphabet": ["Alphabet"],
         "alphabets": ["get_alphabet"],
         "config": ["HeadConfig", "SequenceConfig"],
-        "heads": ["SequencePredictor"],
+        "heads": ["SequencePredictor", "language_part"],
         "model": ["SequenceModel"],
         "module": ["PredictorModule", "SequenceModule"],
         "scoring": ["Context"],
         "sizes": ["SIZES", "named_size"],
-        "tokenizer": ["Tokenizer", "get_tokenizer"],
+        "tokenizer": ["Tokenizer", "file_encoder", "get_tokenizer"],
     },
 )

@@ -8,7 +8,7 @@ class, a smaller number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from xlstm_apps.biosequence.alphabet import Alphabet
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.strings import by_length
 
 Strands = Literal["forward", "reverse", "both"]
 Advance = Callable[[int], None]
@@ -148,11 +149,13 @@ def change_effects(
     from xlstm_apps.biosequence.scoring import evaluating
 
     predicts = isinstance(model, SequencePredictor)
-    language = model.model if isinstance(model, SequencePredictor) else model
+    language = language_part(model)
     alphabet = language.alphabet
     signs = strand_signs(alphabet, strands, predicts)
     if (context_length is not None and context_length < 1) or (downstream is not None and downstream < 0):
         raise ValueError(f"context_length {context_length} must be at least 1, downstream {downstream} at least 0")
+    if tokens is not None and tokens < 1:
+        raise ValueError(f"batch_symbols {tokens} must be at least 1; leave it out to choose by device")
     if predicts and (downstream is not None or per_symbol):
         raise ValueError("downstream and per_symbol are for language models; a predictor reads the whole window")
     on_cuda = language.embedding.weight.is_cuda
@@ -227,15 +230,11 @@ class Sums:
         return values[:, 1] - values[:, 0]
 
 
-def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> list[list[int]]:
-    """Rows by number, those of like length together, at most `tokens` symbols with padding and `rows` rows in each; no
-    row is empty."""
-    out: list[list[int]] = [[]]
-    for n in sorted((n for n, length in enumerate(lengths) if length), key=lengths.__getitem__):
-        if out[-1] and ((len(out[-1]) + 1) * lengths[n] > tokens or len(out[-1]) == rows):
-            out.append([])
-        out[-1].append(n)
-    return [batch for batch in out if batch]
+def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> Iterator[list[int]]:
+    """As `by_length`, without what is empty, such as what a deletion leaves of a whole sequence."""
+    filled = [n for n, length in enumerate(lengths) if length]
+    for members in by_length([lengths[n] for n in filled], tokens, rows):
+        yield [filled[m] for m in members]
 
 
 def _ignore(done: int) -> None:

@@ -148,3 +148,8 @@ class SequencePredictor(nn.Module, PretrainedMixin):
             weights = None if weights is None else weights.unsqueeze(-1)
         counts = known.to(losses.dtype) if weights is None else known * weights
         return torch.where(counts > 0, losses * counts, 0.0).sum(), counts.sum()
+
+
+def language_part(model: SequenceModel | SequencePredictor) -> SequenceModel:
+    """The model under the head, or the model itself where there is none."""
+    return model.model if isinstance(model, SequencePredictor) else model

@@ -51,13 +51,20 @@ def encode(model: SequenceModel, texts: Sequence[str], *, empty: bool = False) -
     return out
 
 
-def by_length(lengths: Sequence[int], limit: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, the longest first; a batch padded to its longest is `limit` at most."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    while order:
-        count = max(1, limit // max(1, lengths[order[0]]))
-        yield order[:count]
-        order = order[count:]
+def by_length(lengths: Sequence[int], limit: int, rows: int | None = None) -> Iterator[list[int]]:
+    """Indices in batches of similar length, the longest first: where that memory does not do, it shows at once.
+
+    Args:
+        lengths: Symbols of each.
+        limit: Most symbols of a batch padded to its longest; one that is longer is a batch by itself.
+        rows: Most indices in a batch; None: any number.
+    """
+    order, at = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)), 0
+    while at < len(order):
+        count = max(1, limit // max(1, lengths[order[at]]))
+        count = count if rows is None else min(count, rows)
+        yield order[at : at + count]
+        at += count
 
 
 def score(model: SequenceModel, texts: str | Sequence[str], context: Context | None, options: dict[str, Any]) -> Any:

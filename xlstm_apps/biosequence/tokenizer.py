@@ -1,6 +1,6 @@
 """Text to ids and back, without loss: what cannot be given back as it was is refused, with the character's place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -127,6 +127,12 @@ class Tokenizer:
         if alphabet.name == "text":
             return f"{where}; it cannot be written in UTF-8"
         return f"{where}, which has {' '.join(alphabet.symbols)}"
+
+
+def file_encoder(alphabet: Alphabet) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What a corpus needs beside the tables of an alphabet whose symbols are not single bytes: uint8 [T] of a file ->
+    ids; None where the tables do."""
+    return None if alphabet.bytewise else Tokenizer(alphabet).encode_bytes
 
 
 def get_tokenizer(name: str) -> Tokenizer:

@@ -1,6 +1,5 @@
 """A predictor and the simpler models beside it, on the held-out part of a plan: the files of `evaluation/`."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, tra
 from xlstm_apps.biosequence.baselines.kmers import LinearModel
 from xlstm_apps.biosequence.heads import MISSING
 from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
+from xlstm_apps.estimators.sequence_linear import ids_of
 from xlstm_apps.estimators.sequence_measures import (
     calibration_rows,
     class_rows,
@@ -25,8 +25,6 @@ from xlstm_apps.estimators.sequence_measures import (
 
 Rows = list[dict[str, Any]]
 _SHOWN = 50
-_LINEAR_SYMBOLS = 20_000_000
-"""Symbols of training that linear models count at most: they hold all their k-mers in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,32 +51,6 @@ def matched_cnn(plan: PredictorPlan, parameters: int, seed: int) -> ConvPredicto
         made.target_mean.copy_(torch.from_numpy(plan.scale[0]).float())
         made.target_std.copy_(torch.from_numpy(plan.scale[1]).float())
     return made
-
-
-def fit_linear(plan: PredictorPlan) -> tuple[list[LinearModel], dict[str, float], list[str]]:
-    """Linear models of k-mers and, for sequences of one length, of places; the seconds each took; and notes."""
-    head = plan.targets.head
-    if head.per_symbol:
-        return [], {}, []
-    total = int(plan.train.spans.lengths.sum())
-    if total > _LINEAR_SYMBOLS:
-        return [], {}, [f"no linear models beside it: {total:,} symbols of training are more than they hold in memory"]
-    train, values = _ids(plan.train), plan.targets.values[plan.train.spans.record]
-    valid = [] if plan.valid is None else _ids(plan.valid)
-    held = values[:0] if plan.valid is None else plan.targets.values[plan.valid.spans.record]
-    weights = plan.train.importance(plan.train.spans.record)
-    alphabet = get_alphabet(plan.sequence.alphabet)
-    both = plan.sequence.symmetry in ("posthoc", "shared")
-    models = [LinearModel(alphabet, head.task, both_strands=both)]  # type: ignore[arg-type]
-    lengths = {len(ids) for part in (plan.train, plan.valid, plan.test) if part is not None for ids in _ids(part)}
-    if len(lengths) == 1 and not both:
-        models.append(LinearModel(alphabet, head.task, features="places"))  # type: ignore[arg-type]
-    seconds = {}
-    for model in models:
-        started = time.monotonic()
-        model.fit(train, values, valid, held, weights)
-        seconds[model.name] = time.monotonic() - started
-    return models, seconds, []
 
 
 def compare(
@@ -109,7 +81,7 @@ def compare(
             outputs, own = flat, found
         rows.append(_row(name, head.task, truth, flat, trained_weights(network), seconds.get(name)))
     for model in linear:
-        found = model.predict(_ids(plan.test))
+        found = model.predict(ids_of(plan.test))
         if head.task == "classification" and found.shape[1] < len(names):  # classes that training has no example of
             found = np.pad(found, ((0, 0), (0, len(names) - found.shape[1])))
         rows.append(_row(model.name, head.task, truth, found, model.parameters, seconds.get(model.name)))
@@ -219,9 +191,3 @@ def _symbol_rows(plan: PredictorPlan, ids: list[str], outputs: list[np.ndarray],
                 }
             )
     return rows
-
-
-def _ids(part: LabelledSequences) -> list[np.ndarray]:
-    spans, corpus = part.spans, part.sequences.corpus
-    rows = zip(spans.record.tolist(), spans.start.tolist(), spans.stop.tolist(), spans.strand.tolist(), strict=True)
-    return [corpus.fetch(*row) for row in rows]

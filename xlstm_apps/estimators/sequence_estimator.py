@@ -60,6 +60,7 @@ class SequenceEstimator(BaseEstimator):
         accelerator: str = "auto",
         seed: int = 0,
         progress: bool = False,
+        linear: bool = True,
     ):
         self.alphabet = alphabet
         self.from_model = from_model
@@ -81,6 +82,7 @@ class SequenceEstimator(BaseEstimator):
         self.accelerator = accelerator
         self.seed = seed
         self.progress = progress
+        self.linear = linear
 
     def embed(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
         """Features of sequences, as the head reads them: float32 [N, E].
@@ -113,6 +115,7 @@ class SequenceEstimator(BaseEstimator):
             "fitted": self._facts(),
             "history": self.history_,
             "best_epoch": self.best_epoch_,
+            "weights": self.weights_,
         }
         with files.replacing_folder(path) as aside:
             self.model_.save_pretrained(aside)
@@ -137,6 +140,7 @@ class SequenceEstimator(BaseEstimator):
         self = cls(**arguments)
         self.model_ = SequencePredictor.from_pretrained(str(path))
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
+        self.weights_ = facts.get("weights") or {"network": 1.0}
         self._restore(facts["fitted"])
         return self
 
@@ -163,6 +167,7 @@ class SequenceEstimator(BaseEstimator):
             names=names,
             pooling=self.pooling,  # type: ignore[arg-type]
             dropout=0.1 if self.dropout is None else self.dropout,
+            linear=self.linear,
         )
         corpus = MemoryCorpus(sequences, get_alphabet(self.alphabet))
         if sample_weight is not None:
@@ -177,7 +182,11 @@ class SequenceEstimator(BaseEstimator):
 
             console = Console(stderr=True)
         result = plan.train_predictor(predictor, self.seed, console=console)
-        self.model_ = predictor
+        self.model_, self.weights_ = predictor, {"network": 1.0}
+        if self.linear:
+            linear = fit_linear(plan)
+            plan.notes.extend(linear.notes)
+            self.model_, self.weights_ = with_linear(plan, predictor, linear)
         self.history_, self.best_epoch_, self.notes_ = result.history, result.best_epoch, plan.notes
         self.n_features_in_ = 1
 

@@ -44,6 +44,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         accelerator: `auto`, `cpu`, `cuda` or `mps`.
         seed: Seed of weights, order, dropout and the validation part; the same seed gives the same predictions.
         progress: Show a progress bar on the error stream.
+        linear: Let linear models of k-mers, and of places where all sequences have one length, answer along with the
+            network, each with the weight that suits the validation part.
         class_weight: None: every sequence counts alike; `balanced`: every class; or a number for each class.
 
     Attributes:
@@ -51,6 +53,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         model_: The fitted `SequencePredictor`.
         history_: One dict per epoch: losses, measures, seconds.
         best_epoch_: The epoch whose weights were kept.
+        weights_: How much the network and each linear model count.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         accelerator: str = "auto",
         seed: int = 0,
         progress: bool = False,
+        linear: bool = True,
         class_weight: "str | Mapping[Any, float] | None" = None,
     ):
         super().__init__(
@@ -83,7 +87,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
             num_heads=num_heads, backbone=backbone, symmetry=symmetry, pooling=pooling, dropout=dropout,
             max_length=max_length, max_epochs=max_epochs, batch_size=batch_size, learning_rate=learning_rate,
             weight_decay=weight_decay, patience=patience, val_fraction=val_fraction, accelerator=accelerator, seed=seed,
-            progress=progress,
+            progress=progress, linear=linear,
         )  # fmt: skip
         self.class_weight = class_weight
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import evaluating, stream_features
-from xlstm_apps.estimators.sequence_stretches import Stretches, batches, cut, symbols_at_a_time
+from xlstm_apps.biosequence.strings import by_length
+from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time
 
 Pooling = Literal["mean", "last", "max"]
 
@@ -52,7 +53,7 @@ def feature_blocks(
     Raises:
         ValueError: A layer that the model does not have, or windows that cannot be.
     """
-    language = model.model if isinstance(model, SequencePredictor) else model
+    language = language_part(model)
     if not -1 <= layer <= language.config.num_blocks:
         raise ValueError(
             f"layer {layer}: give 0 (embeddings) to {language.config.num_blocks} (behind the last block), or -1 (the "
@@ -79,7 +80,7 @@ def feature_blocks(
             else:
                 yield from _blended(language, stretches, i, layer, length, shared, limit)
         short = np.flatnonzero(total <= length)
-        for members in batches(total[short], limit):
+        for members in by_length(total[short].tolist(), limit):
             rows = [(int(i), 0, int(total[i])) for i in short[members]]
             for (i, _, _), seen in zip(rows, _encode(language, stretches, rows, layer), strict=True):
                 low, high = int(stretches.low[i]), int(stretches.high[i])

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 # Lightning takes seconds to import: what needs it is reached through these lazy packages.
 from xlstm_apps import biosequence, training
-from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequencePredictor, get_alphabet
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequencePredictor, get_alphabet, language_part
 from xlstm_apps.biosequence.heads import MISSING
 from xlstm_apps.biosequence.sizes import PREDICTOR
+from xlstm_apps.biosequence.strings import by_length
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
 from xlstm_apps.estimators.forecast_frames import device_for
@@ -281,7 +282,7 @@ def adopted(
     Raises:
         ValueError: A setting that contradicts it.
     """
-    model = start.model if isinstance(start, SequencePredictor) else start
+    model = language_part(start)
     found = []
     for section, given, default, own in (
         ("sequence", sequence, SEQUENCE, model.sequence),
@@ -309,31 +310,29 @@ def predict_spans(
         spans: Stretches of any length; those of about one length are read together.
         symbols: Most symbols read at a time; None: by device.
         tick: Called with the number of symbols read.
+
+    Raises:
+        ValueError: `symbols` below 1.
     """
     device = predictor.head.weight.device
+    if symbols is not None and symbols < 1:
+        raise ValueError(f"batch_symbols {symbols} must be at least 1; leave it out to choose by device")
     most = symbols or 4 * _SYMBOLS.get(device.type, _SYMBOLS["cpu"])
     dataset = SequenceDataset(corpus, spans)
-    order = np.argsort(spans.lengths, kind="stable")
     out: list[Any] = [None] * len(spans)
-    at = 0
-    while at < len(order):
-        end = at + 1
-        while end < len(order) and (end + 1 - at) * spans.lengths[order[end]] <= most:
-            end += 1
-        members = order[at:end].tolist()
+    for members in by_length(spans.lengths.tolist(), most):
         batch = dataset.__getitems__(members)
         found = predictor.predict(batch["ids"].to(device), lengths=batch["lengths"]).float().cpu().numpy()
         for member, row, length in zip(members, found, batch["lengths"].tolist(), strict=True):
             out[member] = row[:length] if predictor.head_config.per_symbol else row
         if tick is not None:
             tick(int(spans.lengths[members].sum()))
-        at = end
     return out
 
 
-def check_alphabet(predictor: SequencePredictor | SequenceModel, name: str) -> None:
+def check_alphabet(model: SequencePredictor | SequenceModel, name: str) -> None:
     """Refuse sequences of another alphabet than a model reads."""
-    own = predictor.model.alphabet.name if isinstance(predictor, SequencePredictor) else predictor.alphabet.name
+    own = language_part(model).alphabet.name
     if own != name:
         raise ValueError(
             f"the model reads {own}, and the sequences are {name}; give a model of {get_alphabet(name).name}"

@@ -10,7 +10,7 @@ import polars as pl
 
 from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.biosequence.effects import Advance, Change, change_effects, effect_names
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences import Corpus, Spans
 from xlstm_apps.estimators.sequence_variants import EffectOptions, numbers
@@ -107,7 +107,7 @@ def scan_stretches(
     Raises:
         ValueError: See `replacements`; options that do not go with the model.
     """
-    alphabet = (model.model if isinstance(model, SequencePredictor) else model).alphabet
+    alphabet = language_part(model).alphabet
     corpus.check(alphabet)
     symbols = replacements(alphabet, deletions=deletions)
     outputs = effect_names(model)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import evaluating, stream_scores
-from xlstm_apps.estimators.sequence_stretches import Stretches, batches, cut, symbols_at_a_time
+from xlstm_apps.biosequence.strings import by_length
+from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time
 
 Strands = Literal["own", "both"]
 
@@ -99,7 +100,7 @@ def score_stretches(
     with evaluating(model):
         for i in streamed.tolist():
             yield from _streamed(model, stretches, i, known, limit, both=both)
-        for members in batches(windows.end - windows.begin, limit):
+        for members in by_length((windows.end - windows.begin).tolist(), limit):
             rows = [
                 stretches.read(int(windows.stretch[m]), int(windows.begin[m]), int(windows.end[m])) for m in members
             ]

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from xlstm_apps.biosequence.alphabet import Alphabet
-from xlstm_apps.biosequence.strings import by_length
-from xlstm_apps.biosequence.tokenizer import Tokenizer
+from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import Corpus, SequenceSource, Spans, open_corpus, place_regions, read_regions
 
 
@@ -72,7 +71,7 @@ def open_stretches(data: SequenceSource, alphabet: Alphabet, *, before: int = 0,
     """
     if (before or after) and data.regions_path is None:
         raise ValueError("a flank stands beside a region: give data.regions_path, or leave it out")
-    encode = None if alphabet.bytewise else Tokenizer(alphabet).encode_bytes
+    encode = file_encoder(alphabet)
     if encode is not None and data.regions_path is not None:
         raise ValueError(f"data.regions_path is for genomes; the {alphabet.name} alphabet has no places to cut at")
     with open_corpus(replace(data, regions_path=None, region_kind=None), alphabet, encode=encode) as corpus:
@@ -160,11 +159,6 @@ def cut(stretches: Stretches, index: Sequence[int], length: int, overlap: int, *
                 rows.append((i, begin, end, taken, border))
                 taken = border
     return Windows(*np.array(rows, np.int64).reshape(-1, 5).T)
-
-
-def batches(lengths: np.ndarray, limit: int) -> Iterator[list[int]]:
-    """Indices of similar length, the longest first, at most `limit` symbols together with their padding."""
-    return by_length(lengths.tolist(), limit)
 
 
 def symbols_at_a_time(embedding_dim: int) -> int:

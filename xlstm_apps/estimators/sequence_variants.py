@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from xlstm_apps.biosequence.effects import Advance, Change, Strands, change_effects
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences import Corpus, Variant, check_variant
 from xlstm_apps.datasets.sequences.variants import ids_of
@@ -99,7 +99,7 @@ def variant_effects(
     Raises:
         ValueError: The model does not read DNA; options that do not go with it.
     """
-    alphabet = (model.model if isinstance(model, SequencePredictor) else model).alphabet
+    alphabet = language_part(model).alphabet
     if alphabet.name != "dna":
         raise ValueError(f"variants are of a genome, and this model reads {alphabet.name}; to change its symbols: scan")
     corpus.check(alphabet)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.estimators.sequence_features import Pooled, Pooling, feature_blocks
@@ -46,7 +46,7 @@ def embed(model_path: str, data: SequenceSource, output: str, wanted: Wanted, de
     if wanted.context_length < 0:
         raise ValueError(f"context_length {wanted.context_length} is a number of symbols, 0 or more")
     model = load_sequence_model(model_path, device)
-    language = model.model if isinstance(model, SequencePredictor) else model
+    language = language_part(model)
     before = wanted.context_length
     after = 0 if language.sequence.objective == "causal" and not language.reads_both else before
     with open_stretches(data, language.alphabet, before=before, after=after) as stretches:

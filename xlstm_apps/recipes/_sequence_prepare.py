@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from xlstm_apps.biosequence.alphabets import get_alphabet
-from xlstm_apps.biosequence.tokenizer import get_tokenizer
+from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import LabelledSource, load_corpus
 from xlstm_apps.datasets.sequences.loading import prepared_folder
 
@@ -16,9 +16,8 @@ def prepare(data: LabelledSource, output: str, alphabet: str) -> None:
     if prepared_folder(data) is not None and data.regions_path is None:
         raise ValueError(f"{data.path[0]} is prepared already; give it to the other verbs as it is")
     codes = get_alphabet(alphabet)
-    encode = None if codes.bytewise else get_tokenizer(alphabet).encode_bytes
     with Console(stderr=True).status("reading the sequences"):
-        corpus = load_corpus(data, codes, folder, encode=encode, labels=True)
+        corpus = load_corpus(data, codes, folder, encode=file_encoder(codes), labels=True)
     report, console = corpus.report, Console()
 
     def say(text: str) -> None:

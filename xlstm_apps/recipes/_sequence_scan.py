@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xlstm_apps.biosequence.effects import Strands
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences import Corpus, Region, SequenceSource, Spans, place_regions
 from xlstm_apps.datasets.sequences.dividing import parse_region
@@ -52,7 +52,7 @@ def run(
     options = EffectOptions(
         strands=strands, context_length=context, downstream=downstream, per_symbol=per_symbol, tokens=batch_symbols
     )
-    alphabet = (model.model if isinstance(model, SequencePredictor) else model).alphabet
+    alphabet = language_part(model).alphabet
     symbols = replacements(alphabet, deletions=deletions)
     with open_stretches(data, alphabet) as stretches:
         corpus = stretches.corpus

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from xlstm_apps.biosequence.alphabets import get_alphabet
-from xlstm_apps.biosequence.tokenizer import get_tokenizer
+from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import QualityReport, clean_records, open_corpus
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.datasets.sequences.loading import plain_policy, prepared_folder, read_source
@@ -37,8 +37,8 @@ def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
     Raises:
         ValueError: a file cannot be read, or holds another alphabet.
     """
-    codes, tokenizer = get_alphabet(alphabet), get_tokenizer(alphabet)
-    encode = None if codes.bytewise else tokenizer.encode_bytes
+    codes = get_alphabet(alphabet)
+    encode = file_encoder(codes)
     lenient = replace(
         data,
         on_bad="skip" if data.on_bad == "error" else data.on_bad,

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from xlstm_apps.biosequence.effects import Advance, Strands, effect_names
-from xlstm_apps.biosequence.heads import SequencePredictor
+from xlstm_apps.biosequence.heads import language_part
 from xlstm_apps.datasets.sequences import SequenceSource, open_corpus, read_variants
 from xlstm_apps.datasets.sequences.vcf_output import annotated, write_lines
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
@@ -71,7 +71,7 @@ def run(
     options = EffectOptions(
         strands=strands, context_length=context, downstream=downstream, per_symbol=per_symbol, tokens=batch_symbols
     )
-    alphabet = (model.model if isinstance(model, SequencePredictor) else model).alphabet
+    alphabet = language_part(model).alphabet
     counts, names, tally = VariantCounts(), effect_names(model), Tally()
     with open_corpus(data, alphabet) as corpus:
         tell(console, findings(corpus.report))

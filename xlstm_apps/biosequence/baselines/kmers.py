@@ -15,7 +15,7 @@ Task = Literal["classification", "multilabel", "regression"]
 
 MOST_FEATURES = 6000
 """Longest k-mers are those of which there are at most this many: 6 symbols of DNA, 2 residues."""
-_NEVER = -7.0
+NEVER = -7.0
 """Log odds of what training has no example of: one in a thousand."""
 _STRENGTHS = {"classification": (0.01, 0.1, 1.0, 10.0), "regression": (0.01, 0.1, 1.0, 10.0, 100.0)}
 
@@ -101,7 +101,7 @@ class LinearModel:
         there are classes), or numbers."""
         table, bias = np.zeros((len(self._scale), self.outputs)), np.zeros(self.outputs)
         if self.task == "classification":
-            bias[:] = _NEVER
+            bias[:] = NEVER
             (model,) = self._fitted
             if isinstance(model, float):
                 bias[int(model)] = 0
@@ -113,7 +113,7 @@ class LinearModel:
         else:
             for n, model in enumerate(self._fitted):
                 if isinstance(model, float):  # all alike
-                    bias[n] = np.clip(np.log(model + 1e-12) - np.log(1 - model + 1e-12), _NEVER, -_NEVER)
+                    bias[n] = np.clip(np.log(model + 1e-12) - np.log(1 - model + 1e-12), NEVER, -NEVER)
                 else:
                     bias[n], table[:, n] = np.ravel(model.intercept_)[0], np.ravel(model.coef_)
         return table * self._scale[:, None], bias
