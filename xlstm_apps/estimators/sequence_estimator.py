@@ -24,6 +24,7 @@ from xlstm_apps.estimators.sequence_fitting import (
     plan_predictor,
     predict_spans,
 )
+from xlstm_apps.estimators.sequence_linear import fit_linear, with_linear
 from xlstm_apps.estimators.sequence_memory import MemoryCorpus, encode_strings
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import Targets

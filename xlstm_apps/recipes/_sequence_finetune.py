@@ -16,8 +16,9 @@ from xlstm_apps.biosequence.baselines.conv import ConvPredictor, trained_weights
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceData, Spans, leakage, split_corpus
 from xlstm_apps.datasets.sequences.loading import located, prepared_folder
-from xlstm_apps.estimators.sequence_comparison import Comparison, compare, fit_linear, matched_cnn
+from xlstm_apps.estimators.sequence_comparison import Comparison, compare, matched_cnn
 from xlstm_apps.estimators.sequence_fitting import PredictorPlan, adopted, plan_predictor
+from xlstm_apps.estimators.sequence_linear import LinearModels, fit_linear, with_linear
 from xlstm_apps.estimators.sequence_measures import best_of
 from xlstm_apps.estimators.sequence_plan import spread
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
