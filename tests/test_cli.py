@@ -177,20 +177,20 @@ def test_overview_lists_commands(capsys):
     assert "toy train" in out and "Train something." in out
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["forecast", "--help"], ["forecast", "train", "--help"], ["ls"]])
+@pytest.mark.parametrize("argv", [["--help"], ["forecast", "train", "--help"], ["sequence", "finetune", "--help"], ["ls"]])
 def test_help_loads_no_torch_and_is_quick(argv):
     program = (
-        "import sys, time; start = time.perf_counter()\n"
+        "import sys, time; start = time.process_time()\n"
         "from xlstm_apps import cli\n"
         "try: cli.main(sys.argv[1:])\n"
         "except SystemExit as stop: assert not stop.code, stop.code\n"
         "heavy = {'torch', 'lightning', 'pandas', 'polars', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "print(time.perf_counter() - start)\n"
+        "print(time.process_time() - start)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, *argv], capture_output=True, text=True, check=True)
-    # The bar is 0.6 s on an idle machine; the tests run beside each other.
-    assert float(done.stdout.splitlines()[-1]) < 2.0
+    # The bar is 0.6 s on an idle machine; processor time grows less than that by the clock where tests run beside it.
+    assert float(done.stdout.splitlines()[-1]) < 1.2
 
 
 def test_predicting_needs_no_trainer():

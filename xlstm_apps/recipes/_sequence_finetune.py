@@ -30,6 +30,8 @@ from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
 
 TASK = "sequence-finetune"
+ALONE = "xlstm-alone"
+"""In the comparison: the network of a predictor that has linear members, too."""
 _SEARCHED = 5000
 _TITLES = {
     "classification": {"accuracy": "accuracy", "mcc": "MCC", "auroc": "AUROC", "average_precision": "average precision",
@@ -51,6 +53,16 @@ class Job:
     started: float
     load_seconds: float
     console: Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What was trained: the predictor, and what it is put together from."""
+
+    predictor: SequencePredictor
+    network: SequencePredictor
+    """The xLSTM alone; the predictor itself where no linear model answers along."""
+    linear: LinearModels
 
 
 def prepare(
@@ -139,13 +151,24 @@ def prepare(
     return job
 
 
-def fit_model(job: Job, resume: bool) -> SequencePredictor:
-    """Train, keep the epoch that was best on validation, and save it as `model/`."""
+def fit_model(job: Job, resume: bool) -> Fitted:
+    """Train, keep the epoch that was best on validation, let linear models answer along, and save it as `model/`."""
     plan, folder = job.plan, job.folder
-    predictor = plan.predictor(job.seed)
+    network = plan.predictor(job.seed)
     result = plan.train_predictor(
-        predictor, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
+        network, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
     )
+    predictor, linear, weights = network, LinearModels(), {}
+    if job.baselines or plan.targets.head.linear:
+        with job.console.status("fitting linear models of k-mers"):
+            linear = fit_linear(plan)
+            if plan.targets.head.linear:
+                predictor, weights = with_linear(plan, network, linear)
+    tell(job.console, [f"note      {note}" for note in linear.notes])
+    if weights:
+        shown = ", ".join(f"{name} {weight:.2f}" for name, weight in weights.items())
+        tell(job.console, [f"members   weights in the prediction, chosen on validation: {shown}"])
+    network.cpu()
     predictor.cpu()
     with files.replacing_folder(folder.model) as aside:
         predictor.save_pretrained(aside)
@@ -163,15 +186,20 @@ def fit_model(job: Job, resume: bool) -> SequencePredictor:
             "backbone": plan.backbone.to_dict(),
             "fit": asdict(plan.fit),
         },
-        seconds={"load": round(job.load_seconds, 2), "fit": round(result.seconds, 2)},
+        weights=weights,
+        seconds={
+            "load": round(job.load_seconds, 2),
+            "fit": round(result.seconds, 2),
+            "linear": round(sum(linear.seconds.values()), 2),
+        },
     )
-    return predictor
+    return Fitted(predictor=predictor, network=network, linear=linear)
 
 
-def fit_cnn(job: Job, predictor: SequencePredictor) -> ConvPredictor:
+def fit_cnn(job: Job, network: SequencePredictor) -> ConvPredictor:
     """A convolutional network with as many weights, trained alike."""
     path = job.folder.path / "baselines" / "cnn"
-    made = matched_cnn(job.plan, trained_weights(predictor), job.seed)
+    made = matched_cnn(job.plan, trained_weights(network), job.seed)
     if path.is_dir():
         from safetensors.torch import load_model
 
@@ -192,23 +220,23 @@ def fit_cnn(job: Job, predictor: SequencePredictor) -> ConvPredictor:
     return made
 
 
-def score(job: Job, predictor: SequencePredictor) -> None:
-    """Fit the plain models, look at the test part once, and print the comparison."""
+def score(job: Job, fitted: Fitted) -> None:
+    """Fit the convolutional network, look at the test part once, and print the comparison."""
     plan, folder = job.plan, job.folder
-    networks: dict[str, SequencePredictor] = {"xlstm": predictor}
+    networks: dict[str, SequencePredictor] = {"xlstm": fitted.predictor}
     if job.baselines:
-        networks["cnn"] = fit_cnn(job, predictor)
+        if fitted.network is not fitted.predictor:
+            networks[ALONE] = fitted.network
+        networks["cnn"] = fit_cnn(job, fitted.network)
     if plan.test is None:
         job.console.print("no test part: nothing is scored (data.test_fraction)", highlight=False)
         return
     started = time.monotonic()
-    linear, seconds, notes = [], {}, []
-    if job.baselines:
-        with job.console.status("fitting linear models of k-mers"):
-            linear, seconds, notes = fit_linear(plan)
-        tell(job.console, [f"note      {note}" for note in notes])
+    linear = fitted.linear.models if job.baselines else []
     known = folder.facts.get("seconds", {})
-    seconds |= {"xlstm": known.get("fit", 0.0), "cnn": known.get("cnn", 0.0)}
+    fit, member = known.get("fit", 0.0), known.get("linear", 0.0)
+    whole = fit if fitted.network is fitted.predictor else fit + member
+    seconds = fitted.linear.seconds | {"xlstm": whole, ALONE: fit, "cnn": known.get("cnn", 0.0)}
     for network in networks.values():
         network.to(plan.device)
     with showing(job.console, "scoring", int(plan.test.spans.lengths.sum()) * len(networks)) as step:

@@ -68,7 +68,7 @@ _TITLES = {
     "xlstm": "xLSTM", "unigram": "symbol frequencies", "uniform": "equal chances", "lstm": "LSTM",
     "transformer": "Transformer", "cnn": "CNN", "majority": "the largest class", 
     "frequencies": "class frequencies", "mean": "the mean", "linear": "linear",
-    "xlstm-scratch": "xLSTM from scratch",
+    "xlstm-scratch": "xLSTM from scratch", "xlstm-alone": "xLSTM without linear members",
 }  # fmt: skip
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
 _MARKOV = re.compile(r"markov[-_ ]?(\d+)")
