@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from xlstm_apps.interop import dna_xlstm, large, vision_lstm, xlstm
+from xlstm_apps.interop import chem_xlstm, dna_xlstm, large, prot_xlstm, vision_lstm, xlstm
 
 Loader = Callable[[Mapping[str, Any], Mapping[str, Tensor]], nn.Module]
 
@@ -17,6 +17,8 @@ SOURCES: dict[str, Loader] = {
     "xlstm-large": large.load_large,
     "hf-xlstm": large.load_huggingface,
     "dna-xlstm": dna_xlstm.load_dna,
+    "prot-xlstm": prot_xlstm.load_protein,
+    "chem-xlstm": chem_xlstm.load_chem,
     "vision-lstm": vision_lstm.load_vision,
 }
 
@@ -29,8 +31,9 @@ def load_reference(source: str, config: Mapping[str, Any], state_dict: Mapping[s
             "xlstm-blockstack" (`xLSTMBlockStack` of the package `xlstm`; features to features),
             "xlstm-lm" (`xLSTMLMModel` of the package `xlstm`), "xlstm-large" (`xLSTMLarge` of the same),
             "hf-xlstm" (`xLSTMForCausalLM` of transformers), "dna-xlstm" (DNA-xLSTM, causal or masked, with or without
-            parameter sharing between the strands), "vision-lstm" (Vision-LSTM, version 1 or 2, as trained or as in
-            torch.hub; images to logits). The others map ids to logits, the causal ones `generate`.
+            parameter sharing between the strands), "prot-xlstm" (Prot-xLSTM; called with `position_ids` too),
+            "chem-xlstm" (Chem-xLSTM), "vision-lstm" (Vision-LSTM, version 1 or 2, as trained or as in torch.hub; images
+            to logits). The others map ids to logits, the causal ones `generate`.
         config: The original constructor's arguments, nested as there or flat (`mlstm_proj_factor`, ...); for "hf-xlstm"
             what `config.json` holds; for "dna-xlstm" also `legacy_head_flip` (False: exactly equivariant, unlike the
             published models with several heads). For "vision-lstm" it may be empty, but must say what weights do not

@@ -7,6 +7,7 @@ biases follows.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,17 +35,26 @@ def load_block_stack(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
 
 def load_language_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module:
     """`xLSTMLMModel`: token ids [B, T] to logits [B, T, V]."""
-    weights = Weights(tensors, "token_embedding.weight", "xlstm-lm")
+    return language_model(config, Weights(tensors, "token_embedding.weight", "xlstm-lm"))
+
+
+def language_model(
+    config: Mapping[str, Any],
+    weights: Weights,
+    kind: type[xLSTMLanguageModel] = xLSTMLanguageModel,
+    **options: Any,
+) -> xLSTMLanguageModel:
+    """A language model of this `kind` from its weights; `options` of `xLSTMConfig` are those that they do not tell."""
     stack = "xlstm_block_stack."
-    backbone = backbone_config(config, weights, stack)
+    backbone = dataclasses.replace(backbone_config(config, weights, stack), **options)
     embedding = weights.take("token_embedding.weight")
     check(config, "vocab_size", len(embedding), weights)
     tie = bool(config.get("tie_weights", False))
     dropout = float(config.get("dropout") or 0.0) if config.get("add_embedding_dropout") else 0.0
-    module = xLSTMLanguageModel(backbone, len(embedding), tie_weights=tie, embedding_dropout=dropout)
+    module = kind(backbone, len(embedding), tie_weights=tie, embedding_dropout=dropout)
     head = weights.take_head("lm_head.weight", embedding, tie)
     if tie and not torch.equal(head, embedding):
-        raise ValueError("xlstm-lm: tie_weights=True, but lm_head.weight and token_embedding.weight differ")
+        raise ValueError(f"{weights.source}: tie_weights=True, but lm_head.weight and token_embedding.weight differ")
     body = backbone_tensors(backbone, weights, stack)
     weights.fill(module, {"embedding.weight": embedding, "head.weight": head, **prefixed("backbone.", body)})
     return module
