@@ -77,8 +77,8 @@ class HeadConfig:
     dropout: float = 0.1
     """Probability of dropping a pooled feature in training."""
     linear: bool = True
-    """Whole sequences: let linear models of k-mers, and of places where all sequences have one length, answer along with
-    the network, each with the weight that suits the validation part."""
+    """Whole sequences: let linear models of k-mers, and of places where all sequences have one length, answer along
+    with the network, each with the weight that suits the validation part."""
 
     def __post_init__(self) -> None:
         if isinstance(self.names, list):  # JSON and YAML know no tuples

@@ -63,7 +63,7 @@ class LinearMember(nn.Module):
                 keys = torch.cat([keys, self._keys(reverse_complement(ids, self.complement, cu_seqlens), document)])
             keys, times = keys.unique(return_counts=True)
             of = keys // self.words
-            sizes = (times / lengths[of]).sqrt()
+            sizes = (times.to(self.kmers.dtype) / lengths[of]).sqrt()
             found = found + _sums(keys % self.words, sizes, of, count, self.kmers)
         if self.places is not None:
             place = torch.arange(total, device=ids.device) - (lengths.cumsum(0) - lengths)[document]
@@ -125,6 +125,6 @@ def weights_of_members(
             total = total + predictor.loss_sums(torch.einsum("m,mno->no", w, outputs), targets, counts)[0]  # pyright: ignore
         total.backward()
         assert w.grad is not None
-        return float(total), w.grad.numpy()
+        return total.item(), w.grad.numpy()
 
     return minimize(loss, equal, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(members)).x
