@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from xlstm_apps import cli
-from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequenceModule
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequenceModule, named_size
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets.sequences import Corpus, SequenceData
 from xlstm_apps.recipes import sequence
+from xlstm_apps.recipes.catalog import recipe_path
 from xlstm_apps.training import FitConfig
 
 BACKBONE = xLSTMConfig(embedding_dim=16, num_blocks=1, num_heads=2)
@@ -162,12 +164,19 @@ def test_no_test_part_and_no_validation(genome, tmp_path, capsys):
     assert not (tmp_path / "run" / "evaluation").exists() and (tmp_path / "run" / "report.html").is_file()
 
 
-@pytest.mark.parametrize("name", ["ecoli-k12", "any-fasta"])
+@pytest.mark.parametrize("name", ["ecoli-k12", "any-fasta", "dna-500k"])
 def test_shipped_recipes_train_two_steps(name, genome, tmp_path):
     flags = ["--fit.max_steps=2", "--fit.steps_per_epoch=2", "--backbone.embedding_dim=16", "--backbone.num_blocks=1"]
     flags += ["--data.path", str(genome), "--data.context_length=64", "--run_dir", str(tmp_path / "run")]
     cli.run(["sequence", "train", "--config", f"sequence/{name}", *flags])
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["dna-500k", "dna-2m"])
+def test_recipes_of_the_paper_have_its_layers(name):
+    recipe = yaml.safe_load(recipe_path(f"sequence/{name}").read_text())
+    assert xLSTMConfig.from_dict(recipe["backbone"]) == named_size(name, direction="bidirectional")
+    SequenceConfig(**recipe["sequence"])
 
 
 def test_validate_exit_codes(tmp_path, capsys):
