@@ -69,8 +69,10 @@ def open_stretches(data: SequenceSource, alphabet: Alphabet, *, before: int = 0,
     Raises:
         ValueError: As `load_corpus` and `place_regions`; flanks where there are no regions.
     """
+    if before < 0 or after < 0:
+        raise ValueError(f"context_length {min(before, after)} is a number of symbols, 0 or more")
     if (before or after) and data.regions_path is None:
-        raise ValueError("a flank stands beside a region: give data.regions_path, or leave it out")
+        raise ValueError("context_length is read beside regions: give data.regions_path, or leave it out")
     encode = file_encoder(alphabet)
     if encode is not None and data.regions_path is not None:
         raise ValueError(f"data.regions_path is for genomes; the {alphabet.name} alphabet has no places to cut at")

@@ -17,7 +17,7 @@ from xlstm_apps.estimators.sequence_features import Pooled, Pooling, feature_blo
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
-from xlstm_apps.recipes._sequence_use import region_names, showing, speed, strand_signs, tell
+from xlstm_apps.recipes._sequence_use import note, region_names, showing, speed, strand_marks, tell
 from xlstm_apps.recipes._tables import check_target, write_parquet
 from xlstm_apps.training import files
 
@@ -43,8 +43,6 @@ def embed(model_path: str, data: SequenceSource, output: str, wanted: Wanted, de
     check_target(target, (".npz", ".parquet"), "output")
     if wanted.dtype == "float16" and target.suffix == ".parquet" and not hasattr(pl, "Float16"):
         raise ValueError(f"output {output}: this polars ({pl.__version__}) has no float16 for Parquet; write .npz")
-    if wanted.context_length < 0:
-        raise ValueError(f"context_length {wanted.context_length} is a number of symbols, 0 or more")
     model = load_sequence_model(model_path, device)
     language = language_part(model)
     before = wanted.context_length
@@ -69,10 +67,10 @@ def embed(model_path: str, data: SequenceSource, output: str, wanted: Wanted, de
                 [
                     f"{rows}: {width} features {places}, {how}, {wanted.dtype}",
                     *speed(int(stretches.asked.sum()), seconds),
-                    *(f"note: {note}" for note in stretches.notes),
-                    f"features in {target}",
                 ],
             )
+            note(console, stretches.notes)
+            tell(console, [f"features in {target}"])
 
 
 def fill(
@@ -118,7 +116,7 @@ def write_npz(path: Path, track: Track, stretches: Stretches, pooled: bool) -> N
     arrays: dict[str, Any] = {"features": track.mapped(), "id": np.array(records)}
     if stretches.names is not None:
         arrays["name"] = np.array(stretches.names)
-    arrays |= {"start": starts, "length": stretches.asked, "strand": strand_signs(strands)}
+    arrays |= {"start": starts, "length": stretches.asked, "strand": strand_marks(strands)}
     if not pooled:
         arrays["offsets"] = track.offsets
     with files.replacing(path) as aside:
@@ -135,7 +133,7 @@ def write_table(path: Path, track: Track, stretches: Stretches, pooled: bool) ->
 def record_frames(track: Track, stretches: Stretches) -> Iterator[pl.DataFrame]:
     """A row per record."""
     records, starts, strands = stretches.places()
-    vectors, signs = track.mapped(), strand_signs(strands)
+    vectors, signs = track.mapped(), strand_marks(strands)
     for begin in range(0, len(stretches), ROWS):
         part = slice(begin, begin + ROWS)
         yield pl.DataFrame(

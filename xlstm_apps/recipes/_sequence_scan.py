@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from xlstm_apps.biosequence.effects import Strands
@@ -19,7 +20,7 @@ from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_scan import Scan, replacements, scan_stretches
 from xlstm_apps.estimators.sequence_stretches import open_stretches
 from xlstm_apps.estimators.sequence_variants import ContextLength, EffectOptions, context_for
-from xlstm_apps.recipes._sequence_variants import progress, tell
+from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.report.mutation_map import MOST_MAPS, MutationMap, draw, strongest, write_maps
 from xlstm_apps.training import files
@@ -64,10 +65,12 @@ def run(
                 f"{', '.join(data.path)}: {positions:,} positions to scan, more than max_positions {max_positions:,}; "
                 "name stretches with --regions chr1:1001-1200 or data.regions_path, or raise it"
             )
-        tell(console, stretches.notes)
-        tell(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
-        with progress(console, "replacements", positions * (len(symbols) - 1)) as advance:
-            scans = list(scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=advance))
+        note(console, stretches.notes)
+        note(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
+        with showing(console, "replacements", positions * (len(symbols) - 1)) as step:
+            scans = list(
+                scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=step.advance)
+            )
     folder.mkdir(exist_ok=True)
     rows = TableOutput(str(folder / "effects.tsv")).write(scan.frame() for scan in scans)
     maps = heat_maps(scans, unit_of(model))
@@ -82,11 +85,8 @@ def run(
     page = write_maps(folder / "scan.html", maps, subject=f"Scan with {Path(model_path).name}", meaning=meaning)
     report(console, maps)
     if len(maps) > MOST_MAPS:
-        tell(console, [f"heat maps of the first {MOST_MAPS} of {len(maps):,} stretches; the table holds all"])
-    console.print(
-        f"{rows:,} replacements at {positions:,} positions -> {folder / 'effects.tsv'}, {page}",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+        note(console, [f"heat maps of the first {MOST_MAPS} of {len(maps):,} stretches; the table holds all"])
+    tell(console, [f"{rows:,} replacements at {positions:,} positions in {folder / 'effects.tsv'}, {page}"])
 
 
 def output_folder(output: str) -> Path:
@@ -177,9 +177,9 @@ def report(console: Console, maps: Sequence[MutationMap]) -> None:
     for heading in ("stretch", "replacement", "score"):
         table.add_column(heading, justify="right" if heading == "score" else "left")
     for title, label, value in strongest(maps, SHOWN):
-        table.add_row(title, label, f"{value:+.3f}")
+        table.add_row(escape(title), escape(label), f"{value:+.3f}")
     values = np.concatenate([chart.values[np.isfinite(chart.values)] for chart in maps]) if maps else np.zeros(0)
     if values.size:
         console.print(table)
         low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
-        console.print(f"5 %, median, 95 % of all: {low:+.3f}, {middle:+.3f}, {high:+.3f}", highlight=False)
+        tell(console, [f"5 %, median, 95 % of all: {low:+.3f}, {middle:+.3f}, {high:+.3f}"])

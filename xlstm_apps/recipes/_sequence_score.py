@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from xlstm_apps.biosequence.model import SequenceModel
@@ -21,13 +22,13 @@ from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_scores import Strands, Totals, score_stretches
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
-from xlstm_apps.recipes._sequence_use import region_names, showing, speed, strand_signs, tell
+from xlstm_apps.recipes._sequence_use import note, region_names, showing, speed, strand_marks, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.training import files
 
 ROWS = 100_000
 TRACKS = (".bedgraph", ".bedGraph", ".bedgraph.gz", ".bedGraph.gz", ".npz")
-BITS = math.log(2)
+LN2 = math.log(2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,6 @@ def score(
     track_path = None if per_base is None else Path(per_base)
     if track_path is not None:
         check_target(track_path, TRACKS, "per_base")
-    if reading.context_length < 0:
-        raise ValueError(f"context_length {reading.context_length} is a number of symbols, 0 or more")
     model = language_model(model_path, device, verb="score")
     before = reading.context_length
     one_sided = model.sequence.objective == "causal" and not reads_both(model, reading.strands)
@@ -71,7 +70,7 @@ def score(
         if track is not None and track_path is not None:
             write_track(track_path, track, stretches)
         show(console, stretches, totals, seconds)
-        tell(console, [f"note: {note}" for note in stretches.notes])
+        note(console, stretches.notes)
     written = [] if target.path is None else [f"scores in {target.path}"]
     tell(console, written if track_path is None else [*written, f"every symbol in {track_path}"])
 
@@ -100,7 +99,7 @@ def run(model: SequenceModel, stretches: Stretches, reading: Reading, track: Tra
         for piece in pieces:
             totals.add(piece)
             if track is not None:
-                track.put(piece.stretch, piece.place, piece.nll / BITS, add=streamed_twice and not piece.first)
+                track.put(piece.stretch, piece.place, piece.nll / LN2, add=streamed_twice and not piece.first)
             if piece.first:
                 step.advance(len(piece.nll))
     return totals
@@ -125,9 +124,9 @@ def frames(model: SequenceModel, stretches: Stretches, totals: Totals, reading: 
                 "nll": np.where(scored > 0, nll, np.nan),
                 "nll_per_token": mean,
                 "ppl": np.exp(mean),
-                "bits_per_token": mean / BITS,
+                "bits_per_token": mean / LN2,
                 "mode": "causal" if model.sequence.objective == "causal" else "pll",
-                "strand": np.full(len(nll), "both") if both else strand_signs(strands[part]),
+                "strand": np.full(len(nll), "both") if both else strand_marks(strands[part]),
                 "n_ambiguous": totals.ambiguous[part],
                 "status": statuses(scored, totals.ambiguous[part], stretches.asked[part]),
             }
@@ -135,8 +134,8 @@ def frames(model: SequenceModel, stretches: Stretches, totals: Totals, reading: 
 
 
 def statuses(scored: np.ndarray, ambiguous: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`ok`, or why there is no score: [N]."""
-    return np.where(scored > 0, "ok", np.where(ambiguous == lengths, "only ambiguous symbols", "too short"))
+    """`ok`, or why there is no score (`ambiguous`: all symbols are; `too_short`: one, which nothing expects): [N]."""
+    return np.where(scored > 0, "ok", np.where(ambiguous == lengths, "ambiguous", "too_short"))
 
 
 def show(console: Console, stretches: Stretches, totals: Totals, seconds: float) -> None:
@@ -148,7 +147,7 @@ def show(console: Console, stretches: Stretches, totals: Totals, seconds: float)
 
     def row(name: str, length: int, count: int, nll: float) -> None:
         mean = nll / count if count else math.nan
-        table.add_row(name, f"{length:,}", f"{count:,}", f"{mean / BITS:.4f}", f"{math.exp(mean):.4f}")
+        table.add_row(escape(name), f"{length:,}", f"{count:,}", f"{mean / LN2:.4f}", f"{math.exp(mean):.4f}")
 
     kind = "records" if stretches.names is None else "regions"
     row(f"all {len(stretches):,} {kind}", symbols, scored, float(totals.nll.sum()))
@@ -191,7 +190,7 @@ def write_track(path: Path, track: Track, stretches: Stretches) -> None:
             names = {} if stretches.names is None else {"name": np.array(stretches.names)}
             np.savez(
                 aside, bits=track.mapped()[:, 0], offsets=track.offsets, id=np.array(records), **names, start=starts,
-                strand=strand_signs(strands),
+                strand=strand_marks(strands),
             )  # fmt: skip
             return
         with _writing(aside, packed=path.suffix == ".gz") as file:

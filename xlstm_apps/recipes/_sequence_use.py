@@ -1,6 +1,6 @@
-"""What the verbs that use a sequence model share: progress, and tables about records on the terminal."""
+"""What the verbs of sequences share on the terminal and in tables: progress, lines, notes, signs of strands."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,14 +11,15 @@ from xlstm_apps.estimators.sequence_stretches import Stretches
 
 
 class Step:
-    """A bar that counts symbols."""
+    """A bar that counts."""
 
     def __init__(self, progress: Progress, label: str, total: int) -> None:
         self.progress = progress
         self.task = progress.add_task(label, total=total)
 
-    def advance(self, symbols: int) -> None:
-        self.progress.advance(self.task, symbols)
+    def advance(self, count: int) -> None:
+        """So much more is done."""
+        self.progress.advance(self.task, count)
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def showing(console: Console, label: str, total: int) -> Iterator[Step]:
         yield Step(progress, label, total)
 
 
-def strand_signs(strands: np.ndarray) -> np.ndarray:
+def strand_marks(strands: np.ndarray) -> np.ndarray:
     """`+` and `-` for 1 and -1: [N]."""
     return np.where(strands < 0, "-", "+")
 
@@ -49,7 +50,12 @@ def speed(symbols: int, seconds: float) -> list[str]:
     return [f"{symbols / seconds:,.0f} symbols per second, {seconds:.1f} s"]
 
 
-def tell(console: Console, lines: list[str]) -> None:
+def tell(console: Console, lines: Iterable[str]) -> None:
     """Lines as they are."""
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def note(console: Console, lines: Iterable[str]) -> None:
+    """What a reader of the results should know."""
+    tell(console, (f"note: {line}" for line in lines))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from xlstm_apps.biosequence.effects import Advance, Strands, effect_names
+from xlstm_apps.biosequence.effects import Strands, effect_names
 from xlstm_apps.biosequence.heads import language_part
 from xlstm_apps.datasets.sequences import SequenceSource, open_corpus, read_variants
 from xlstm_apps.datasets.sequences.vcf_output import annotated, write_lines
@@ -28,6 +26,7 @@ from xlstm_apps.estimators.sequence_variants import (
     effect_frames,
     variant_effects,
 )
+from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.training import files
 
@@ -74,11 +73,11 @@ def run(
     alphabet = language_part(model).alphabet
     counts, names, tally = VariantCounts(), effect_names(model), Tally()
     with open_corpus(data, alphabet) as corpus:
-        tell(console, findings(corpus.report))
-        tell(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
-        with progress(console, "variants", total) as advance:
+        note(console, findings(corpus.report))
+        note(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
+        with showing(console, "variants", total) as step:
             effects = tally.watched(
-                variant_effects(model, corpus, read_variants(vcf), options, counts=counts, advance=advance)
+                variant_effects(model, corpus, read_variants(vcf), options, counts=counts, advance=step.advance)
             )
             if table is not None:
                 table.write(effect_frames(effects, names))
@@ -144,22 +143,6 @@ def info_values(effects: Iterable[VariantEffect], names: tuple[str, ...]) -> Ite
         yield values
 
 
-@contextmanager
-def progress(console: Console, what: str, total: int) -> Iterator[Advance]:
-    """A bar on the error stream where that is a terminal; gives what is to be called with how much is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)
-
-
-def tell(console: Console, notes: Iterable[str]) -> None:
-    """Notes on the error stream."""
-    for note in notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
-
-
 def report(console: Console, counts: VariantCounts, tally: Tally, where: str) -> None:
     """What was scored and what was not, for a person."""
     table = Table(title="score by kind", header_style="bold")
@@ -170,22 +153,19 @@ def report(console: Console, counts: VariantCounts, tally: Tally, where: str) ->
         table.add_row(kind, f"{len(scores):,}", low, middle, high)
     if tally.scores:
         console.print(table)
-        console.print("lowest: " + "; ".join(f"{label} {score:+.3f}" for score, label in tally.lowest),
-                      highlight=False, soft_wrap=True, markup=False)  # fmt: skip
+        tell(console, ["lowest: " + "; ".join(f"{label} {score:+.3f}" for score, label in tally.lowest)])
     for status, count in counts.status.most_common():
         if status != "ok":
             example = f" (first: {counts.examples[status]})" if status in counts.examples else ""
-            tell(console, [f"{count:,} without a score, {status}: {ADVICE[status]}{example}"])
+            note(console, [f"{count:,} without a score, {status}: {ADVICE[status]}{example}"])
     if counts.swapped:
-        tell(console, [f"for {counts.swapped:,} of them the genome holds ALT: REF and ALT may be exchanged"])
+        note(console, [f"for {counts.swapped:,} of them the genome holds ALT: REF and ALT may be exchanged"])
     if counts.status["ref_mismatch"] > MANY * max(counts.total, 1):
         share = counts.status["ref_mismatch"] / counts.total
-        tell(console, [f"{share:.0%} of the rows do not fit this genome; make sure that it is the same assembly"])
+        note(console, [f"{share:.0%} of the rows do not fit this genome; make sure that it is the same assembly"])
     if counts.repeated:
-        tell(console, [f"{counts.repeated:,} alleles are in the file already, perhaps written another way; all rows "
+        note(console, [f"{counts.repeated:,} alleles are in the file already, perhaps written another way; all rows "
                        "have their score"])  # fmt: skip
-    console.print(
-        f"scored {counts.status['ok']:,} of {counts.total:,} alleles (log p(ALT) - log p(REF), or the change of the "
-        f"output; below 0: less) -> {where}",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+    scored = f"{counts.status['ok']:,} of {counts.total:,} alleles"
+    tell(console, [f"scored {scored} (log p(ALT) - log p(REF), or the change of the output; below 0: less)"])
+    tell(console, [f"effects in {where}"])
