@@ -19,6 +19,7 @@ from xlstm_apps.datasets.sequences import (
     SequenceDataset,
     Spans,
     Split,
+    leakage,
     split_corpus,
     windows,
     without_gaps,
@@ -231,12 +232,14 @@ def plan_sequences(
 
 def find_leakage(plan: SequencePlan) -> dict[str, Any] | None:
     """Near copies of test windows in training, for `data_summary.json`; None where nobody asked or there is no test."""
-    from xlstm_apps.datasets.sequences import leakage
-
     if not plan.data.leakage or plan.test is None:
         return None
-    held = spread(plan.test.spans, _SEARCHED)
-    found = leakage(plan.corpus, plan.split.train, held).to_dict()
+    return near_copies(plan.corpus, plan.split.train, plan.test.spans)
+
+
+def near_copies(corpus: Corpus, train: Spans, test: Spans) -> dict[str, Any]:
+    """How many spans of a test, at most `_SEARCHED` evenly spread, have a near copy in training; see `leakage`."""
+    found = leakage(corpus, train, spread(test, _SEARCHED)).to_dict()
     return {"windows": found["checked"], "near_copies": found["copies"], **found}
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -14,25 +13,31 @@ from xlstm_apps import training
 from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequencePredictor
 from xlstm_apps.biosequence.baselines.conv import ConvPredictor, trained_weights
 from xlstm_apps.core.config import xLSTMConfig
-from xlstm_apps.datasets.sequences import SequenceData, Spans, leakage, split_corpus
-from xlstm_apps.datasets.sequences.loading import located, prepared_folder
+from xlstm_apps.datasets.sequences import SequenceData, Spans, split_corpus
+from xlstm_apps.datasets.sequences.loading import located
 from xlstm_apps.estimators.sequence_comparison import Comparison, compare, matched_cnn
 from xlstm_apps.estimators.sequence_fitting import PredictorPlan, adopted, plan_predictor
 from xlstm_apps.estimators.sequence_linear import LinearModels, fit_linear, with_linear
 from xlstm_apps.estimators.sequence_measures import best_of
-from xlstm_apps.estimators.sequence_plan import spread
+from xlstm_apps.estimators.sequence_plan import near_copies
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import read_targets
-from xlstm_apps.recipes._sequence_train import add_seconds, corpus_of, data_fingerprint, stem
+from xlstm_apps.recipes._sequence_run import (
+    add_seconds,
+    begin,
+    corpus_of,
+    data_fingerprint,
+    finished_before,
+    fit_facts,
+    stem,
+)
 from xlstm_apps.recipes._sequence_use import showing, tell
-from xlstm_apps.report import model_card, write_report
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
 
 TASK = "sequence-finetune"
 ALONE = "xlstm-alone"
 """In the comparison: the network of a predictor that has linear members, too."""
-_SEARCHED = 5000
 _TITLES = {
     "classification": {"accuracy": "accuracy", "mcc": "MCC", "auroc": "AUROC", "average_precision": "average precision",
                        "log_loss": "log loss"},
@@ -90,7 +95,7 @@ def prepare(
     """
     started, console = time.monotonic(), Console(stderr=True)
     training.check(fit)
-    data = located(data)  # type: ignore[assignment]
+    data = located(data)
     sections: dict[str, Any] = {"data": data, "head": head, "sequence": sequence, "backbone": backbone, "fit": fit}
     sections |= {"seed": seed, "head_only": head_only, "balanced": balanced, "baselines": baselines}
     start = None
@@ -103,12 +108,10 @@ def prepare(
         digest = data_fingerprint(data)
         if folder is not None:
             folder.check_same(sections, data_fingerprint=digest)
-            if folder.finished:
-                console.print(f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}")
+            if finished_before(folder, console):
                 return None
         path = new_path(run_dir, TASK, stem(data)) if folder is None else folder.path
-        prepared = prepared_folder(data)
-        with corpus_of(data, sequence, path, prepared, labels=True) as corpus:
+        with corpus_of(data, sequence, path, labels=True) as corpus:
             loaded = time.monotonic()
             targets = read_targets(
                 corpus.labels, head, columns=data.label_columns, ids=corpus.ids, lengths=corpus.lengths
@@ -127,15 +130,10 @@ def prepare(
                 context_length=data.context_length,
             )
             plan.predictor(seed)  # a backbone that cannot be built says so here
-            if folder is None:
-                folder = RunFolder.create(path, TASK, sections, seed=seed, data_fingerprint=digest)
-                if resume:
-                    console.print(f"no run in {folder.path} yet: starting from the beginning")
-            else:
-                console.print(f"resuming {folder.path}", soft_wrap=True)
-            if prepared is None and corpus.path != folder.path / "corpus":
-                corpus.move(folder.path / "corpus")
-        leaks = find_leakage(plan, data)
+            folder = begin(
+                folder, path, TASK, sections, corpus, seed=seed, digest=digest, resume=resume, console=console
+            )
+        leaks = near_copies(corpus, plan.train.spans, plan.test.spans) if data.leakage and plan.test else None
     job = Job(
         plan=plan,
         folder=folder,
@@ -173,13 +171,7 @@ def fit_model(job: Job, resume: bool) -> Fitted:
     with files.replacing_folder(folder.model) as aside:
         predictor.save_pretrained(aside)
     folder.note(
-        parameters=sum(p.numel() for p in predictor.parameters()),
-        best_epoch=result.best_epoch,
-        best_val_loss=result.best_value,
-        epochs=result.epochs,
-        steps=result.steps,
-        stopped=result.stopped,
-        device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
+        **fit_facts(result, predictor),
         resolved={
             "head": asdict(plan.targets.head),
             "sequence": asdict(plan.sequence),
@@ -246,32 +238,6 @@ def score(job: Job, fitted: Fitted) -> None:
     add_seconds(folder, evaluate=time.monotonic() - started)
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(comparison_table(found, plan))
-
-
-def finish(job: Job) -> None:
-    """Mark the run finished, write report and card, and say where everything is."""
-    started, folder = time.monotonic(), job.folder
-    folder.note(status="finished")
-    report = write_report(folder.path)
-    files.write_text(folder.model / "README.md", model_card(folder.path))
-    add_seconds(folder, report=time.monotonic() - started)
-    console = Console()
-    lines = [f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)"]
-    for name, what in (
-        (report.name, "plots, comparison, data quality: open it in a browser"),
-        ("evaluation/", "the numbers behind them, as CSV"),
-        ("model/", f"to use it: xlstm-apps sequence predict {folder.path} --data.path FILE"),
-    ):
-        lines.append(f"  {name:<12} {what}")
-    tell(console, lines)
-
-
-def find_leakage(plan: PredictorPlan, data: SequenceData) -> dict[str, Any] | None:
-    """Near copies of test records in training; None where nobody asked or there is no test."""
-    if not data.leakage or plan.test is None:
-        return None
-    found = leakage(plan.corpus, plan.train.spans, spread(plan.test.spans, _SEARCHED)).to_dict()
-    return {"windows": found["checked"], "near_copies": found["copies"], **found}
 
 
 def parts_of(plan: PredictorPlan) -> dict[str, Spans]:

@@ -1,12 +1,8 @@
 """The steps of `sequence train`, each of which can be repeated without harm: that is how a killed run is resumed."""
 
-import hashlib
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +13,25 @@ from rich.console import Console
 from rich.table import Table
 
 from xlstm_apps import training
-from xlstm_apps.biosequence import SequenceConfig, SequenceModel, get_alphabet, get_tokenizer
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel
 from xlstm_apps.biosequence.baselines.markov import MarkovModel
+from xlstm_apps.biosequence.sizes import SMALL
 from xlstm_apps.core.config import xLSTMConfig
-from xlstm_apps.datasets.sequences import Corpus, SequenceData, Spans, load_corpus
-from xlstm_apps.datasets.sequences.config import SequenceSource
-from xlstm_apps.datasets.sequences.corpus import MANIFEST
-from xlstm_apps.datasets.sequences.corpus_writer import fingerprint
-from xlstm_apps.datasets.sequences.loading import file_class, located, prepared_folder, source_files
+from xlstm_apps.datasets.sequences import SequenceData, Spans, windows
+from xlstm_apps.datasets.sequences.loading import located
 from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, SequenceEvaluator
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
 from xlstm_apps.estimators.sequence_saved import language_model
-from xlstm_apps.report import model_card, write_report
+from xlstm_apps.recipes._sequence_run import (
+    add_seconds,
+    begin,
+    corpus_of,
+    data_fingerprint,
+    finished_before,
+    fit_facts,
+    stem,
+)
+from xlstm_apps.recipes._sequence_use import tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
 
@@ -76,7 +79,7 @@ def prepare(
     """
     started, console = time.monotonic(), Console(stderr=True)
     training.check(fit)
-    data = replace(located(data))
+    data = located(data)
     sections: dict[str, Any] = {"data": data, "sequence": sequence, "backbone": backbone, "fit": fit, "seed": seed}
     sections["baselines"] = sorted(set(baselines))
     start = None
@@ -85,26 +88,19 @@ def prepare(
         start, sequence, backbone, fit = adopt(from_model, sequence, backbone, fit)
     folder = find_run(run_dir, TASK, stem(data)) if resume else None
     with console.status("comparing the files with those of the run" if folder else "reading the sequences"):
-        prepared = prepared_folder(data)
         digest = data_fingerprint(data)
         if folder is not None:
             folder.check_same(sections, data_fingerprint=digest)
-            if folder.finished:
-                console.print(f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}")
+            if finished_before(folder, console):
                 return None
         path = new_path(run_dir, TASK, stem(data)) if folder is None else folder.path
-        with corpus_of(data, sequence, path, prepared) as corpus:
+        with corpus_of(data, sequence, path) as corpus:
             loaded = time.monotonic()
             plan = plan_sequences(corpus, data=data, sequence=sequence, backbone=backbone, fit=fit)
             plan.model(seed)  # a backbone that cannot be built says so here
-            if folder is None:
-                folder = RunFolder.create(path, TASK, sections, seed=seed, data_fingerprint=digest)
-                if resume:
-                    console.print(f"no run in {folder.path} yet: starting from the beginning")
-            else:
-                console.print(f"resuming {folder.path}", soft_wrap=True)
-            if corpus.path not in (folder.path / "corpus", prepared):
-                corpus.move(folder.path / "corpus")
+            folder = begin(
+                folder, path, TASK, sections, corpus, seed=seed, digest=digest, resume=resume, console=console
+            )
         leaks = find_leakage(plan)
     job = Job(
         plan=plan,
@@ -116,31 +112,9 @@ def prepare(
         load_seconds=loaded - started,
         console=console,
     )
-    for line in choices(job, leaks):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    tell(console, choices(job, leaks))
     files.write_json(folder.path / "data_summary.json", summary(plan, leaks))
     return job
-
-
-@contextmanager
-def corpus_of(
-    data: SequenceSource, sequence: SequenceConfig, path: Path, prepared: Path | None, labels: bool = False
-) -> Iterator[Corpus]:
-    """The corpus: prepared before, in the run's folder already, or built beside the folder that will take it."""
-    codes = get_alphabet(sequence.alphabet)
-    encode = None if codes.bytewise else get_tokenizer(sequence.alphabet).encode_bytes
-    if (path / "corpus" / MANIFEST).is_file():
-        yield Corpus(path / "corpus")
-        return
-    if prepared is not None and data.regions_path is None:
-        yield load_corpus(data, codes, prepared, labels=labels)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
-    try:
-        yield load_corpus(data, codes, aside / "corpus", encode=encode, labels=labels)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def adopt(
@@ -151,8 +125,6 @@ def adopt(
     Raises:
         ValueError: No language model there, or a setting that contradicts it.
     """
-    from xlstm_apps.biosequence.sizes import SMALL
-
     start = language_model(source, "cpu", verb="go on")
     for section, given, default, own in (
         ("sequence", sequence, SequenceConfig(), start.sequence),
@@ -181,13 +153,7 @@ def fit_model(job: Job, resume: bool) -> SequenceModel:
     with files.replacing_folder(folder.model) as aside:
         model.save_pretrained(aside)
     folder.note(
-        parameters=sum(p.numel() for p in model.parameters()),
-        best_epoch=result.best_epoch,
-        best_val_loss=result.best_value,
-        epochs=result.epochs,
-        steps=result.steps,
-        stopped=result.stopped,
-        device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
+        **fit_facts(result, model),
         resolved={
             "data": asdict(plan.data),
             "sequence": asdict(plan.sequence),
@@ -255,8 +221,6 @@ def count_symbols(plan: SequencePlan) -> tuple[dict[str, MarkovModel], str | Non
 
 def pieces(spans: Spans) -> Spans:
     """Long stretches in pieces of even size, so that some of them can be taken."""
-    from xlstm_apps.datasets.sequences import windows
-
     return windows(spans, _PIECE, keep_tail=False) if len(spans) and int(spans.lengths.sum()) > MOST_COUNTED else spans
 
 
@@ -281,24 +245,6 @@ def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) ->
     add_seconds(job.folder, evaluate=time.monotonic() - started)
     console = Console()
     (console if console.is_terminal else Console(width=110)).print(comparison_table(evaluation, plan))
-
-
-def finish(job: Job) -> None:
-    """Mark the run finished, write report and card, and say where everything is."""
-    started, folder = time.monotonic(), job.folder
-    folder.note(status="finished")
-    report = write_report(folder.path)
-    files.write_text(folder.model / "README.md", model_card(folder.path))
-    add_seconds(folder, report=time.monotonic() - started)
-    console = Console()
-    console.print(f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)", highlight=False, soft_wrap=True)
-    uses = "score" if job.plan.sequence.objective == "causal" else "embed"
-    for name, what in (
-        (report.name, "plots, comparison, data quality: open it in a browser"),
-        ("evaluation/", "the numbers behind them, as CSV"),
-        ("model/", f"to use it: xlstm-apps sequence {uses} {folder.path} --data.path FILE"),
-    ):
-        console.print(f"  {name:<12} {what}", highlight=False, soft_wrap=True)
 
 
 def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:
@@ -361,22 +307,3 @@ def comparison_table(evaluation: SequenceEvaluation, plan: SequencePlan) -> Tabl
             f"{row['bits'] - others:+.4f}",
         )
     return table
-
-
-def data_fingerprint(data: SequenceSource) -> str:
-    """Hash of all files that the sequences come from."""
-    prepared = prepared_folder(data)
-    sources = [prepared / MANIFEST] if prepared is not None else source_files(data)
-    sources += [path for name in ("regions_path", "clusters_path") if (path := getattr(data, name, None))]
-    return hashlib.sha256("".join(fingerprint(source) for source in sources).encode()).hexdigest()
-
-
-def stem(data: SequenceSource) -> str:
-    """What a run is named after."""
-    return file_class(data.path[0].rstrip("/")).replace("*", "").replace("?", "") or "sequences"
-
-
-def add_seconds(folder: RunFolder, **seconds: float) -> None:
-    """Note how long a stage took."""
-    known = folder.facts.get("seconds", {})
-    folder.note(seconds={**known, **{name: round(value, 2) for name, value in seconds.items()}})

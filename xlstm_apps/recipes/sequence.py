@@ -48,6 +48,7 @@ def train(
         resume: Go on where a killed or stopped run left off, to the same result.
     """
     from xlstm_apps.recipes import _sequence_train as steps
+    from xlstm_apps.recipes._sequence_run import finish
 
     job = steps.prepare(
         data, sequence, backbone, fit, from_model=from_model, baselines=baselines or [], run_dir=run_dir, seed=seed,
@@ -58,7 +59,7 @@ def train(
     model = steps.fit_model(job, resume)
     networks = steps.fit_networks(job)
     steps.score(job, model, networks)
-    steps.finish(job)
+    finish(job.folder, job.started, "score" if job.plan.sequence.objective == "causal" else "embed")
 
 
 def finetune(
@@ -97,6 +98,7 @@ def finetune(
         resume: Go on where a killed or stopped run left off, to the same result.
     """
     from xlstm_apps.recipes import _sequence_finetune as steps
+    from xlstm_apps.recipes._sequence_run import finish
 
     job = steps.prepare(
         data, head, sequence, backbone, fit, from_model=from_model, head_only=head_only, balanced=balanced,
@@ -105,7 +107,7 @@ def finetune(
     if job is None:
         return  # finished before; said so
     steps.score(job, steps.fit_model(job, resume))
-    steps.finish(job)
+    finish(job.folder, job.started, "predict")
 
 
 def predict(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .regions import place_regions, read_regions
 from .spans import Spans
 from .tabular import TableColumns
 
+Source = TypeVar("Source", bound=SequenceSource)
 _ENDINGS = ("fa", "fasta", "fna", "ffn", "faa", "frn", "fas", "fq", "fastq", "gb", "gbk", "gbff", "genbank", "embl")
 _PACKINGS = ("", ".gz", ".bgz", ".bz2", ".xz")
 _IN_HEADER = re.compile(r"(?:^|[\s|;,])(label|group|part)=([^\s|;,]+)")
@@ -113,7 +114,7 @@ def source_files(data: SequenceSource) -> list[str]:
     return out
 
 
-def located(data: SequenceSource) -> SequenceSource:
+def located(data: Source) -> Source:
     """The section with paths that hold from any working directory."""
 
     def absolute(path: str) -> str:
