@@ -85,6 +85,39 @@ def test_saving_and_loading(fitted, tmp_path):
         SequenceClassifier.load(tmp_path)
 
 
+def test_linear_models_answer_along_unless_switched_off(tmp_path):
+    """A symbol at one place among many is what a linear model of places sees at once, and a tiny network does not."""
+    generator = np.random.default_rng(5)
+    rows = generator.choice(list("ACGT"), (160, 30))
+    texts, y = ["".join(row) for row in rows], (rows[:, 17] == "G").astype(int)
+    options = {**SMALL, "max_epochs": 1, "val_fraction": 0.25}
+    classifier = SequenceClassifier(**options).fit(texts[:120], y[:120])
+    assert classifier.score(texts[120:], y[120:]) > 0.9
+    assert max(classifier.weights_, key=classifier.weights_.get) == "place-logistic"
+    alone = SequenceClassifier(**options, linear=False).fit(texts[:120], y[:120])
+    assert alone.weights_ == {"network": 1.0} and alone.model_.linear is None
+    member = classifier.model_.linear
+    assert member.share.item() == pytest.approx(classifier.weights_["network"])
+    classifier.model_.linear = None
+    np.testing.assert_array_equal(classifier.predict_proba(texts[:5]), alone.predict_proba(texts[:5]))
+    classifier.model_.linear = member
+    classifier.save(tmp_path / "saved")
+    again = SequenceClassifier.load(tmp_path / "saved")
+    assert again.weights_ == classifier.weights_
+    np.testing.assert_array_equal(again.predict_proba(texts[:5]), classifier.predict_proba(texts[:5]))
+    assert again.predict(["ACG", texts[0] * 2]).shape == (2,)  # other lengths can be asked for, too
+
+
+def test_the_members_without_validation_and_for_numbers():
+    texts = sequences(40)
+    y = np.array([1000.0 + 50 * text.count("A") / len(text) for text in texts])
+    even = SequenceRegressor(**SMALL, max_epochs=1, val_fraction=0).fit(texts, y)
+    assert list(even.weights_.values()) == [0.5, 0.5]
+    chosen = SequenceRegressor(**SMALL, max_epochs=1, val_fraction=0.3).fit(texts, y)
+    network, linear = chosen.weights_.values()
+    assert linear > network and np.corrcoef(chosen.predict(texts), y)[0, 1] > 0.9
+
+
 def test_numbers_in_their_own_units():
     texts = sequences(64)
     y = np.array([1000.0 + 50 * text.count("A") / len(text) for text in texts])

@@ -65,10 +65,11 @@ def test_what_a_run_leaves(classes):
     assert facts["task"] == "sequence-finetune" and facts["status"] == "finished"
     assert facts["resolved"]["head"]["names"] == ["poor", "rich"]
     rows = {row["model"]: row for row in rows_of(classes / "evaluation" / "comparison.csv")}
-    assert set(rows) >= {"xlstm", "cnn", "frequencies"} and any("mer-logistic" in name for name in rows)
+    assert set(rows) >= {"xlstm", "xlstm-alone", "cnn", "frequencies"} and any("mer-logistic" in name for name in rows)
+    assert sorted(facts["weights"]) == sorted(["network", *(name for name in rows if "mer-logistic" in name)])
     for name in ("n", "accuracy", "balanced_accuracy", "mcc", "f1", "auroc", "average_precision", "log_loss"):
         assert rows["xlstm"][name] != ""
-    assert 0.5 < int(rows["cnn"]["parameters"]) / int(rows["xlstm"]["parameters"]) < 2
+    assert 0.5 < int(rows["cnn"]["parameters"]) / int(rows["xlstm-alone"]["parameters"]) < 2
     summary = json.loads((classes / "data_summary.json").read_text())
     assert summary["labels"]["classes"] == ["poor", "rich"] and sum(summary["labels"]["train"].values()) == 48
     said = rows_of(classes / "evaluation" / "predictions.csv")
