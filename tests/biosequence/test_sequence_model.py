@@ -217,6 +217,14 @@ def test_named_sizes_have_the_published_numbers_of_parameters(name, count):
     assert set(SIZES) >= {name}
 
 
+@pytest.mark.parametrize(("name", "count"), [("prot-26m", 25_918_080), ("prot-102m", 102_167_680)])
+def test_sizes_of_proteins_have_the_published_numbers_of_parameters(name, count):
+    with torch.device("meta"):
+        model = SequenceModel(SequenceConfig(alphabet="protein"), named_size(name))
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert model.config.rotary_base == 500_000
+
+
 def test_published_checkpoints_become_sequence_models(golden, tmp_path):
     for name in ("dna_xlstm_causal", "dna_xlstm_mlm_bidirectional_mixed", "dna_xlstm_mlm_ps_slstm_1head"):
         tensors, meta = golden(name)

@@ -85,6 +85,7 @@ class SequenceModel(xLSTMLanguageModel):
         return_state: bool = False,
         cu_seqlens: Tensor | None = None,
         lengths: Sequence[int] | Tensor | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, xLSTMState]:
         """Token ids [B, T] -> logits [B, T, V]: of the next token if causal, of the token itself if masked.
 
@@ -95,13 +96,17 @@ class SequenceModel(xLSTMLanguageModel):
             cu_seqlens: Borders of documents packed into one row, as in `xLSTMBackbone`.
             lengths: Lengths of the rows where they are padded; what stands behind them is not read, and logits there
                 are 0.
+            positions: Where the tokens stand, [B, T], for layers with `rotary_base`; None counts.
         """
         if lengths is not None:
             _exclude(lengths=lengths, cu_seqlens=cu_seqlens, state=state, return_state=return_state or None)
             rows = Rows(lengths, ids.shape[1], ids.device)
-            return rows.unpack(self(rows.pack(ids), cu_seqlens=rows.cu_seqlens))
+            places = {} if positions is None else {"positions": rows.pack(positions)}
+            return rows.unpack(self(rows.pack(ids), cu_seqlens=rows.cu_seqlens, **places))
         if self.sequence.objective == "causal" or not self.reads_both:
-            return super().forward(ids, state, return_state=return_state, cu_seqlens=cu_seqlens)
+            return super().forward(ids, state, return_state=return_state, cu_seqlens=cu_seqlens, positions=positions)
+        if positions is not None:
+            raise ValueError("a model that reads both strands counts the positions of each itself")
         if state is not None or return_state:
             raise ValueError("a model that reads both strands has no state: the other one begins at the end")
         own, other = self.encode(ids, cu_seqlens=cu_seqlens)

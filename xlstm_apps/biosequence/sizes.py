@@ -12,9 +12,11 @@ SIZES: dict[str, xLSTMConfig] = {
     "dna-500k-mlstm": xLSTMConfig(embedding_dim=128, num_blocks=4),
     "dna-2m": xLSTMConfig(embedding_dim=256, num_blocks=6, slstm_at="all", ffn_proj_factor=280 / 256, proj_round_to=8),
     "dna-2m-mlstm": xLSTMConfig(embedding_dim=256, num_blocks=5),
+    "prot-26m": xLSTMConfig(embedding_dim=512, num_blocks=16, rotary_base=500_000.0),
+    "prot-102m": xLSTMConfig(embedding_dim=1024, num_blocks=16, rotary_base=500_000.0),
 }
-"""Layers of the models of Bio-xLSTM (Schmidinger et al. 2024) by name: all sLSTM, as the published ones that share
-parameters between the strands are, or all mLSTM."""
+"""Layers of the models of Bio-xLSTM (Schmidinger et al. 2024) by name. DNA: all sLSTM, as the published ones that share
+parameters between the strands are, or all mLSTM. Proteins: mLSTM with rotary positions."""
 
 SMALL = xLSTMConfig(embedding_dim=64, num_blocks=2)
 """Layers of a training where the user names none: minutes on a CPU."""

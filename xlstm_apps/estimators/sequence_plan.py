@@ -189,6 +189,8 @@ def plan_sequences(
         return SequenceDataset(corpus, spans, softmask_weight=data.softmask_weight)
 
     train = dataset(cut("train", split.train, stride, False))
+    if data.softmask_weight != 1 and not corpus.has_mask:
+        notes.append("data.softmask_weight does nothing: no symbol is marked by lower case")
     # A window of the test reads half of the one before it first, so that no symbol is judged without context.
     half = max(1, context // 2) if causal else context
     parts: dict[str, SequenceDataset | None] = {}

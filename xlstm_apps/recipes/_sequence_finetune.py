@@ -25,6 +25,8 @@ from xlstm_apps.estimators.sequence_targets import read_targets
 from xlstm_apps.recipes._sequence_run import (
     add_seconds,
     begin,
+    check_objective,
+    check_used,
     corpus_of,
     data_fingerprint,
     finished_before,
@@ -95,6 +97,9 @@ def prepare(
     """
     started, console = time.monotonic(), Console(stderr=True)
     training.check(fit)
+    check_used(data, ("stride", "max_wildcard", "softmask_weight"), "train")
+    if from_model is None:
+        check_objective(sequence, ("mask_rate", "mask_token_share", "mask_random_share", "tie_weights"))
     data = located(data)
     sections: dict[str, Any] = {"data": data, "head": head, "sequence": sequence, "backbone": backbone, "fit": fit}
     sections |= {"seed": seed, "head_only": head_only, "balanced": balanced, "baselines": baselines}

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import nn
 
 from xlstm_apps.biosequence import SequenceConfig, file_encoder, get_alphabet
 from xlstm_apps.datasets.sequences import Corpus, load_corpus
-from xlstm_apps.datasets.sequences.config import SequenceSource
+from xlstm_apps.datasets.sequences.config import SequenceData, SequenceSource
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
 from xlstm_apps.datasets.sequences.corpus_writer import fingerprint
 from xlstm_apps.datasets.sequences.loading import file_class, prepared_folder, source_files
@@ -27,6 +27,34 @@ from xlstm_apps.training import FitResult, RunFolder, files
 def stem(data: SequenceSource) -> str:
     """What a run is named after."""
     return file_class(data.path[0].rstrip("/")).replace("*", "").replace("?", "") or "sequences"
+
+
+def check_used(data: SequenceData, options: Iterable[str], verb: str) -> None:
+    """Refuse options of the `data` section that only another verb has a use for.
+
+    Raises:
+        ValueError: One of them is given.
+    """
+    for name in options:
+        if getattr(data, name) != getattr(SequenceData, name):
+            raise ValueError(f"data.{name} is for `sequence {verb}`; leave it out")
+
+
+def check_objective(sequence: SequenceConfig, options: Iterable[str] = ()) -> None:
+    """Refuse settings of a new model that its objective, or what it is made for, has no use for.
+
+    Args:
+        sequence: The settings.
+        options: Names of those that would do nothing whatever the objective.
+
+    Raises:
+        ValueError: One of them is given.
+    """
+    masking = ("mask_rate", "mask_token_share", "mask_random_share")
+    for name in (*options, *(masking if sequence.objective == "causal" else ("begin_token",))):
+        if getattr(sequence, name) != getattr(SequenceConfig, name):
+            why = "for predictions" if name in options else f"with sequence.objective {sequence.objective}"
+            raise ValueError(f"sequence.{name} does nothing {why}; leave it out")
 
 
 def data_fingerprint(data: SequenceSource) -> str:

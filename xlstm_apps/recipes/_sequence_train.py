@@ -25,6 +25,8 @@ from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.recipes._sequence_run import (
     add_seconds,
     begin,
+    check_objective,
+    check_used,
     corpus_of,
     data_fingerprint,
     finished_before,
@@ -79,6 +81,9 @@ def prepare(
     """
     started, console = time.monotonic(), Console(stderr=True)
     training.check(fit)
+    check_used(data, ("label_columns", "label_from"), "finetune")
+    if from_model is None:
+        check_objective(sequence)
     data = located(data)
     sections: dict[str, Any] = {"data": data, "sequence": sequence, "backbone": backbone, "fit": fit, "seed": seed}
     sections["baselines"] = sorted(set(baselines))

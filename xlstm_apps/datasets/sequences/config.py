@@ -62,12 +62,6 @@ class SequenceSource(SequencePolicy):
     id_column: str | None = None
     """Tables: column of the names. None: found by name, else rows are numbered."""
 
-    group_column: str | None = None
-    """Tables: column of the groups that stay in one part of a split."""
-
-    weight_column: str | None = None
-    """Tables: column of weights."""
-
     regions_path: str | None = None
     """BED, GFF or GTF file: read these regions of the sequences instead of the whole, on their own strand."""
 
@@ -85,6 +79,12 @@ class SequenceSource(SequencePolicy):
 @dataclass(frozen=True, kw_only=True)
 class LabelledSource(SequenceSource):
     """Which sequences to read, and what is known about each."""
+
+    group_column: str | None = None
+    """Tables: column of the groups that stay in one part of a split."""
+
+    weight_column: str | None = None
+    """Tables: column that says how much each sequence counts in training."""
 
     label_columns: list[str] | None = None
     """Tables: what is to be predicted; several columns give several labels. None: the one named label, target, y or
@@ -160,3 +160,5 @@ class SequenceData(LabelledSource):
         for name in ("softmask_weight", "max_wildcard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name} lies between 0 and 1, not at {getattr(self, name)}")
+        if self.margin < 0:
+            raise ValueError(f"data.margin is a number of symbols, 0 or more, not {self.margin}")

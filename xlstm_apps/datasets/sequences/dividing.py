@@ -1,7 +1,5 @@
 """Which split a `data` section asks for, and that split made."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .config import SequenceData
@@ -45,6 +43,7 @@ def split_corpus(data: SequenceData, corpus: Corpus, *, whole: bool = False) -> 
     rule = chosen_rule(data, corpus, whole)
     if whole and rule in ("stretch", "region"):
         raise ValueError(f"data.split: {rule} cuts records, and each has a label; use random, group, contig or column")
+    _check_used(data, rule, whole)
     fractions = (data.val_fraction, data.test_fraction)
     if rule == "contig":
         split = split_by_contig(corpus, data.val_contigs or (), data.test_contigs or ())
@@ -112,17 +111,14 @@ def parse_region(corpus: Corpus, text: str) -> Stretch:
         raise ValueError(f"{text!r} is no region; write it as chr1:1001-2000, counted from 1") from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartCounts:
-    """What a part of a split holds."""
-
-    records: int
-    symbols: int
-
-
-def part_counts(spans: Spans) -> PartCounts:
-    """Records touched and symbols held by a part."""
-    return PartCounts(records=len(np.unique(spans.record)), symbols=int(spans.lengths.sum()))
+def _check_used(data: SequenceData, rule: str, whole: bool) -> None:
+    """Refuse options that the rule has no use for."""
+    if data.margin and (whole or rule not in ("stretch", "region", "contig", "column")):
+        raise ValueError(f"data.margin is for stretches cut out of records, and data.split is {rule}; leave it out")
+    if rule in ("contig", "region", "column") and data.test_fraction != SequenceData.test_fraction:
+        raise ValueError(
+            f"data.test_fraction is not used where data.split is {rule}, which names the test; leave it out"
+        )
 
 
 def _check_enough(records: int, fractions: tuple[float, float]) -> None:

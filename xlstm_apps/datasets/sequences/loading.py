@@ -200,8 +200,8 @@ def _columns(data: SequenceSource, where: str | None, several: str | None) -> Ta
         numbered="row_" if several is None else f"{file_class(several)}:row_",
         labels=labels,
         part=part,
-        group=data.group_column,
-        weight=data.weight_column,
+        group=getattr(data, "group_column", None),
+        weight=getattr(data, "weight_column", None),
     )
 
 

@@ -51,10 +51,10 @@ def read_regions(
 
     Args:
         format: None: by the ending, else by the columns.
-        kind: of GFF features, the third column; None: all.
+        kind: of GFF and GTF features, the third column; None: all.
 
     Raises:
-        ValueError: a line is not of that format, names it; no region is found.
+        ValueError: a line is not of that format, names it; a kind of BED, which has none; no region is found.
     """
     out: list[Region] = []
     suffixes = [s.lower() for s in Path(path).suffixes]
@@ -68,6 +68,8 @@ def read_regions(
         cells = text.split("\t") if "\t" in text else text.split()
         if format is None:
             format = "gff" if len(cells) >= 8 and not cells[1].lstrip("-").isdigit() else "bed"
+        if format == "bed" and kind is not None:
+            raise ValueError(f"{path}: only GFF and GTF say the kind of a region ({kind!r}), and this is BED")
         region = (_gff if format == "gff" else _bed)(cells, f"{path} line {number}")
         region.source, region.line = str(path), number
         if format == "gff" and kind is not None and region.label != kind:
