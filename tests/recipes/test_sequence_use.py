@@ -143,7 +143,7 @@ def test_vectors_of_records_and_of_symbols(work, capsys):
     np.testing.assert_allclose(arrays["features"][20:], work.embed(TEXTS[3]).numpy(), atol=2e-2)
     run("embed", "m", *each, "--data.regions_path", "r.bed", "--output", "p.parquet")
     table = pl.read_parquet("p.parquet")
-    assert table["place"].to_list() == [*range(2, 8), *range(15, 9, -1), *range(12)]
+    assert table["position"].to_list() == [*range(3, 9), *range(16, 10, -1), *range(1, 13)]
     assert table["name"].to_list() == ["right"] * 6 + ["left"] * 6 + ["whole"] * 12
     assert table.schema["features"] == pl.Array(pl.Float16, 16)
 

@@ -17,7 +17,7 @@ from xlstm_apps.estimators.sequence_features import Pooled, Pooling, feature_blo
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
-from xlstm_apps.recipes._sequence_use import note, region_names, showing, speed, strand_marks, tell
+from xlstm_apps.recipes._sequence_use import note, positions, region_names, showing, speed, strand_marks, tell
 from xlstm_apps.recipes._tables import check_target, write_parquet
 from xlstm_apps.training import files
 
@@ -149,16 +149,15 @@ def record_frames(track: Track, stretches: Stretches) -> Iterator[pl.DataFrame]:
 
 
 def symbol_frames(track: Track, stretches: Stretches) -> Iterator[pl.DataFrame]:
-    """A row per symbol; `place` counts from 0 along the source."""
+    """A row per symbol; `position` counts from 1 along the source."""
     records, starts, strands = stretches.places()
     held: list[pl.DataFrame] = []
     for i in range(len(stretches)):
         names = {} if stretches.names is None else {"name": stretches.names[i]}
         done = 0
         for block in track.blocks(i, ROWS):
-            along = done + np.arange(len(block))
-            place = starts[i] + (along if strands[i] > 0 else stretches.asked[i] - 1 - along)
-            held.append(pl.DataFrame({"id": records[i], **names, "place": place, "features": np.array(block)}))
+            place = positions(int(starts[i]), int(stretches.asked[i]), int(strands[i]), done, len(block))
+            held.append(pl.DataFrame({"id": records[i], **names, "position": place, "features": np.array(block)}))
             done += len(block)
             if sum(map(len, held)) >= ROWS:
                 yield pl.concat(held)

@@ -50,8 +50,8 @@ def check_objective(sequence: SequenceConfig, options: Iterable[str] = ()) -> No
     Raises:
         ValueError: One of them is given.
     """
-    masking = ("mask_rate", "mask_token_share", "mask_random_share")
-    for name in (*options, *(masking if sequence.objective == "causal" else ("begin_token",))):
+    unused = {"causal": ("mask_rate", "mask_token_share", "mask_random_share"), "masked": ("begin_token",)}
+    for name in (*options, *unused.get(sequence.objective, ())):
         if getattr(sequence, name) != getattr(SequenceConfig, name):
             why = "for predictions" if name in options else f"with sequence.objective {sequence.objective}"
             raise ValueError(f"sequence.{name} does nothing {why}; leave it out")

@@ -14,8 +14,6 @@ from xlstm_apps.training.config import FitConfig
 
 AlphabetName = Literal["dna", "protein", "smiles", "text"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-
-
 Network = Literal["lstm", "transformer"]
 FIT = FitConfig()
 
@@ -119,14 +117,15 @@ def predict(
 ) -> None:
     """Predict classes, labels or numbers of new sequences with a fine-tuned model.
 
-    Columns: id, length, predicted (the most probable class, labels above 1/2, or the number) and p_<class>. Models of
-    symbols give one row for each: id, position (from 1), symbol, predicted, p_<class>.
+    Columns: id, name (of regions), start (from 0), length, predicted (the most probable class, labels above 1/2, or the
+    number) and p_<class>. Models of symbols give one row for each: id, name, position (from 1), symbol, predicted,
+    p_<class>.
 
     Args:
         model: Run folder of `finetune`, or folder of a saved model or estimator.
         data: The sequences; with regions_path, regions of them.
         output: File to write, .tsv, .csv or .parquet. None: TSV on the standard output.
-        batch_symbols: Most symbols read at a time; lower it where memory runs out. None: by device.
+        batch_symbols: Most symbols read at a time. None: by device; lower it where memory runs out.
         device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _sequence_predict as steps
@@ -177,9 +176,9 @@ def score(
 ) -> None:
     """Say how probable a language model finds each record, or region, and on request each of its symbols.
 
-    Columns: id, start (from 0), length, n_scored, nll (-log p in nats, summed), nll_per_token, ppl, bits_per_token,
-    mode (causal, or pll: each symbol hidden once), strand, n_ambiguous (such as N: read, not scored), status. A
-    chromosome takes no more memory than a gene.
+    Columns: id, name (of regions), start (from 0), length, n_scored, nll (-log p in nats, summed), nll_per_token, ppl,
+    bits_per_token, mode (causal, or pll: each symbol hidden once), strand, n_ambiguous (such as N: read, not scored),
+    status (ok; ambiguous: all symbols are; too_short). A chromosome takes no more memory than a gene.
 
     Args:
         model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
@@ -240,8 +239,8 @@ def variants(
         downstream: Causal: symbols behind the variant that count. Masked: symbols on each side of an insertion or
             deletion that count. None: 128, or 16 if masked.
         per_symbol: Means over the symbols that count instead of sums, so that the length of an allele matters less.
-        batch_symbols: Most symbols read at a time. None: by device.
-        device: auto: CUDA where there is any.
+        batch_symbols: Most symbols read at a time. None: by device; lower it where memory runs out.
+        device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _sequence_variants as steps
 
@@ -269,7 +268,7 @@ def embed(
         model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
         data: The sequences; with regions_path, regions of them.
         output: File to write: .npz (features, id, start, length, strand; per symbol also offsets, the borders of the
-            records), or .parquet (the same, features as one column of arrays).
+            records), or .parquet (features as one column of arrays; per symbol id and position, from 1).
         layer: Behind how many blocks: 0 = embeddings. -1: behind the last one, normalised.
         pooling: How symbols are summed up; last: where the model has read all. none: one vector per symbol.
         dtype: float16 takes half the room.
@@ -375,8 +374,8 @@ def scan(
         downstream: As in `sequence variants`.
         per_symbol: As in `sequence variants`.
         max_positions: Most positions to scan; more are refused, since each takes several readings.
-        batch_symbols: Most symbols read at a time. None: by device.
-        device: auto: CUDA where there is any.
+        batch_symbols: Most symbols read at a time. None: by device; lower it where memory runs out.
+        device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _sequence_scan as steps
 
