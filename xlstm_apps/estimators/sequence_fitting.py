@@ -1,7 +1,7 @@
 """Labelled sequences and settings brought together, for the estimators and for `sequence finetune`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from xlstm_apps.biosequence.strings import by_length
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
 from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.sequence_saved import settled
 from xlstm_apps.estimators.sequence_targets import Targets
 from xlstm_apps.training import FitConfig
 
@@ -35,8 +36,6 @@ _USUAL_WIDTH = 64
 _SYMBOLS = {"cpu": 8192, "cuda": 262_144}
 _MOST_ROWS = {"cpu": 64, "cuda": 256}
 _MOST_STEPS = {"cpu": 100, "cuda": 500}
-_FREE = {"sequence": ("symmetry", "embedding_dropout"), "backbone": ("dropout", "backend")}
-"""Settings that a trained model does not fix."""
 
 
 class LabelledSequences(Dataset[dict[str, Tensor]]):
@@ -282,21 +281,11 @@ def adopted(
     Raises:
         ValueError: A setting that contradicts it.
     """
-    model = language_part(start)
-    found = []
-    for section, given, default, own in (
-        ("sequence", sequence, SEQUENCE, model.sequence),
-        ("backbone", backbone, PREDICTOR, model.config),
-    ):
-        changes = {name: value for name, value in asdict(given).items() if value != getattr(default, name)}
-        for name, value in changes.items():
-            if name not in _FREE[section] and value != getattr(own, name):
-                raise ValueError(
-                    f"{section}.{name} is {value!r}, and the model to go on from has {getattr(own, name)!r}; leave the "
-                    "option out, or train from scratch"
-                )
-        found.append(replace(own, **{name: value for name, value in changes.items() if name in _FREE[section]}))
-    return found[0], found[1]
+    model, name = language_part(start), "the model to go on from"
+    return (
+        settled("sequence", sequence, SEQUENCE, model.sequence, name, ("symmetry", "embedding_dropout")),
+        settled("backbone", backbone, PREDICTOR, model.config, name, ("dropout", "backend")),
+    )
 
 
 def predict_spans(

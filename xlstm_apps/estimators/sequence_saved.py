@@ -2,20 +2,25 @@
 
 import json
 import pickle
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from xlstm_apps.biosequence.config import SequenceConfig
 from xlstm_apps.biosequence.heads import SequencePredictor
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import CONFIG, stored_config
 
 PUBLISHED = "model_config.json"
 """What published DNA-xLSTM folders call their configuration."""
 _CHECKPOINTS = ("*.safetensors", "*.ckpt", "*.pt", "*.bin", "checkpoints/**/*.ckpt")
+Config = TypeVar("Config", SequenceConfig, xLSTMConfig)
 TASKS = ("sequence", "sequence-finetune")
 
 
@@ -57,6 +62,31 @@ def language_model(path: str | Path, device: str | torch.device = "auto", *, ver
     return model
 
 
+def settled(section: str, given: Config, default: Config, own: Config, source: str, free: Sequence[str] = ()) -> Config:
+    """The settings of a trained model, with those of the user that it leaves `free`.
+
+    Args:
+        section: Its name, for messages.
+        given: What the user says.
+        default: What nobody said: a field of `given` that differs from it was said by the user.
+        own: The model's.
+        source: What to call the model in messages.
+        free: Fields that a model does not fix.
+
+    Raises:
+        ValueError: What the user says contradicts the model.
+    """
+    values = {field.name: getattr(given, field.name) for field in fields(given)}
+    said = {name: value for name, value in values.items() if value != getattr(default, name)}
+    for name, value in said.items():
+        if name not in free and value != getattr(own, name):
+            raise ValueError(
+                f"{section}.{name} is {value!r}, and {source} has {getattr(own, name)!r}; leave the option out, or "
+                "train a new model without from_model"
+            )
+    return replace(own, **{name: value for name, value in said.items() if name in free})
+
+
 def model_folder(path: str | Path) -> Path:
     """The folder of the model: `model` in that of a run, else as given.
 
@@ -72,7 +102,11 @@ def model_folder(path: str | Path) -> Path:
     if task not in TASKS:
         raise ValueError(f"{path} is the run of another task ({task}); give one of `sequence train` or `finetune`")
     if not (folder / "model" / CONFIG).is_file():
-        raise ValueError(f"{path}: this run has no model yet; finish it with: train --resume --run_dir {path}")
+        verb = "train" if task == TASKS[0] else "finetune"
+        raise ValueError(
+            f"{path}: this run has no model yet; finish it with: xlstm-apps sequence {verb} --run_dir {path} "
+            "--resume, and the options it was begun with"
+        )
     return folder / "model"
 
 

@@ -8,6 +8,8 @@ from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import LabelledSource, load_corpus
 from xlstm_apps.datasets.sequences.loading import prepared_folder
+from xlstm_apps.estimators.sequence_stretches import findings
+from xlstm_apps.recipes._sequence_use import tell
 
 
 def prepare(data: LabelledSource, output: str, alphabet: str) -> None:
@@ -18,17 +20,10 @@ def prepare(data: LabelledSource, output: str, alphabet: str) -> None:
     codes = get_alphabet(alphabet)
     with Console(stderr=True).status("reading the sequences"):
         corpus = load_corpus(data, codes, folder, encode=file_encoder(codes), labels=True)
-    report, console = corpus.report, Console()
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    say(f"{report['kept']:,} of {report['records']:,} records, {report['symbols']:,} symbols")
-    for reason, count in report["left_out"].items():
-        say(f"left out: {count:,} {reason}")
-    for note in report["notes"]:
-        say(note)
+    report = corpus.report
+    lines = [f"{report['kept']:,} of {report['records']:,} records, {report['symbols']:,} symbols"]
+    lines += [*findings(report), *report["notes"]]
     labelled = sum(label is not None for label in corpus.labels)
     if labelled:
-        say(f"{labelled:,} records have a label")
-    say(f"prepared in {folder}: use it as --data.path {folder}")
+        lines.append(f"{labelled:,} records have a label")
+    tell(Console(), [*lines, f"prepared in {folder}: use it as --data.path {folder}"])

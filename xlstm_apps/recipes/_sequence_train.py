@@ -21,7 +21,7 @@ from xlstm_apps.datasets.sequences import SequenceData, Spans, windows
 from xlstm_apps.datasets.sequences.loading import located
 from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, SequenceEvaluator
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
-from xlstm_apps.estimators.sequence_saved import language_model
+from xlstm_apps.estimators.sequence_saved import language_model, settled
 from xlstm_apps.recipes._sequence_run import (
     add_seconds,
     begin,
@@ -131,18 +131,13 @@ def adopt(
         ValueError: No language model there, or a setting that contradicts it.
     """
     start = language_model(source, "cpu", verb="go on")
-    for section, given, default, own in (
-        ("sequence", sequence, SequenceConfig(), start.sequence),
-        ("backbone", backbone, SMALL, start.config),
-    ):
-        for name, value in asdict(given).items():
-            if value != getattr(default, name) and value != getattr(own, name):
-                raise ValueError(
-                    f"{section}.{name} is {value!r}, and the model of {source} has {getattr(own, name)!r}; leave the "
-                    "option out, or train a new model without from_model"
-                )
     rate = fit.learning_rate or LEARNING_RATE / 3
-    return start, start.sequence, start.config, replace(fit, learning_rate=rate)
+    return (
+        start,
+        settled("sequence", sequence, SequenceConfig(), start.sequence, f"the model of {source}"),
+        settled("backbone", backbone, SMALL, start.config, f"the model of {source}"),
+        replace(fit, learning_rate=rate),
+    )
 
 
 def fit_model(job: Job, resume: bool) -> SequenceModel:

@@ -1,6 +1,7 @@
 """The steps of `sequence validate`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import QualityReport, clean_records, open_corpus
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.datasets.sequences.loading import plain_policy, prepared_folder, read_source
+from xlstm_apps.recipes._sequence_use import tell
+from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.training import files
 
 MOST_LETTERS = 20
@@ -18,6 +21,8 @@ MOST_LETTERS = 20
 
 def validate(data: SequenceSource, alphabet: str, output: str | None) -> int:
     """Read everything, print what was found, and return the exit code."""
+    if output is not None:
+        check_target(Path(output), (".json",), "output")
     try:
         found = inspect(data, alphabet)
     except ValueError as error:
@@ -27,7 +32,7 @@ def validate(data: SequenceSource, alphabet: str, output: str | None) -> int:
     show(found)
     if output is not None:
         files.write_json(output, found)
-        Console(stderr=True).print(f"report in {output}", highlight=False, soft_wrap=True)
+        tell(Console(stderr=True), [f"report in {output}"])
     return found["exit_code"]
 
 
@@ -69,25 +74,18 @@ def with_duplicates(report: dict[str, Any], data: SequenceSource) -> dict[str, A
 
 def show(report: dict[str, Any]) -> None:
     """The findings for a person, on the standard output."""
-    console = Console()
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    say(report.get("summary") or f"{report['kept']:,} records, {report['symbols']:,} symbols")
+    lines = [report.get("summary") or f"{report['kept']:,} records, {report['symbols']:,} symbols"]
     if "summary" not in report:
-        for note in report["notes"]:
-            say(note)
+        lines += report["notes"]
     letters = sorted(report["composition"].items(), key=lambda item: -item[1])
     total = max(1, sum(count for _, count in letters))
     if letters:
         shown = ", ".join(f"{letter} {count / total:.1%}" for letter, count in letters[:MOST_LETTERS])
-        say(f"composition: {shown}{' ...' if len(letters) > MOST_LETTERS else ''}")
-    for example in report["examples"]:
-        say(f"  {example}")
+        lines.append(f"composition: {shown}{' ...' if len(letters) > MOST_LETTERS else ''}")
+    lines += [f"  {example}" for example in report["examples"]]
     words = {
         0: "clean",
         1: "usable, but a training stops at these records unless told what to do: see --data.on_bad, --data.duplicates",
         2: "unusable: no record is left",
     }
-    say(words[report["exit_code"]])
+    tell(Console(), [*lines, words[report["exit_code"]]])

@@ -105,5 +105,5 @@ def without_gaps(corpus: Corpus, spans: Spans, max_wildcard: float = 0.1) -> tup
         bool,
     )
     if not keep.any():
-        raise ValueError(f"all {len(spans)} windows hold more than {max_wildcard:.0%} of N; raise max_wildcard")
+        raise ValueError(f"all {len(spans)} windows hold more than {max_wildcard:.0%} of N; raise data.max_wildcard")
     return spans[keep], int(len(keep) - keep.sum())

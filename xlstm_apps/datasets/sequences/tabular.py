@@ -45,7 +45,9 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
     names = frame.columns
     sequence = columns.sequence or _found(names, _SEQUENCE_NAMES)
     if sequence is None:
-        raise ValueError(f"{path}: no column of sequences; name one with columns.sequence, of {', '.join(names[:12])}")
+        raise ValueError(
+            f"{path}: no column of sequences; name one with data.sequence_column, of {', '.join(names[:12])}"
+        )
     identity = columns.id or _found([n for n in names if n != sequence], _ID_NAMES)
     labels, part = columns.labels, columns.part
     if labels == "found":
