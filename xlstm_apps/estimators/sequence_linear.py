@@ -13,7 +13,7 @@ from xlstm_apps.biosequence.config import LinearConfig
 from xlstm_apps.biosequence.linear import weights_of_members
 from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
 
-_MOST_SYMBOLS = 20_000_000
+_MOST_SYMBOLS = 10_000_000
 """Symbols of training that linear models count at most: they hold all their k-mers in memory."""
 
 

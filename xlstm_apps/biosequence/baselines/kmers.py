@@ -80,7 +80,7 @@ class LinearModel:
             self.choice = LinearChoice(k, strengths[len(strengths) // 2])
             counts = self._table(train)
             # Each feature is brought to the same size; zeros stay zeros, so the table stays sparse.
-            scale = 1 / np.maximum(np.sqrt(counts.multiply(counts).mean(0)).A1, 1e-6)
+            scale = 1 / np.maximum(np.sqrt(np.asarray(counts.multiply(counts).mean(0)).ravel()), 1e-6)
             inside = counts @ sparse.diags(scale)
             held = None if blind else self._table(valid) @ sparse.diags(scale)
             for strength in (self.choice.strength,) if blind else strengths:
