@@ -5,12 +5,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "alignment": ["Alignment", "read_alignment"],
         "batches": ["SequenceDataset"],
         "cleaning": ["clean_records"],
         "config": ["LabelledSource", "SequenceData", "SequencePolicy", "SequenceSource"],
         "corpus": ["Corpus"],
         "dividing": ["parse_region", "split_corpus"],
         "genbank": ["read_features"],
+        "homologs": ["homolog_weights", "sample_homologs"],
         "loading": ["load_corpus", "open_corpus", "read_source"],
         "minhash": ["Leakage", "leakage"],
         "quality": ["QualityReport"],

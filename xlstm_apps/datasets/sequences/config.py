@@ -49,11 +49,11 @@ class SequenceSource(SequencePolicy):
     """Which sequences to read, and what to do with those that are not as they should be."""
 
     path: list[str]
-    """Files: FASTA, FASTQ, GenBank, EMBL or a table (CSV, TSV, Parquet), plain or packed (gzip, bgzip, bzip2, xz);
-    patterns in quotes (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or
-    one folder that `prepare` made."""
+    """Files: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm; read without gaps, insertions as symbols) or a
+    table (CSV, TSV, Parquet), plain or packed (gzip, bgzip, bzip2, xz); patterns in quotes (`'genomes/*.fa.gz'`),
+    folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or one folder that `prepare` made."""
 
-    format: Literal["fasta", "fastq", "genbank", "embl", "table"] | None = None
+    format: Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm"] | None = None
     """Format of the files. None: seen from their content."""
 
     sequence_column: str | None = None

@@ -23,7 +23,26 @@ from .spans import Spans
 from .tabular import TableColumns
 
 Source = TypeVar("Source", bound=SequenceSource)
-_ENDINGS = ("fa", "fasta", "fna", "ffn", "faa", "frn", "fas", "fq", "fastq", "gb", "gbk", "gbff", "genbank", "embl")
+_ENDINGS = (
+    "fa",
+    "fasta",
+    "fna",
+    "ffn",
+    "faa",
+    "frn",
+    "fas",
+    "fq",
+    "fastq",
+    "gb",
+    "gbk",
+    "gbff",
+    "genbank",
+    "embl",
+    "a3m",
+    "a2m",
+    "sto",
+    "stk",
+)
 _PACKINGS = ("", ".gz", ".bgz", ".bz2", ".xz")
 _IN_HEADER = re.compile(r"(?:^|[\s|;,])(label|group|part)=([^\s|;,]+)")
 

@@ -4,20 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
+from .alignment import read_a3m, read_stockholm
 from .fasta import read_fasta, read_fastq
 from .genbank import read_genbank
 from .opening import head
 from .record import Record
 from .tabular import TableColumns, read_table
 
-Format = Literal["fasta", "fastq", "genbank", "embl", "table"]
+Format = Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm"]
 
 
 def read_records(
     path: str | Path, format: Format | None = None, columns: TableColumns | None = None
 ) -> Iterator[Record]:
-    """Records of a file: FASTA, FASTQ, GenBank, EMBL, or a table (CSV, TSV, Parquet) with a column of sequences; plain
-    or packed with gzip, bgzip, bzip2 or xz.
+    """Records of a file: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm) without its gaps, or a table (CSV,
+    TSV, Parquet) with a column of sequences; plain or packed with gzip, bgzip, bzip2 or xz.
 
     Args:
         format: None: seen from the content.
@@ -35,6 +36,10 @@ def read_records(
         return read_table(path, columns or TableColumns())
     if chosen in ("genbank", "embl"):
         return read_genbank(path, chosen)
+    if chosen == "a3m":
+        return iter(read_a3m(path).records)
+    if chosen == "stockholm":
+        return (record for alignment in read_stockholm(path) for record in alignment.records)
     return read_fasta(path) if chosen == "fasta" else read_fastq(path)
 
 
@@ -54,6 +59,10 @@ def sniff(path: str | Path) -> Format:
     while first.startswith(b";") and len(rows) > 1:
         rows = rows[1:]
         first = rows[0]
+    if first.startswith(b"# STOCKHOLM"):
+        return "stockholm"
+    if {".a3m", ".a2m"} & {suffix.lower() for suffix in Path(path).suffixes[-2:]}:
+        return "a3m"
     if first.startswith((b">", b";")):
         return "fasta"
     if first.startswith(b"@") and not first.startswith((b"@HD", b"@SQ", b"@RG", b"@PG")):
@@ -66,7 +75,6 @@ def sniff(path: str | Path) -> Format:
         b"##fileformat=VCF": "a VCF file: variants beside a genome, not sequences",
         b"##gff": "a GFF file: regions beside a genome, not sequences",
         b"@": "a SAM file; convert it with `samtools fastq`",
-        b"# STOCKHOLM": "a Stockholm alignment; convert it to FASTA",
         b"CLUSTAL": "a Clustal alignment; convert it to FASTA",
         b"#NEXUS": "a NEXUS file; convert it to FASTA",
     }.items():
