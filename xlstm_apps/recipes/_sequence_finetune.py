@@ -324,6 +324,8 @@ def comparison_table(found: Comparison, plan: PredictorPlan) -> Table:
         "classification": "frequencies: says how often each class is in training, for all",
         "multilabel": "means over the labels; frequencies: says how often each label is in training, for all",
     }[head.task or ""]
+    if any(row["model"] == ALONE for row in rows):
+        caption += f"; {ALONE}: the network of xlstm, without its linear members"
     if "accuracy_lo" in rows[0]:
         caption += "; ±: half of the interval that holds 95 % of other draws of the test"
     table = Table(title=f"On {rows[0]['n']:,} held-out {what}", caption=caption, header_style="bold", min_width=60)
