@@ -17,7 +17,7 @@ def test_run_folders_and_model_folders(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "run.json").write_text(json.dumps({"task": "sequence"}))
-    with pytest.raises(ValueError, match="no model yet; finish it with: xlstm-apps sequence train .* --resume"):
+    with pytest.raises(ValueError, match=r"no model yet; finish it with: xlstm-apps sequence train .* --resume"):
         load_sequence_model(run)
     model = SequenceModel(SequenceConfig(), BACKBONE).eval()
     model.save_pretrained(run / "model")

@@ -83,8 +83,9 @@ def open_stretches(data: SequenceSource, alphabet: Alphabet, *, before: int = 0,
             yield Stretches(corpus, spans, np.zeros_like(spans.lengths), spans.lengths, None, notes)
             return
         on_bad: Any = {"error": "error", "skip": "skip", "fix": "clip"}[data.on_bad]
+        regions = read_regions(data.regions_path, kind=data.region_kind)
         try:
-            placed = place_regions(corpus, read_regions(data.regions_path, kind=data.region_kind), on_bad)
+            placed = place_regions(corpus, regions, on_bad)
         except ValueError as error:
             mend = "; set data.on_bad to 'skip' or 'fix'" if on_bad == "error" else ""
             raise ValueError(f"{error}{mend}") from None

@@ -44,13 +44,16 @@ def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
     """
     codes = get_alphabet(alphabet)
     encode = file_encoder(codes)
+    if prepared_folder(data) is not None:  # what was wrong with its records was settled when it was made
+        with open_corpus(data, codes) as corpus:
+            return with_duplicates(corpus.report, data)
     lenient = replace(
         data,
         on_bad="skip" if data.on_bad == "error" else data.on_bad,
         duplicates="suffix" if data.duplicates == "error" else data.duplicates,
         ambiguous="skip" if data.ambiguous == "error" else data.ambiguous,
     )
-    if prepared_folder(data) is not None or data.regions_path is not None:
+    if data.regions_path is not None:
         with open_corpus(lenient, codes, encode=encode) as corpus:
             return with_duplicates(corpus.report, data)
     report = QualityReport()
