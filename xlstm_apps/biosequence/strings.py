@@ -40,11 +40,7 @@ def encode(model: SequenceModel, texts: Sequence[str], *, empty: bool = False) -
         if not text and not empty:
             raise ValueError(f"{which}empty; give at least one symbol")
         try:
-            raw = text.encode("utf-8" if model.alphabet.name == "text" else "latin-1")
-            ids = tokenizer.fold(np.frombuffer(raw, np.uint8))
-        except UnicodeEncodeError as error:
-            place = f"{text[error.start]!r} at position {error.start + 1}"
-            raise ValueError(f"{which}{place} is no symbol of the {model.alphabet.name} alphabet") from None
+            ids = tokenizer.fold_text(text)
         except ValueError as error:
             raise ValueError(f"{which}{error}") from None
         out.append(torch.from_numpy(ids.astype(np.int64)))

@@ -44,7 +44,7 @@ class Tokenizer:
         if self._cutter is not None:
             return self._cutter(text)
         try:
-            raw = np.frombuffer(text.encode("utf-8" if self.name == "text" else "latin-1"), np.uint8)
+            raw = self._raw(text)
         except UnicodeEncodeError as e:
             raise ValueError(self._refusal(text[e.start], e.start)) from None
         return self._look_up(raw, self.alphabet.exact_table).tolist()
@@ -68,6 +68,19 @@ class Tokenizer:
         if self._cutter is not None:
             return self.encode_bytes(raw)
         return self._look_up(raw, self.alphabet.byte_table)
+
+    def fold_text(self, text: str) -> np.ndarray:
+        """The same of a string: uint8 [T].
+
+        Raises:
+            ValueError: a character that cannot be read; names it and its place, counted from 1.
+        """
+        if self._cutter is not None:
+            return np.array(self._cutter(text), np.uint8)
+        try:
+            return self.fold(self._raw(text))
+        except UnicodeEncodeError as e:
+            raise ValueError(self._refusal(text[e.start], e.start)) from None
 
     def encode_batch(self, texts: Iterable[str]) -> list[list[int]]:
         """Ids of several strings.
@@ -106,6 +119,9 @@ class Tokenizer:
             return "".join([self.alphabet.tokens[i] for i in array.tolist()])
         parts = [self.alphabet.tokens[i].encode() if self._special[i] else bytes([i]) for i in array.tolist()]
         return b"".join(parts).decode("utf-8", errors="replace")
+
+    def _raw(self, text: str) -> np.ndarray:
+        return np.frombuffer(text.encode("utf-8" if self.name == "text" else "latin-1"), np.uint8)
 
     def _look_up(self, raw: np.ndarray, table: np.ndarray) -> np.ndarray:
         ids = table[raw]

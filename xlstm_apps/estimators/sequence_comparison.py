@@ -85,7 +85,8 @@ def compare(
         if head.task == "classification" and found.shape[1] < len(names):  # classes that training has no example of
             found = np.pad(found, ((0, 0), (0, len(names) - found.shape[1])))
         rows.append(_row(model.name, head.task, truth, found, model.parameters, seconds.get(model.name)))
-    rows.append(_row(*_always(plan, len(truth), truth), None))
+    name, said = _always(plan)
+    rows.append(_row(name, head.task, truth, np.tile(said, (len(truth), 1)), len(said), None))
     tables: dict[str, Rows] = {"comparison": rows}
     if head.task == "classification":
         counts = confusion(truth, outputs)
@@ -158,18 +159,18 @@ def _row(
     return {"model": name, **found, "parameters": parameters, "seconds": None if seconds is None else round(seconds, 2)}
 
 
-def _always(plan: PredictorPlan, count: int, truth: np.ndarray) -> tuple[str, Any, np.ndarray, np.ndarray, int]:
-    """What one says who has only counted the training part: how often each class is, or the mean of the numbers."""
+def _always(plan: PredictorPlan) -> tuple[str, np.ndarray]:
+    """What one says of all who has only counted the training part, [O]: how often each class is, or means; its name."""
     head = plan.targets.head
     if head.task == "regression":
         assert plan.scale is not None
-        return "mean", head.task, truth, np.tile(plan.scale[0], (count, 1)), len(plan.scale[0])
+        return "mean", plan.scale[0]
     known = flat_truth(plan, plan.train)
     if head.task == "multilabel":
         shares = np.nan_to_num(np.nanmean(known, 0))
     else:
         shares = np.bincount(known[known != MISSING], minlength=head.num_outputs or 0) / max(1, (known >= 0).sum())
-    return "frequencies", head.task, truth, np.tile(shares, (count, 1)), len(shares)
+    return "frequencies", shares
 
 
 def _symbol_rows(plan: PredictorPlan, ids: list[str], outputs: list[np.ndarray], names: list[str]) -> Rows:

@@ -64,7 +64,7 @@ def encode_strings(X: Any, alphabet: str, most: int | None = None) -> list[np.nd
         if not text:
             raise ValueError(f"X[{row}] is empty; leave out sequences without a symbol")
         try:
-            ids = tokenizer.fold(np.frombuffer(text.encode("utf-8"), np.uint8))
+            ids = tokenizer.fold_text(text)
         except ValueError as error:
             raise ValueError(f"X[{row}]: {error}") from None
         if most is not None and len(ids) > most:

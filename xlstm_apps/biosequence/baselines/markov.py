@@ -84,11 +84,12 @@ class MarkovModel:
             train: Ids of sequences, uint8 [T] each.
             valid: The same for the choice; without any, order 0 to 3 as counted, with a strength of 1.
             alphabet: What the ids mean.
-            max_order: Longest context to try; it ends earlier where two longer ones brought nothing.
+            max_order: Longest context to try, as far as its codes fit into 64 bits; fewer where two longer ones brought
+                nothing.
             both_strands: Count the reverse complement too. None: where validation is better for it.
 
         Raises:
-            ValueError: An order that does not fit into 64 bits, or both strands where there are none.
+            ValueError: An order below 0, or both strands where there are none.
         """
         sequences, held = list(train), list(valid)
         if not max_order >= 0 or len(alphabet.definite) ** (max_order + 1) >= 2**62:
