@@ -150,3 +150,33 @@ def test_a_model_learns_to_fill_gaps():
     ids, places = question.inputs.expand(2, -1), positions.expand(2, -1)
     padded = model(ids, positions=places, lengths=[ids.shape[1], 5])
     torch.testing.assert_close(padded[1, :5], model(ids[:1, :5], positions=places[:1, :5])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_positions_begin_again_at_every_homolog_however_they_are_read():
+    torch.manual_seed(0)
+    backbone = xLSTMConfig(embedding_dim=32, num_blocks=2, num_heads=2, rotary_base=100.0)
+    model = SequenceModel(SequenceConfig(alphabet="protein"), backbone).eval()
+    line = lay_out_family([(ENCODED, []), (ENCODED[:4], []), (ENCODED[2:], [])], PROTEIN)
+    ids, positions = torch.from_numpy(line.ids)[None], torch.from_numpy(line.positions)[None]
+    logits = model(ids, positions=positions)
+    torch.testing.assert_close(model(ids), logits)
+    assert not torch.allclose(model(ids, positions=torch.arange(ids.shape[1])[None]), logits, atol=1e-4)
+    state, steps = model.initial_state(1), []
+    with torch.no_grad():
+        for t in range(ids.shape[1]):
+            step, state = model.step(ids[:, t], state, inplace=True)
+            steps.append(step)
+    torch.testing.assert_close(torch.stack(steps, 1), logits, rtol=1e-4, atol=1e-5)
+    context = model.read(ids[:, 1:5]), model.read(ids[:, 1:10])  # the begin token of the first comes by itself
+    nll = -logits.log_softmax(-1)[0, :-1].gather(-1, ids[0, 1:, None])[:, 0]
+    for part, start in zip(context, (5, 10), strict=True):
+        scores = model.score(ids[:, start:], weights=torch.ones(1, ids.shape[1] - start), context=part)
+        torch.testing.assert_close(scores[0], nll[start - 1 :], rtol=1e-4, atol=1e-5)
+        assert part.state.position.item() == positions[0, start - 1] + 1
+    torch.testing.assert_close(
+        model.encode(ids[:, 1:])[0], model.backbone(model.embedding(ids), positions=positions)[:, 1:]
+    )
+    text = model.generate(ids[0, 1:], 3, eos_id=[])
+    after = torch.cat([positions, positions[:, -1:] + torch.arange(1, 4)], 1)
+    expected = model(torch.cat([ids[:, :1], text[None]], 1), positions=after)[0, ids.shape[1] - 1 : -1]
+    assert torch.equal(text[ids.shape[1] - 1 :], expected.masked_fill(model.forbidden, -torch.inf).argmax(-1))

@@ -114,6 +114,20 @@ class SequenceModel(xLSTMLanguageModel):
         logits = self.logits(own) + self.logits(other)[..., self.complement]
         return logits if self.sequence.symmetry == "shared" else logits / 2
 
+    def count_positions(
+        self, ids: Tensor, state: xLSTMState | None = None, cu_seqlens: Tensor | None = None
+    ) -> Tensor | None:
+        """Where tokens [B, T] stand, for layers with `rotary_base`: counted, and from 0 again at every begin token, so
+        that each of several homologs in a row has its own positions."""
+        if getattr(self.config, "rotary_base", None) is None or self.sequence.objective != "causal":
+            return None
+        steps, begins = torch.arange(ids.shape[1], device=ids.device), ids == self.alphabet.bos
+        if cu_seqlens is not None:
+            begins = begins.index_fill(1, cu_seqlens[:-1].to(ids.device).long(), True)
+        last = torch.where(begins, steps, -1).cummax(1).values
+        before = 0 if state is None or state.position is None else state.position.unsqueeze(-1)
+        return torch.where(last < 0, steps + before, steps - last)
+
     def encode(self, ids: Tensor, *, cu_seqlens: Tensor | None = None, layer: int = -1) -> tuple[Tensor, ...]:
         """Features [B, T, E] of every symbol as each strand sees it, at the places of the given strand.
 
@@ -134,7 +148,10 @@ class SequenceModel(xLSTMLanguageModel):
         places = None
         if self.begins:
             read, borders, places = begin_documents(read, self.alphabet.bos, borders)
-        x = self.backbone(self.dropout(self.embedding(read)), cu_seqlens=borders, until=None if layer == -1 else layer)
+        options: dict[str, Any] = {"cu_seqlens": borders, "until": None if layer == -1 else layer}
+        if (positions := self.count_positions(read, None, borders)) is not None:
+            options["positions"] = positions
+        x = self.backbone(self.dropout(self.embedding(read)), **options)
         x = x if places is None else x[:, places]
         return align_strands(x, cu_seqlens) if both else (x,)
 

@@ -195,7 +195,9 @@ def stream_features(model: SequenceModel, chunks: Iterable[Tensor], layer: int =
         ids, skip = chunk.to(device).long(), 0
         if state is None and model.begins:
             ids, skip = torch.cat([ids.new_full((len(ids), 1), model.alphabet.bos), ids], 1), 1
-        x, state = model.backbone(model.embedding(ids), state, return_state=True, until=until)
+        positions = model.count_positions(ids, state)
+        given = {} if positions is None else {"positions": positions}
+        x, state = model.backbone(model.embedding(ids), state, return_state=True, until=until, **given)
         yield x[:, skip:]
 
 

@@ -75,6 +75,7 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
     ) -> Tensor | tuple[Tensor, xLSTMState]:
         """Token ids [B, T] -> logits [B, T, V] of the token after each; the other arguments as in `xLSTMBackbone`."""
         x = self.dropout(self.embedding(ids))
+        positions = self.count_positions(ids, state, cu_seqlens) if positions is None else positions
         out = self.backbone(x, state, return_state=return_state, cu_seqlens=cu_seqlens, **_given(positions))
         return (self.logits(out[0]), out[1]) if return_state else self.logits(out)
 
@@ -88,8 +89,18 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
     ) -> tuple[Tensor, xLSTMState]:
         """One token per row: ids [B] -> logits [B, V] and the next state; the rest as in `xLSTMBackbone.step`."""
         x = self.dropout(self.embedding(ids))
+        if positions is None:
+            counted = self.count_positions(ids.unsqueeze(-1), state)
+            positions = None if counted is None else counted.squeeze(-1)
         x, state = self.backbone.step(x, state, inplace=inplace, **_given(positions))
         return self.logits(x), state
+
+    def count_positions(
+        self, ids: Tensor, state: xLSTMState | None = None, cu_seqlens: Tensor | None = None
+    ) -> Tensor | None:
+        """Where tokens [B, T] stand that came without positions; None leaves the counting to the backbone. For a
+        subclass whose positions begin again at some token."""
+        return None
 
     def initial_state(self, batch_size: int) -> xLSTMState:
         """The state before the first token."""
@@ -218,8 +229,9 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         features: list[Tensor] = []
         states: list[xLSTMState] = []
         for stop in sorted({len(prompt) for prompt in prompts}):
-            options = _given(None if places is None else places[rows, start:stop])
-            x, last = self.backbone(self.embedding(ids[rows, start:stop]), state, return_state=True, **options)
+            part = ids[rows, start:stop]
+            given = self.count_positions(part, state) if places is None else places[rows, start:stop]
+            x, last = self.backbone(self.embedding(part), state, return_state=True, **_given(given))
             ended = lengths[rows] == stop
             order.append(rows[ended])
             features.append(x[ended, -1])
