@@ -177,7 +177,9 @@ def test_overview_lists_commands(capsys):
     assert "toy train" in out and "Train something." in out
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["forecast", "train", "--help"], ["sequence", "finetune", "--help"], ["ls"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["forecast", "train", "--help"], ["sequence", "finetune", "--help"], ["ls"]]
+)
 def test_help_loads_no_torch_and_is_quick(argv):
     program = (
         "import sys, time; start = time.process_time()\n"
