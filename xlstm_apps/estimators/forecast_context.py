@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.datasets import WindowDataset
-from xlstm_apps.forecasting.model import fill, masked_moments
+from xlstm_apps.estimators.forecast_ridge import Sums, differences
 
 LENGTHS = (24, 48, 96, 168, 336, 512, 720)
 ROWS = 16384
@@ -85,20 +85,14 @@ def _rows(windows: WindowDataset) -> _Rows:
 
 
 def _normalised(rows: _Rows, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Past and target as differences from the last value, in units of the window's deviation; that deviation."""
-    x, seen = rows.context[:, -length:], rows.seen[:, -length:]
-    mean, std = masked_moments(x, seen)
-    x = fill((x - mean) / std, seen)
-    last = x[:, -1:]
-    return x - last, torch.where(rows.known, (rows.target - mean) / std - last, 0), std
+    """Past and target as ridge regression sees them, and the deviations."""
+    return differences(rows.context[:, -length:], rows.seen[:, -length:], rows.target, rows.known)
 
 
 def _error(fitting: _Rows, held_out: _Rows, length: int) -> float:
     """Mean absolute error of ridge regression from `length` steps."""
     x, y, _ = _normalised(fitting, length)
-    gram = (x.T @ x).double()
-    gram.diagonal().add_(RIDGE * len(x))
-    weights = torch.linalg.solve(gram, (x.T @ y).double()).to(x)
+    weights = Sums((x.T @ x).double()[None], (x.T @ y).double()[None], len(x)).solve(RIDGE)[0]
     x, y, std = _normalised(held_out, length)
     error = torch.where(held_out.known, (x @ weights - y).abs() * std, 0)
     return float(error.sum() / held_out.known.sum().clamp(min=1))

@@ -96,8 +96,7 @@ class ForecastPlan:
         head, backbone = self.head, self.backbone
         if name is not None:
             head, backbone, _ = with_preset(replace(head, model=name, members=None, dropout=None), BACKBONE)
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)  # that of the CPU, where weights are drawn, and no other
+        with training.seeded(seed):
             model = ForecastModel(head, backbone, self.covariates)
         if "ridge" in model.members and self.ridge is not None:
             model.members["ridge"].weights.copy_(self.ridge)
@@ -118,14 +117,7 @@ class ForecastPlan:
         config = self.fit
         if model.head.model != self.head.model:
             config = replace(config, learning_rate=PRESETS[model.head.model].learning_rate)
-        loader = training.BatchLoader(
-            self.train,
-            config.batch_size,
-            seed=seed,
-            shuffle=True,
-            steps_per_epoch=config.steps_per_epoch,
-            num_workers=config.num_workers,
-        )
+        loader = training.BatchLoader.shuffled(self.train, config, seed)
         valid = None
         if self.valid is not None:
             rows = max(1, self.budget.validation_rows // len(self.table.channels))

@@ -105,6 +105,15 @@ def _best(valid: WindowDataset | None, tried: list[Tensor]) -> tuple[Tensor, flo
     return tried[best], errors[best] / max(count, 1)
 
 
+def differences(past: Tensor, seen: Tensor, future: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Past [..., L] and future [..., H] as `Ridge` sees them: differences from the last value, in units of the window's
+    deviation, missing ones 0 in the future; and that deviation [..., 1]."""
+    mean, std = masked_moments(past, seen)
+    past = fill((past - mean) / std, seen)
+    last = past[..., -1:]
+    return past - last, torch.where(known, (future - mean) / std - last, 0), std
+
+
 def _pieces(windows: WindowDataset, rows: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Past [C, B, L] and future [C, B, H] as `Ridge` sees them, deviations [C, B, 1], what is known [C, B, H]."""
     channels = windows[0]["target"].shape[-1]
@@ -116,7 +125,4 @@ def _pieces(windows: WindowDataset, rows: int) -> Iterator[tuple[Tensor, Tensor,
         batch = windows.__getitems__(piece.tolist())
         names = ("context", "context_mask", "target", "target_mask")
         x, seen, y, known = (batch[name].permute(2, 0, 1).contiguous() for name in names)
-        mean, std = masked_moments(x, seen)
-        x = fill((x - mean) / std, seen)
-        last = x[..., -1:]
-        yield x - last, torch.where(known, (y - mean) / std - last, 0), std, known
+        yield *differences(x, seen, y, known), known

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from xlstm_apps import training
 from xlstm_apps.biosequence import HeadConfig, SequencePredictor, get_alphabet
 from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, trained_weights
 from xlstm_apps.biosequence.baselines.kmers import LinearModel
@@ -44,8 +45,7 @@ def matched_cnn(plan: PredictorPlan, parameters: int, seed: int) -> ConvPredicto
         pooling="max",
         dropout=plan.targets.head.dropout,
     )
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)
+    with training.seeded(seed):
         made = ConvPredictor.matched(head, plan.sequence, parameters, ConvConfig())
     if plan.scale is not None:
         made.target_mean.copy_(torch.from_numpy(plan.scale[0]).float())

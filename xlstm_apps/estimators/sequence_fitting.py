@@ -108,8 +108,7 @@ class PredictorPlan:
 
     def predictor(self, seed: int) -> SequencePredictor:
         """A new predictor, on the trained model where there is one; the global random state is left alone."""
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
+        with training.seeded(seed):
             made = SequencePredictor(self.targets.head, self.sequence, self.backbone)
         if isinstance(self.start, SequencePredictor):
             made.model.load_state_dict(self.start.model.state_dict())
@@ -153,14 +152,7 @@ class PredictorPlan:
         """Fit, the best epoch chosen on validation; see `training.fit`."""
         config = fit or self.fit
         assert config.batch_size is not None, "resolved by plan_predictor"
-        loader = training.BatchLoader(
-            self.train,
-            config.batch_size,
-            seed=seed,
-            shuffle=True,
-            steps_per_epoch=config.steps_per_epoch,
-            num_workers=config.num_workers,
-        )
+        loader = training.BatchLoader.shuffled(self.train, config, seed)
         valid = None if self.valid is None else training.BatchLoader(self.valid, 2 * config.batch_size)
         module = biosequence.PredictorModule(predictor, self.head_only if head_only is None else head_only)
         return training.fit(

@@ -93,8 +93,7 @@ class SequencePlan:
 
     def model(self, seed: int) -> SequenceModel:
         """A new model; its weights follow from the seed, and the global random state is left alone."""
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
+        with training.seeded(seed):
             return SequenceModel(self.sequence, self.backbone)
 
     def train_model(
@@ -109,15 +108,7 @@ class SequencePlan:
     ) -> "training.FitResult":
         """Fit `model` on the training windows, the best epoch chosen on the validation windows; see `training.fit`."""
         config = self.fit
-        assert config.batch_size is not None, "resolved by plan_sequences"
-        train = training.BatchLoader(
-            self.train,
-            config.batch_size,
-            seed=seed,
-            shuffle=True,
-            steps_per_epoch=config.steps_per_epoch,
-            num_workers=config.num_workers,
-        )
+        train = training.BatchLoader.shuffled(self.train, config, seed)
         valid = None
         if self.valid is not None:
             valid = training.BatchLoader(self.valid, self.rows_at_once(self.valid), num_workers=config.num_workers)

@@ -187,7 +187,7 @@ def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel:
     job.plan.train_model(model, job.seed, console=job.console, label="training nlinear")
     with files.replacing_folder(path) as aside:
         model.save_pretrained(aside)
-    add_seconds(folder, baseline=time.monotonic() - started)
+    folder.add_seconds(baseline=time.monotonic() - started)
     return model
 
 
@@ -202,7 +202,7 @@ def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastM
         calibrator.at_end().to("cpu").save(folder.model)
     write_evaluation(folder.path / "evaluation", evaluation)
     write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model, calibrator))
-    add_seconds(folder, evaluate=time.monotonic() - started)
+    folder.add_seconds(evaluate=time.monotonic() - started)
     result_console().print(comparison_table(evaluation, job.plan.head.prediction_length))
 
 
@@ -223,7 +223,7 @@ def finish(job: Job, folder: RunFolder) -> None:
     folder.note(status="finished")
     report = write_report(folder.path)
     write_card(folder)
-    add_seconds(folder, report=time.monotonic() - started)
+    folder.add_seconds(report=time.monotonic() - started)
     horizon = job.plan.head.prediction_length
     console = Console()
     console.print(f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)", highlight=False, soft_wrap=True)
@@ -348,12 +348,6 @@ def write_card(folder: RunFolder) -> None:
     from xlstm_apps.report import model_card
 
     files.write_text(folder.model / "README.md", model_card(folder.path))
-
-
-def add_seconds(folder: RunFolder, **seconds: float) -> None:
-    """Note how long a stage took."""
-    before = folder.facts.get("seconds", {})
-    folder.note(seconds={**before, **{name: round(value, 2) for name, value in seconds.items()}})
 
 
 def trained_until(plan: ForecastPlan) -> str:

@@ -23,19 +23,15 @@ from xlstm_apps.estimators.sequence_plan import near_copies
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import read_targets
 from xlstm_apps.recipes._sequence_run import (
-    add_seconds,
     begin,
     check_objective,
     check_used,
     corpus_of,
-    data_fingerprint,
-    finished_before,
+    find_place,
     fit_facts,
-    stem,
 )
 from xlstm_apps.recipes._sequence_use import showing, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
-from xlstm_apps.training.folder import find_run, new_path
 
 TASK = "sequence-finetune"
 ALONE = "xlstm-alone"
@@ -108,15 +104,11 @@ def prepare(
         sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
         start = load_sequence_model(from_model, "cpu")
         sequence, backbone = adopted(start, sequence, backbone)
-    folder = find_run(run_dir, TASK, stem(data)) if resume else None
-    with console.status("comparing the files with those of the run" if folder else "reading the sequences"):
-        digest = data_fingerprint(data)
-        if folder is not None:
-            folder.check_same(sections, data_fingerprint=digest)
-            if finished_before(folder, console):
-                return None
-        path = new_path(run_dir, TASK, stem(data)) if folder is None else folder.path
-        with corpus_of(data, sequence, path, labels=True) as corpus:
+    with console.status("reading the sequences"):
+        place = find_place(TASK, data, sections, run_dir=run_dir, resume=resume, console=console)
+        if place is None:
+            return None
+        with corpus_of(data, sequence, place.path, labels=True) as corpus:
             loaded = time.monotonic()
             targets = read_targets(
                 corpus.labels, head, columns=data.label_columns, ids=corpus.ids, lengths=corpus.lengths
@@ -135,9 +127,7 @@ def prepare(
                 context_length=data.context_length,
             )
             plan.predictor(seed)  # a backbone that cannot be built says so here
-            folder = begin(
-                folder, path, TASK, sections, corpus, seed=seed, digest=digest, resume=resume, console=console
-            )
+            folder = begin(place, sections, corpus, seed=seed, resume=resume, console=console)
         leaks = near_copies(corpus, plan.train.spans, plan.test.spans) if data.leakage and plan.test else None
     job = Job(
         plan=plan,
@@ -213,7 +203,7 @@ def fit_cnn(job: Job, network: SequencePredictor) -> ConvPredictor:
         from safetensors.torch import save_model
 
         save_model(made, str(aside / "model.safetensors"))
-    add_seconds(job.folder, cnn=time.monotonic() - started)
+    job.folder.add_seconds(cnn=time.monotonic() - started)
     return made
 
 
@@ -240,7 +230,7 @@ def score(job: Job, fitted: Fitted) -> None:
         found = compare(plan, networks, linear, seconds, step.advance)
     for name, rows in found.tables.items():
         files.write_rows(folder.path / "evaluation" / f"{name}.csv", rows)
-    add_seconds(folder, evaluate=time.monotonic() - started)
+    folder.add_seconds(evaluate=time.monotonic() - started)
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(comparison_table(found, plan))
 

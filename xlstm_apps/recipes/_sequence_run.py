@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -22,6 +22,7 @@ from xlstm_apps.datasets.sequences.loading import file_class, prepared_folder, s
 from xlstm_apps.recipes._sequence_use import tell
 from xlstm_apps.report import model_card, write_report
 from xlstm_apps.training import FitResult, RunFolder, files
+from xlstm_apps.training.folder import find_run, new_path
 
 
 def stem(data: SequenceSource) -> str:
@@ -83,34 +84,48 @@ def corpus_of(data: SequenceSource, sequence: SequenceConfig, path: Path, labels
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def finished_before(folder: RunFolder, console: Console) -> bool:
-    """Whether nothing is left of a run to resume; says so."""
+class Place(NamedTuple):
+    """Where a run is, or will be."""
+
+    task: str
+    path: Path
+    folder: RunFolder | None
+    """What is there already."""
+    digest: str
+    """Of the files that the sequences come from."""
+
+
+def find_place(
+    task: str, data: SequenceSource, sections: dict[str, Any], *, run_dir: str | None, resume: bool, console: Console
+) -> Place | None:
+    """The run to resume, or the path of a new one; None where nothing is left of it to do, said so.
+
+    Raises:
+        ValueError: The folder is in use, or what is to be resumed had other settings or files.
+    """
+    folder, digest = find_run(run_dir, task, stem(data)) if resume else None, data_fingerprint(data)
+    if folder is None:
+        return Place(task, new_path(run_dir, task, stem(data)), None, digest)
+    folder.check_same(sections, data_fingerprint=digest)
     if folder.finished:
         report = folder.path / "report.html"
         tell(console, [f"{folder.path} is finished, nothing is left to do; see {report}"])
-    return folder.finished
+        return None
+    return Place(task, folder.path, folder, digest)
 
 
 def begin(
-    folder: RunFolder | None,
-    path: Path,
-    task: str,
-    sections: dict[str, Any],
-    corpus: Corpus,
-    *,
-    seed: int,
-    digest: str,
-    resume: bool,
-    console: Console,
+    place: Place, sections: dict[str, Any], corpus: Corpus, *, seed: int, resume: bool, console: Console
 ) -> RunFolder:
     """The folder of the run, made where there is none, with a corpus in it that was built beside it."""
+    folder = place.folder
     if folder is None:
-        folder = RunFolder.create(path, task, sections, seed=seed, data_fingerprint=digest)
+        folder = RunFolder.create(place.path, place.task, sections, seed=seed, data_fingerprint=place.digest)
         if resume:
             tell(console, [f"no run in {folder.path} yet: starting from the beginning"])
     else:
         tell(console, [f"resuming {folder.path}"])
-    if corpus.path.parent.name.startswith(f".{path.name}-"):
+    if corpus.path.parent.name.startswith(f".{place.path.name}-"):
         corpus.move(folder.path / "corpus")
     return folder
 
@@ -129,12 +144,6 @@ def fit_facts(result: FitResult, model: nn.Module) -> dict[str, Any]:
     }
 
 
-def add_seconds(folder: RunFolder, **seconds: float) -> None:
-    """Note how long a stage took."""
-    known = folder.facts.get("seconds", {})
-    folder.note(seconds={**known, **{name: round(value, 2) for name, value in seconds.items()}})
-
-
 def finish(folder: RunFolder, began: float, verb: str) -> None:
     """Mark the run finished, write report and card, and say where everything is.
 
@@ -147,7 +156,7 @@ def finish(folder: RunFolder, began: float, verb: str) -> None:
     folder.note(status="finished")
     report = write_report(folder.path)
     files.write_text(folder.model / "README.md", model_card(folder.path))
-    add_seconds(folder, report=time.monotonic() - started)
+    folder.add_seconds(report=time.monotonic() - started)
     rows = (
         (report.name, "plots, comparison, data quality: open it in a browser"),
         ("evaluation/", "the numbers behind them, as CSV"),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -23,19 +22,15 @@ from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, Sequen
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
 from xlstm_apps.estimators.sequence_saved import language_model, settled
 from xlstm_apps.recipes._sequence_run import (
-    add_seconds,
     begin,
     check_objective,
     check_used,
     corpus_of,
-    data_fingerprint,
-    finished_before,
+    find_place,
     fit_facts,
-    stem,
 )
 from xlstm_apps.recipes._sequence_use import tell
 from xlstm_apps.training import FitConfig, RunFolder, files
-from xlstm_apps.training.folder import find_run, new_path
 
 TASK = "sequence"
 MOST_COUNTED = 1 << 25
@@ -91,21 +86,15 @@ def prepare(
     if from_model is not None:
         sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
         start, sequence, backbone, fit = adopt(from_model, sequence, backbone, fit)
-    folder = find_run(run_dir, TASK, stem(data)) if resume else None
-    with console.status("comparing the files with those of the run" if folder else "reading the sequences"):
-        digest = data_fingerprint(data)
-        if folder is not None:
-            folder.check_same(sections, data_fingerprint=digest)
-            if finished_before(folder, console):
-                return None
-        path = new_path(run_dir, TASK, stem(data)) if folder is None else folder.path
-        with corpus_of(data, sequence, path) as corpus:
+    with console.status("reading the sequences"):
+        place = find_place(TASK, data, sections, run_dir=run_dir, resume=resume, console=console)
+        if place is None:
+            return None
+        with corpus_of(data, sequence, place.path) as corpus:
             loaded = time.monotonic()
             plan = plan_sequences(corpus, data=data, sequence=sequence, backbone=backbone, fit=fit)
             plan.model(seed)  # a backbone that cannot be built says so here
-            folder = begin(
-                folder, path, TASK, sections, corpus, seed=seed, digest=digest, resume=resume, console=console
-            )
+            folder = begin(place, sections, corpus, seed=seed, resume=resume, console=console)
         leaks = find_leakage(plan)
     job = Job(
         plan=plan,
@@ -181,7 +170,7 @@ def fit_networks(job: Job) -> dict[str, SequenceModel]:
         model.cpu()
         with files.replacing_folder(path) as aside:
             model.save_pretrained(aside)
-        add_seconds(job.folder, **{name: time.monotonic() - started})
+        job.folder.add_seconds(**{name: time.monotonic() - started})
         found[name] = model
     return found
 
@@ -195,8 +184,7 @@ def network(plan: SequencePlan, name: str, seed: int) -> SequenceModel:
     direction = "causal" if plan.backbone.direction == "causal" else "bidirectional"
     config = NetworkConfig(family=name, direction=direction, num_blocks=plan.backbone.num_blocks)  # type: ignore[arg-type]
     config = matched(config, size, len(plan.alphabet), plan.sequence)
-    with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)
+    with training.seeded(seed):
         return NetworkModel(plan.sequence, config)
 
 
@@ -242,7 +230,7 @@ def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) ->
     files.write_rows(folder / "records.csv", evaluation.records())
     files.write_rows(folder / "positions.csv", evaluation.positions())
     files.write_rows(folder / "symbols.csv", evaluation.by_symbol())
-    add_seconds(job.folder, evaluate=time.monotonic() - started)
+    job.folder.add_seconds(evaluate=time.monotonic() - started)
     console = Console()
     (console if console.is_terminal else Console(width=110)).print(comparison_table(evaluation, plan))
 

@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "config": ["FitConfig"],
         "folder": ["RunFolder"],
-        "loader": ["BatchLoader"],
+        "loader": ["BatchLoader", "seeded"],
         "run": ["FitResult", "check", "fit"],
     },
 )

@@ -87,6 +87,11 @@ class RunFolder:
         """Add or replace entries of `run.json`."""
         files.write_json(self.path / "run.json", {**self.facts, **facts})
 
+    def add_seconds(self, **seconds: float) -> None:
+        """Note how long a stage took."""
+        before = self.facts.get("seconds", {})
+        self.note(seconds={**before, **{name: round(value, 2) for name, value in seconds.items()}})
+
     def check_same(self, config: dict[str, Any], **facts: Any) -> None:
         """Refuse to continue under other settings or on other data, since the result would be neither run's.
 

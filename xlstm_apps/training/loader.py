@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
+
+from xlstm_apps.training.config import FitConfig
 
 
 class BatchLoader:
@@ -44,6 +47,19 @@ class BatchLoader:
         assert self.batches_per_pass > 0, "the recipe checks that there are examples"
         self.steps_per_epoch = steps_per_epoch or self.batches_per_pass
         self.position = 0  # number of the next batch, over all epochs
+
+    @classmethod
+    def shuffled(cls, dataset: Dataset, config: FitConfig, seed: int) -> Self:
+        """Training batches as `config` has them; its batch size is resolved."""
+        assert config.batch_size is not None, "resolved by the plan"
+        return cls(
+            dataset,
+            config.batch_size,
+            seed=seed,
+            shuffle=True,
+            steps_per_epoch=config.steps_per_epoch,
+            num_workers=config.num_workers,
+        )
 
     def __len__(self) -> int:
         return self.steps_per_epoch
@@ -97,6 +113,14 @@ class _Fetch(Dataset):
         if hasattr(self.dataset, "__getitems__"):
             return self.dataset.__getitems__(indices)
         return default_collate([self.dataset[index] for index in indices])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Weights drawn inside follow from the seed; the global random state is left alone."""
+    with torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)  # that of the CPU, where weights are drawn, and no other
+        yield
 
 
 def seed_everywhere(seed: int, number: int) -> None:
