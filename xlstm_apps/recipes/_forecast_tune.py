@@ -26,6 +26,7 @@ from xlstm_apps.recipes._forecast_search import applied, search_space, validatio
 from xlstm_apps.recipes.config import SearchConfig
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import dump_config, find_run, new_path
+from xlstm_apps.training.signals import Interrupted, StopSignals
 
 SHOWN = 10
 
@@ -114,18 +115,21 @@ def run_trials(search: Search, folder: RunFolder, trials: int, minutes: float | 
     """Go on with the study until it has `trials` trials or `minutes` have passed.
 
     Raises:
-        SystemExit: Stopped from the keyboard (code 130); what was found so far is written.
+        SystemExit: SIGINT or SIGTERM stopped it (code 130); what was found so far is written.
         ValueError: Every trial failed.
     """
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    with study_in(folder.path / "study.db") as study:
+    # Between trainings a signal only sets a flag: raised there, it could end in a finaliser, which swallows it.
+    with study_in(folder.path / "study.db") as study, StopSignals(announce=False) as stop:
         take_up(study)
         if not study.get_trials(deepcopy=False):
             study.enqueue_trial(search.given)
         try:
             while (number := len(finished(study))) < trials and (deadline is None or time.monotonic() < deadline):
+                if stop.received:
+                    raise Interrupted(stop.received)
                 one_trial(search, folder, study, number, trials)
-        except KeyboardInterrupt:
+        except (Interrupted, KeyboardInterrupt):
             if best_of(study) is not None:
                 write_best(search, folder, study)
             search.console.print(
