@@ -203,6 +203,6 @@ def test_unknown_names_and_broken_alphabets():
 def test_a_genome_is_read_in_a_blink():
     raw = np.random.default_rng(0).choice(np.frombuffer(b"ACGTacgtN", np.uint8), 4_600_000)
     tokenizer = get_tokenizer("dna")
-    begin = time.perf_counter()
+    begin = time.process_time()
     tokenizer.fold(raw)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1

@@ -333,13 +333,13 @@ def test_ten_thousand_series_without_a_loop_over_them():
             "region": np.repeat(rng.choice(["north", "south"], s), n),
         }
     )
-    begin = time.perf_counter()
+    begin = time.process_time()
     table = table_from_frame(df, known_covariates=["price"], static_covariates=["region"], calendar=True)
     split = split_points(table, 0.1, 0.2, min_length=6)
     scaler = Scaler.fit(table, [a for a, _ in split])
     windows = WindowDataset(table, scaler, "train", split, 12, 6)
-    built = time.perf_counter() - begin
-    begin = time.perf_counter()
+    built = time.process_time() - begin
+    begin = time.process_time()
     for _ in range(20):
         windows.__getitems__(torch.from_numpy(rng.integers(0, len(windows), 256)))
-    assert built < 20 and time.perf_counter() - begin < 10
+    assert built < 20 and time.process_time() - begin < 10

@@ -83,8 +83,9 @@ def test_resuming_what_is_complete_trains_no_step(tmp_path):
     assert equal(again.state_dict(), whole.state_dict())
 
 
-def start(run_dir: Path, mode: str) -> subprocess.Popen:
-    env = {**os.environ, "TOY_SLEEP": "0.05", "OMP_NUM_THREADS": "1"}
+def start(run_dir: Path, mode: str, seconds_per_step: float = 0.2) -> subprocess.Popen:
+    """A run slow enough that a busy machine sends its signal before the run has ended."""
+    env = {**os.environ, "TOY_SLEEP": str(seconds_per_step), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-W", "error", str(TOY), str(run_dir), mode], env=env)
 
 
@@ -108,7 +109,7 @@ def test_sigkill_twice_in_mid_epoch_then_the_same_weights(tmp_path):
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         assert checkpoint(tmp_path / "killed", "last")["global_step"] < 30
-    assert start(tmp_path / "killed", "resume").wait() == 0
+    assert start(tmp_path / "killed", "resume", seconds_per_step=0).wait() == 0
     train(tmp_path / "whole", max_epochs=6, patience=4, learning_rate=0.03)
     for name in ("last", "best"):
         killed, whole = (checkpoint(tmp_path / run, name)["state_dict"] for run in ("killed", "whole"))
