@@ -41,7 +41,7 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
     Raises:
         ValueError: a column is missing, or a cell of a weight is no number; the file cannot be read.
     """
-    frame = _frame(existing(path))
+    frame = read_frame(path)
     names = frame.columns
     sequence = columns.sequence or _found(names, _SEQUENCE_NAMES)
     if sequence is None:
@@ -60,7 +60,7 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
         if name not in names:
             raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names[:12])}")
     if columns.weight is not None:
-        frame = frame.with_columns(_as_numbers(frame[columns.weight]))
+        frame = frame.with_columns(as_numbers(frame[columns.weight]))
     if columns.weight is not None and not frame.schema[columns.weight].is_numeric():
         raise ValueError(f"{path}: column {columns.weight!r} holds text; weights are numbers")
     if columns.weight is not None and frame[columns.weight].null_count():
@@ -68,7 +68,7 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
             f"{path}: column {columns.weight!r} has empty cells; weights are numbers, 1 where all count alike"
         )
 
-    frame = frame.with_columns(_as_numbers(frame[name]) for name in labels)
+    frame = frame.with_columns(as_numbers(frame[name]) for name in labels)
 
     def label(row: dict[str, Any]) -> Any:
         values = [row[name] for name in labels]
@@ -87,21 +87,28 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
         )
 
 
-def _frame(file: Path) -> Any:
+def read_frame(path: str | Path) -> Any:
+    """A CSV, TSV or Parquet table, plain or packed, as a polars frame; cells of a text table stay text, so that a name
+    such as 007 stays one.
+
+    Raises:
+        ValueError: the file cannot be read as a table.
+    """
     import polars as pl
 
+    file = existing(path)
     if file.suffix.lower() in (".parquet", ".pq"):
         return pl.read_parquet(file)
     content = b"".join(blocks(file))
     first = content.split(b"\n", 1)[0]
     separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))
     try:
-        return pl.read_csv(content, separator=separator, infer_schema=False)  # a name such as 007 stays one
+        return pl.read_csv(content, separator=separator, infer_schema=False)
     except pl.exceptions.PolarsError as e:
         raise ValueError(f"{file}: not readable as a table: {str(e).splitlines()[0]}") from None
 
 
-def _as_numbers(column: Any) -> Any:
+def as_numbers(column: Any) -> Any:
     """A column of text as numbers, where all its cells are; digits behind a leading zero, such as 0110, are text."""
     import polars as pl
 
