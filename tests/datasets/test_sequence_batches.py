@@ -74,7 +74,9 @@ def test_windows_of_unknown_bases_are_left_out(build):
 def test_padded_batch(build):
     corpus = build("ACGTN", "acG", softmask="weight")
     spans = Spans([0, 1, 0], [0, 0, 1], [5, 3, 4], [1, 1, -1])
-    data = SequenceDataset(corpus, spans, bos=True, eos=True, softmask_weight=0.25, labels=np.array([1.0, 2.0, 3.0]))
+    data = SequenceDataset(
+        corpus, spans, bos=True, end=DNA.eos_id, softmask_weight=0.25, labels=np.array([1.0, 2.0, 3.0])
+    )
     batch = data.__getitems__([0, 1, 2])
     p, b, e = DNA.pad_id, DNA.bos_id, DNA.eos_id
     assert batch["ids"].tolist() == [[b, 7, 8, 9, 10, 11, e], [b, 7, 8, 9, e, p, p], [b, 7, 8, 9, p, p, p]]
@@ -92,8 +94,8 @@ def test_padded_batch(build):
 def test_packed_batch_holds_the_same_documents(build):
     corpus = build("ACGTN", "ACG", "TT", "GGGGGG")
     spans = Spans.whole(corpus)
-    padded = SequenceDataset(corpus, spans, bos=True, eos=True).__getitems__(range(4))
-    packed = SequenceDataset(corpus, spans, layout="pack", pack_length=12, bos=True, eos=True)
+    padded = SequenceDataset(corpus, spans, bos=True, end=DNA.eos_id).__getitems__(range(4))
+    packed = SequenceDataset(corpus, spans, layout="pack", pack_length=12, bos=True, end=DNA.eos_id)
     assert len(packed) == 2  # 7 + 5, 4 + 8
     batch = packed.__getitems__([0, 1])
     borders = batch["cu_seqlens"]

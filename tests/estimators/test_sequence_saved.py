@@ -56,6 +56,16 @@ def test_a_published_checkpoint_is_read_from_its_folder(golden, tmp_path):
     torch.testing.assert_close(load_sequence_model(tmp_path, "cpu").score("ACGT"), model.score("ACGT"), equal_nan=True)
 
 
+def test_a_published_protein_model_is_read_from_its_folder(golden, tmp_path):
+    tensors, meta = golden("prot_xlstm")
+    weights = {f"backbone.{key.removeprefix('sd.')}": value for key, value in tensors.items() if key.startswith("sd.")}
+    (tmp_path / "config.json").write_text(json.dumps(meta["config"]))
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    model = load_sequence_model(tmp_path, "cpu")
+    logits = model(tensors["ids"], positions=tensors["position_ids"])
+    torch.testing.assert_close(logits, tensors["logits"], rtol=1e-4, atol=1e-4)
+
+
 def test_a_pickle_of_anything_but_weights_is_refused(golden, tmp_path):
     _, meta = golden("dna_xlstm_causal")
     (tmp_path / "model_config.json").write_text(json.dumps(meta))

@@ -172,10 +172,11 @@ def test_shipped_recipes_train_two_steps(name, genome, tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-@pytest.mark.parametrize("name", ["dna-500k", "dna-2m"])
+@pytest.mark.parametrize("name", ["dna-500k", "dna-2m", "prot-26m", "prot-102m"])
 def test_recipes_of_the_paper_have_its_layers(name):
     recipe = yaml.safe_load(recipe_path(f"sequence/{name}").read_text())
-    assert xLSTMConfig.from_dict(recipe["backbone"]) == named_size(name, direction="bidirectional")
+    direction = "bidirectional" if name.startswith("dna") else "causal"
+    assert xLSTMConfig.from_dict(recipe["backbone"]) == named_size(name, direction=direction)
     SequenceConfig(**recipe["sequence"])
 
 

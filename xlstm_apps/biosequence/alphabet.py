@@ -32,7 +32,7 @@ class Alphabet:
     bos: int
     """Id of the begin of a record."""
     eos: int
-    """Id of the end of a record."""
+    """Id of the end of a record; which one says that a sequence is complete, see `end`."""
     mask: int
     """Id of a masked position."""
     unk: int
@@ -73,6 +73,12 @@ class Alphabet:
 
     def __hash__(self) -> int:
         return hash(self.sha)
+
+    @property
+    def end(self) -> int:
+        """Id behind the last symbol of a complete sequence: `eos`; or the begin of the next one, where `eos` says that
+        the fillings of gaps follow, as in the vocabulary of Prot-xLSTM."""
+        return self.bos if "<mask-1>" in self.tokens else self.eos
 
     @cached_property
     def symbols(self) -> dict[str, int]:

@@ -21,6 +21,16 @@ class SequenceConfig:
     begin_token: bool = True
     """Causal: put a begin token before every sequence, so that its first symbol is scored too. Published DNA-xLSTM
     models have none."""
+    end_token: bool | None = None
+    """Causal: ask what comes behind the last symbol of a record too, so that sequences that are made up come to an end.
+    None: for proteins and molecules; the end of a contig of DNA says nothing."""
+    infill_spans: float = 0.0
+    """Causal, proteins: mean number of spans that training takes out of a sequence and puts behind it, so that the
+    model learns to fill gaps knowing both sides (1 for published Prot-xLSTM). 0: none."""
+    infill_share: float = 0.2
+    """Longest span, as a share of the symbols from its begin to that of the next."""
+    infill_most: int = 5
+    """Most spans of a sequence; beyond 5 their tokens are used in turn."""
     mask_rate: float = 0.15
     """Masked: share of the symbols to predict."""
     mask_token_share: float = 0.8
@@ -37,13 +47,19 @@ class SequenceConfig:
             known = get_args(type(self).__annotations__[name])
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
-        for name in ("mask_token_share", "mask_random_share", "embedding_dropout"):
+        for name in ("mask_token_share", "mask_random_share", "embedding_dropout", "infill_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a share, from 0 to 1")
         if not 0 < self.mask_rate <= 1:
             raise ValueError(f"mask_rate={self.mask_rate} is a share of the symbols, above 0 and at most 1")
         if self.mask_token_share + self.mask_random_share > 1:
             raise ValueError("mask_token_share and mask_random_share together must not be above 1")
+        if self.infill_spans < 0 or self.infill_most < 1 or self.infill_share == 0:
+            raise ValueError("infill_spans must not be negative, infill_most at least 1 and infill_share above 0")
+        if self.infill_spans and (self.alphabet != "protein" or self.objective != "causal" or not self.begin_token):
+            raise ValueError("infill_spans is for causal models of proteins with a begin token; leave it at 0")
+        if self.end_token and self.objective != "causal":
+            raise ValueError("end_token is for objective='causal'; a masked model has no end to predict")
         if self.symmetry != "none" and self.alphabet != "dna":
             raise ValueError(f"symmetry={self.symmetry!r} needs a second strand, which {self.alphabet} has not")
         if self.symmetry == "shared" and self.objective == "causal":
@@ -51,6 +67,17 @@ class SequenceConfig:
                 "symmetry='shared' reads the other strand from its own end, where a causal model would see what it is "
                 "to predict; use symmetry='posthoc', or objective='masked'"
             )
+
+    @property
+    def ends(self) -> bool:
+        """Whether training asks for the end of every record."""
+        wanted = self.alphabet in ("protein", "smiles") if self.end_token is None else self.end_token
+        return wanted and self.objective == "causal"
+
+    @property
+    def infills(self) -> bool:
+        """Whether training asks to fill gaps."""
+        return self.infill_spans > 0
 
     @property
     def augments(self) -> bool:

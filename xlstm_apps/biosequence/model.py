@@ -55,14 +55,14 @@ class SequenceModel(xLSTMLanguageModel):
             len(alphabet),
             tie_weights=sequence.tie_weights,
             embedding_dropout=sequence.embedding_dropout,
-            eos_id=alphabet.eos,
+            eos_id=alphabet.end,
             pad_id=alphabet.pad,
         )
         self.sequence, self.alphabet = sequence, alphabet
         pairs = None if alphabet.complement is None else torch.from_numpy(alphabet.complement.astype(np.int64))
         self.register_buffer("complement", pairs, persistent=False)
         forbidden = torch.ones(len(alphabet), dtype=torch.bool)
-        forbidden[[*alphabet.definite, alphabet.eos]] = False
+        forbidden[[*alphabet.definite, alphabet.end]] = False
         self.register_buffer("forbidden", forbidden, persistent=False)
         self._impossible: Tensor | None = None
 
@@ -271,7 +271,7 @@ class SequenceModel(xLSTMLanguageModel):
         try:
             if least:
                 self._impossible = self.forbidden.clone()
-                self._impossible[torch.as_tensor(options.get("eos_id", self.alphabet.eos)).reshape(-1)] = True
+                self._impossible[torch.as_tensor(options.get("eos_id", self.alphabet.end)).reshape(-1)] = True
                 prompts = super().generate(prompts, least, **options)
             self._impossible = self.forbidden
             return super().generate(prompts, most - least, **options) if most > least else prompts
@@ -280,11 +280,11 @@ class SequenceModel(xLSTMLanguageModel):
 
     @classmethod
     def from_published(cls, config: Mapping[str, Any], state_dict: Mapping[str, Any]) -> Self:
-        """A DNA-xLSTM checkpoint as a model of this package, to score, embed, fine-tune and save.
+        """A DNA-xLSTM or Prot-xLSTM checkpoint as a model of this package, to score, embed, fine-tune and save.
 
         Args:
-            config: As in `interop.load_reference("dna-xlstm", ...)`.
-            state_dict: As there.
+            config: As in `interop.load_reference("dna-xlstm", ...)`, or `"prot-xlstm"`.
+            state_dict: As there; its vocabulary says which of the two it is.
 
         Raises:
             ValueError: Also for weights trained with the head flip of the published parameter sharing, which is no
@@ -293,7 +293,8 @@ class SequenceModel(xLSTMLanguageModel):
         from xlstm_apps.interop.dna_xlstm import SharedStrandsLanguageModel
         from xlstm_apps.interop.load import load_reference
 
-        loaded = load_reference("dna-xlstm", config, state_dict)
+        protein = any(name.endswith("token_embedding.weight") and len(x) == 38 for name, x in state_dict.items())
+        loaded = load_reference("prot-xlstm" if protein else "dna-xlstm", config, state_dict)
         assert isinstance(loaded, xLSTMLanguageModel)
         shared = isinstance(loaded, SharedStrandsLanguageModel)
         if shared and loaded.flips and loaded.config.slstm_heads > 1:
@@ -303,9 +304,11 @@ class SequenceModel(xLSTMLanguageModel):
             )
         causal = loaded.config.direction == "causal" and not shared
         own = SequenceConfig(
+            alphabet="protein" if protein else "dna",
             objective="causal" if causal else "masked",
             symmetry="shared" if shared else "none",
-            begin_token=False,
+            begin_token=protein,
+            infill_spans=1.0 if protein else 0.0,
             tie_weights=loaded.head.weight is loaded.embedding.weight,
         )
         model = cls(own, loaded.config)

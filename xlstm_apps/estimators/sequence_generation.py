@@ -92,8 +92,8 @@ def generate_sequences(
 
 def _judged(model: SequenceModel, prompts: list[str], members: list[int], rows: list[torch.Tensor]) -> list[Made]:
     """The rows with their likelihoods."""
-    tokenizer, eos = Tokenizer(model.alphabet), model.alphabet.eos
-    ended = [bool(len(row)) and int(row[-1]) == eos for row in rows]
+    tokenizer, end = Tokenizer(model.alphabet), model.alphabet.end
+    ended = [bool(len(row)) and int(row[-1]) == end for row in rows]
     rows = [row[:-1] if end else row for row, end in zip(rows, ended, strict=True)]
     before = [len(ids) for ids in strings.encode(model, prompts, empty=True)]
     nlls: list[torch.Tensor] = [torch.empty(0)] * len(rows)

@@ -176,10 +176,11 @@ def plan_sequences(
             notes.append(f"{left:,} {part} windows left out: more than {data.max_wildcard:.0%} {_wildcard(alphabet)}")
         return kept
 
-    def dataset(spans: Spans) -> SequenceDataset:
-        return SequenceDataset(corpus, spans, softmask_weight=data.softmask_weight)
+    def dataset(spans: Spans, closed: bool) -> SequenceDataset:
+        end = alphabet.end if closed and sequence.ends else None
+        return SequenceDataset(corpus, spans, end=end, softmask_weight=data.softmask_weight)
 
-    train = dataset(cut("train", split.train, stride, False))
+    train = dataset(cut("train", split.train, stride, False), True)
     if data.softmask_weight != 1 and not corpus.has_mask:
         notes.append("data.softmask_weight does nothing: no symbol is marked by lower case")
     # A window of the test reads half of the one before it first, so that no symbol is judged without context.
@@ -195,7 +196,7 @@ def plan_sequences(
         shown = spread(found, max(1, round(len(found) * most / scored))) if scored > most else found
         if len(shown) < len(found):
             notes.append(f"{part}: {len(shown):,} of {len(found):,} windows, evenly spread, are looked at")
-        parts[part] = dataset(shown)
+        parts[part] = dataset(shown, part == "val")  # the test is of symbols: counted models know no ends
     small = int(split.test.lengths.sum())
     if 0 < small < _FEW:
         notes.append(f"a test of {small:,} symbols says little: bring more sequences, or raise data.test_fraction")

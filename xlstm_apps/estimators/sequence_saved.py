@@ -18,7 +18,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import CONFIG, stored_config
 
 PUBLISHED = "model_config.json"
-"""What published DNA-xLSTM folders call their configuration."""
+"""What published DNA-xLSTM folders call their configuration; those of Prot-xLSTM call it `config.json`, as we do."""
 _CHECKPOINTS = ("*.safetensors", "*.ckpt", "*.pt", "*.bin", "checkpoints/**/*.ckpt")
 Config = TypeVar("Config", SequenceConfig, xLSTMConfig)
 TASKS = ("sequence", "sequence-finetune")
@@ -29,7 +29,8 @@ def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -
 
     Args:
         path: Run folder of `sequence train` or `finetune`, folder that `save_pretrained` wrote, folder of a published
-            DNA-xLSTM checkpoint (`model_config.json` and the weights), or the name of a Hub repository.
+            DNA-xLSTM checkpoint (`model_config.json` and the weights) or Prot-xLSTM checkpoint (`config.json` and
+            `pytorch_model.bin`), or the name of a Hub repository.
         device: `auto`: CUDA where there is any.
 
     Raises:
@@ -38,8 +39,10 @@ def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -
     where = resolve_device(device)
     folder = model_folder(path)
     if (folder / PUBLISHED).is_file():
-        return _published(folder).to(where)
+        return _published(folder, PUBLISHED).to(where)
     config = stored_config(str(folder) if folder.is_dir() else str(path))
+    if "position_embeddings" in config and folder.is_dir():
+        return _published(folder, CONFIG).to(where)
     if "sequence" not in config:
         known = ", ".join(config) or "nothing"
         raise ValueError(f"{path}: no sequence model; its {CONFIG} holds {known}")
@@ -129,8 +132,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return found
 
 
-def _published(folder: Path) -> SequenceModel:
-    config = json.loads((folder / PUBLISHED).read_text(encoding="utf-8"))
+def _published(folder: Path, name: str) -> SequenceModel:
+    config = json.loads((folder / name).read_text(encoding="utf-8"))
     found = sorted({file for pattern in _CHECKPOINTS for file in folder.glob(pattern)})
     if len(found) != 1:
         seen = f"{len(found)} ({', '.join(str(f.relative_to(folder)) for f in found[:5])})" if found else "none"

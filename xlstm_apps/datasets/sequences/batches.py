@@ -30,7 +30,7 @@ class SequenceDataset(Dataset[Batch]):
             length. None: every span is an item.
         pad_length: length of padded rows; None: that of the longest in the batch.
         bos: put the begin of a record before every span.
-        eos: put the end of a record after spans that end where their record does.
+        end: id to put after spans that end where their record does; None: none.
         softmask_weight: weight of soft-masked symbols; 1: masking is ignored.
         labels: what is to be predicted per span, numbers [N] or [N, K]; given back as `label`.
 
@@ -47,7 +47,7 @@ class SequenceDataset(Dataset[Batch]):
         pack_length: int | None = None,
         pad_length: int | None = None,
         bos: bool = False,
-        eos: bool = False,
+        end: int | None = None,
         softmask_weight: float = 1.0,
         labels: np.ndarray | None = None,
     ) -> None:
@@ -62,9 +62,9 @@ class SequenceDataset(Dataset[Batch]):
         if labels is not None and len(labels) != len(spans):
             raise ValueError(f"{len(spans)} sequences and {len(labels)} labels")
         self.corpus, self.spans, self.layout, self.pad_length = corpus, spans, layout, pad_length
-        self.bos, self.softmask_weight = bos, softmask_weight
+        self.bos, self.end, self.softmask_weight = bos, end, softmask_weight
         self._ends = (spans.stop == corpus.lengths[spans.record]) & (spans.strand > 0)
-        self._ends = (self._ends | ((spans.start == 0) & (spans.strand < 0))) & eos
+        self._ends = (self._ends | ((spans.start == 0) & (spans.strand < 0))) & (end is not None)
         self._labels = None if labels is None else torch.from_numpy(np.asarray(labels).copy())
         self._total = spans.lengths + bos + self._ends
         longest, limit = int(self._total.max()), pad_length or pack_length
@@ -117,18 +117,18 @@ class SequenceDataset(Dataset[Batch]):
             if self.bos:
                 ids[place] = alphabet["bos"]
                 place += 1
-            end = place + stop - start
-            ids[place:end] = corpus.fetch(record, start, stop, strand)
-            scored = weights[place:end]
+            length = stop - start
+            symbols, scored = ids[place : place + length], weights[place : place + length]
+            symbols[:] = corpus.fetch(record, start, stop, strand)
             scored[:] = corpus.weights[record]
             if self.softmask_weight != 1 and corpus.has_mask:
                 scored[corpus.soft_mask(record, start, stop, strand)] *= self.softmask_weight
             if corpus.wildcard is not None:
-                scored[ids[place:end] == corpus.wildcard] = 0
+                scored[symbols == corpus.wildcard] = 0
             scored[: self.spans.context[member]] = 0
             if self._ends[member]:
-                ids[end] = alphabet["eos"]
-                weights[end] = corpus.weights[record]
+                ids[place + length] = self.end
+                weights[place + length] = corpus.weights[record]
         return ids, weights
 
 
