@@ -1,4 +1,4 @@
-"""Vision-LSTM: images of any size to classes and features; paths through grids, patches, registry of sizes."""
+"""Vision-LSTM: images of any size to classes, features and masks; paths through grids, patches, registry of sizes."""
 
 import lazy_loader
 
@@ -12,5 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "paths": ["ScanPath"],
         "registry": ["create_model", "list_models"],
         "streaming": ["stream_features", "stream_logits"],
+        "unet": ["XLSTMUNet"],
+        "unet_config": ["UNetConfig"],
     },
 )
