@@ -90,7 +90,9 @@ def prompts(model: SequenceModel, given: str | None, path: str | None) -> tuple[
     """
     if path is not None:
         tokenizer = Tokenizer(model.alphabet)
-        with open_stretches(SequenceSource(path=[path]), model.alphabet) as read:
+        # The beginning of a molecule is none yet.
+        data = SequenceSource(path=[path], standardise=model.alphabet.name != "smiles")
+        with open_stretches(data, model.alphabet) as read:
             texts = [tokenizer.decode(read.corpus[i]) for i in range(len(read))]
             return list(read.corpus.ids), texts
     if given is not None:

@@ -11,7 +11,7 @@ from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import QualityReport, clean_records, open_corpus
 from xlstm_apps.datasets.sequences.config import SequenceSource
-from xlstm_apps.datasets.sequences.loading import plain_policy, prepared_folder, read_source
+from xlstm_apps.datasets.sequences.loading import check_molecules, curator, plain_policy, prepared_folder, read_source
 from xlstm_apps.recipes._sequence_use import tell
 from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.training import files
@@ -44,6 +44,7 @@ def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
     """
     codes = get_alphabet(alphabet)
     encode = file_encoder(codes)
+    check_molecules(data, codes)
     if prepared_folder(data) is not None:  # what was wrong with its records was settled when it was made
         with open_corpus(data, codes) as corpus:
             return with_duplicates(corpus.report, data)
@@ -62,7 +63,8 @@ def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
     progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with progress:
         task = progress.add_task("reading")
-        for _ in clean_records(read_source(data), codes, plain_policy(lenient), report, encode):
+        curate = curator(replace(lenient, repeats="first" if data.repeats == "error" else data.repeats), codes)
+        for _ in clean_records(read_source(data), codes, plain_policy(lenient), report, encode, curate):
             progress.update(task, description=f"reading: {report.kept:,} records, {report.symbols:,} symbols")
     if report.records == 0:
         raise ValueError(f"{', '.join(data.path)}: there is no record in it")

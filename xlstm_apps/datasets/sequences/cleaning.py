@@ -16,6 +16,8 @@ _CHUNK = 1 << 22
 _SAMPLE = 1 << 20
 _LOWER = np.arange(ord("a"), ord("z") + 1)
 Encode = Callable[[np.ndarray], np.ndarray]
+Curate = Callable[[Iterable[Record], QualityReport], Iterator[Record]]
+"""What makes records ready for an alphabet, such as canonical SMILES of molecules, and counts what it leaves out."""
 
 
 @dataclass(slots=True)
@@ -35,11 +37,13 @@ def clean_records(
     policy: SequencePolicy,
     report: QualityReport,
     encode: Encode | None = None,
+    curate: Curate | None = None,
 ) -> Iterator[Clean]:
     """Records as ids, those that the policy keeps; `report` is filled on the way.
 
     Args:
         encode: bytes to ids, for alphabets whose symbols are not single bytes.
+        curate: what is done to the records first.
 
     Raises:
         ValueError: the first megabyte looks like another alphabet; a record has what the policy calls an error; two
@@ -50,7 +54,8 @@ def clean_records(
     seen: dict[str, int] = {}
     cleaner = _Cleaner(codes, policy, report, encode)
     repeated: list[str] = []
-    for number, record in enumerate(_checked_kind(iter(records), codes), 1):
+    records = _checked_kind(iter(records), codes)
+    for number, record in enumerate(records if curate is None else curate(records, report), 1):
         report.records += 1
         if record.source and record.source not in report.sources:
             report.sources.append(record.source)

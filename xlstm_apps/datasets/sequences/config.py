@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ..molecules.standardise import Salts, Stereo
+
 OnBad = Literal["error", "skip", "fix"]
 Duplicates = Literal["error", "suffix", "first"]
 SoftMask = Literal["ignore", "weight", "wildcard"]
 Ambiguous = Literal["wildcard", "sample", "skip", "error"]
+Repeats = Literal["first", "keep", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,19 @@ class SequencePolicy:
     seed: int = 0
     """Seed of `ambiguous: sample`."""
 
+    standardise: bool = True
+    """Molecules: read them with RDKit, which finds what is no molecule, and write them canonically. False takes SMILES
+    as they stand."""
+
+    salts: Salts = "keep"
+    """Molecules of several parts, such as salts: `keep` all parts, take the `largest`, or `drop` the record."""
+
+    stereo: Stereo = "keep"
+    """Molecules: `strip` leaves out what tells mirror images, and E from Z."""
+
+    repeats: Repeats = "first"
+    """Molecules that come twice, where a corpus is made: `first` keeps the first, `keep` all; `error` stops."""
+
     def __post_init__(self) -> None:
         if self.min_length < 1:
             raise ValueError(f"min_length is a number of symbols, 1 or more, not {self.min_length}")
@@ -49,12 +65,13 @@ class SequenceSource(SequencePolicy):
     """Which sequences to read, and what to do with those that are not as they should be."""
 
     path: list[str]
-    """Files: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm; read without gaps, insertions as symbols) or a
-    table (CSV, TSV, Parquet), plain or packed (gzip, bgzip, bzip2, xz); patterns in quotes (`'genomes/*.fa.gz'`),
-    folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or one folder that `prepare` made."""
+    """Files: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm; read without gaps, insertions as symbols), a
+    table (CSV, TSV, Parquet), molecules (.smi, .sdf); plain or packed (gzip, bgzip, bzip2, xz); patterns in quotes
+    (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or one folder that
+    `prepare` made."""
 
-    format: Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm"] | None = None
-    """Format of the files. None: seen from their content."""
+    format: Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf"] | None = None
+    """Format of the files. None: seen from their content and ending."""
 
     sequence_column: str | None = None
     """Tables: column of the sequences. None: found by name."""

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from .cleaning import Encode
 from .codes import Codes
 from .config import SequencePolicy
 from .record import Record
+
+if TYPE_CHECKING:
+    from ..molecules.curation import Curator
 
 TOKENS, MASK, INDEX, RECORDS, MANIFEST = "tokens.u8", "mask.u1", "index.npz", "records.parquet", "corpus.json"
 VERSION = 2
@@ -54,6 +57,7 @@ class Corpus:
         *,
         policy: SequencePolicy | None = None,
         encode: Encode | None = None,
+        curate: "Curator | None" = None,
         sources: Iterable[str | Path] = (),
         notes: Iterable[str] = (),
     ) -> "Corpus":
@@ -65,6 +69,7 @@ class Corpus:
             codes: the alphabet.
             policy: what to do with what is not as it should be; None: the defaults.
             encode: bytes to ids, for alphabets whose symbols are not single bytes: `tokenizer.encode_bytes`.
+            curate: makes records of molecules canonical; what it rejects is written beside the corpus.
             sources: files the records come from, to write their sha256 down.
             notes: remarks for the quality report.
 
@@ -73,7 +78,7 @@ class Corpus:
         """
         from .corpus_writer import write_corpus
 
-        write_corpus(records, Path(path), codes, policy or SequencePolicy(), encode, sources, notes)
+        write_corpus(records, Path(path), codes, policy or SequencePolicy(), encode, sources, notes, curate)
         return Corpus(path)
 
     def move(self, path: str | Path) -> None:

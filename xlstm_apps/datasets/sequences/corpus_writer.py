@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from .opening import existing
 from .quality import QualityReport
 from .record import Record
 
+if TYPE_CHECKING:
+    from ..molecules.curation import Curator
+
 
 def write_corpus(
     records: Iterable[Record],
@@ -30,6 +33,7 @@ def write_corpus(
     encode: Encode | None,
     sources: Iterable[str | Path],
     notes: Iterable[str] = (),
+    curate: "Curator | None" = None,
 ) -> None:
     """See `Corpus.build`."""
     report = QualityReport()
@@ -37,7 +41,7 @@ def write_corpus(
     starts, strands, weights, offsets = [], [], [], [0]
     with _aside(path) as folder:
         with (folder / TOKENS).open("wb") as tokens, (folder / MASK).open("wb") as bits:
-            for clean in clean_records(records, codes, policy, report, encode):
+            for clean in clean_records(records, codes, policy, report, encode, curate):
                 tokens.write(clean.ids.data)
                 mask = np.zeros(len(clean.ids), bool) if clean.mask is None else clean.mask
                 bits.write(np.packbits(mask).data)
@@ -70,6 +74,8 @@ def write_corpus(
             weights=np.array(weights, np.float32),
         )
         _write_rows(rows, folder / RECORDS)
+        if curate is not None:
+            curate.write(folder)
         manifest = {
             "version": VERSION,
             "alphabet": codes.to_dict(),

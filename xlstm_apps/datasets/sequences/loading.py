@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..molecules.curation import Curator
+from ..molecules.standardise import MoleculePolicy
 from .cleaning import Encode
 from .codes import Codes
 from .config import SequencePolicy, SequenceSource
 from .corpus import MANIFEST, Corpus
 from .corpus_writer import policy_of
-from .reading import read_records, sniff
+from .reading import TABULAR, read_records, sniff
 from .record import Record
 from .regions import place_regions, read_regions
 from .spans import Spans
@@ -42,13 +44,21 @@ _ENDINGS = (
     "a2m",
     "sto",
     "stk",
+    "smi",
+    "sdf",
 )
 _PACKINGS = ("", ".gz", ".bgz", ".bz2", ".xz")
 _IN_HEADER = re.compile(r"(?:^|[\s|;,])(label|group|part)=([^\s|;,]+)")
 
 
 def load_corpus(
-    data: SequenceSource, codes: Codes, folder: str | Path, *, encode: Encode | None = None, labels: bool = False
+    data: SequenceSource,
+    codes: Codes,
+    folder: str | Path,
+    *,
+    encode: Encode | None = None,
+    labels: bool = False,
+    repeats: bool = False,
 ) -> Corpus:
     """The sequences of a `data` section as a corpus in `folder`; a folder that `prepare` made is used where it lies.
 
@@ -58,10 +68,12 @@ def load_corpus(
         folder: Where to build, in the place of a corpus that may be there.
         encode: Bytes to ids, for alphabets whose symbols are not single bytes: `tokenizer.encode_bytes`.
         labels: Read labels; False leaves them out, so that odd ones trouble nobody who does not need them.
+        repeats: Keep molecules that come twice, whatever `data.repeats` says: who asks about each wants each answered.
 
     Raises:
         ValueError: A file cannot be read, a record has what the policy calls an error, nothing is left; says where.
     """
+    check_molecules(data, codes)
     prepared = prepared_folder(data)
     if prepared is not None:
         corpus = _opened(prepared, data, codes)
@@ -69,7 +81,8 @@ def load_corpus(
     paths = source_files(data)
     policy = plain_policy(data)
     if data.regions_path is None:
-        return _built(data, codes, Path(folder), policy, encode, labels, paths)
+        curate = curator(replace(data, repeats="keep") if repeats else data, codes)
+        return _built(data, codes, Path(folder), policy, encode, labels, paths, curate)
     if encode is not None:
         raise ValueError(f"data.regions_path is for genomes; the {codes.name} alphabet has no places to cut at")
     Path(folder).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +95,37 @@ def load_corpus(
 def open_corpus(data: SequenceSource, codes: Codes, *, encode: Encode | None = None) -> Iterator[Corpus]:
     """The same for a while, in a temporary folder: for those who use a model and keep no corpus."""
     with tempfile.TemporaryDirectory(prefix="xlstm-apps-") as folder:
-        yield load_corpus(data, codes, Path(folder) / "corpus", encode=encode)
+        yield load_corpus(data, codes, Path(folder) / "corpus", encode=encode, repeats=True)
+
+
+def curator(data: SequenceSource, codes: Codes) -> Curator | None:
+    """What makes molecules canonical, where the alphabet is theirs and the section wants it.
+
+    Raises:
+        ValueError: RDKit is not installed.
+    """
+    if codes.name != "smiles" or not data.standardise:
+        return None
+    try:
+        policy = MoleculePolicy(salts=data.salts, stereo=data.stereo)
+        return Curator(policy, on_bad=data.on_bad, repeats=data.repeats)
+    except ValueError as error:
+        raise ValueError(f"{error}; data.standardise false reads SMILES as they stand, without it") from None
+
+
+def check_molecules(data: SequenceSource, codes: Codes) -> None:
+    """Refuse options of molecules where there are none, or where they are not looked at.
+
+    Raises:
+        ValueError: names the option.
+    """
+    for name in ("standardise", "salts", "stereo", "repeats"):
+        if getattr(data, name) == getattr(SequencePolicy, name):
+            continue
+        if codes.name != "smiles":
+            raise ValueError(f"data.{name} is for molecules, and the alphabet is {codes.name}; leave it out")
+        if name != "standardise" and not data.standardise:
+            raise ValueError(f"data.{name} does nothing with data.standardise false; leave one of them out")
 
 
 def prepared_folder(data: SequenceSource) -> Path | None:
@@ -161,18 +204,18 @@ def read_source(data: SequenceSource, *, labels: bool = False, paths: list[str] 
     formats = [data.format or sniff(path) for path in files]
     _check_columns(data, formats)
     where = getattr(data, "label_from", "auto") if labels else None
-    if where == "column" and "table" not in formats:
-        raise ValueError("data.label_from: column is for tables, and there is none among the files")
+    if where == "column" and not any(kind in TABULAR for kind in formats):
+        raise ValueError("data.label_from: column is for tables and SDF, and there is none among the files")
     found = False
     for path, kind in zip(files, formats, strict=True):
-        columns = _columns(data, where, path if len(files) > 1 else None) if kind == "table" else None
+        columns = _columns(data, where, path if len(files) > 1 else None) if kind in TABULAR else None
         for record in read_records(path, kind, columns):
             header = dict(_IN_HEADER.findall(record.description)) if record.description else {}
             record.group = record.group or header.get("group")
             record.part = record.part or header.get("part")
             if where == "file":
                 record.label = file_class(path)
-            elif where in ("auto", "header") and kind != "table":
+            elif where in ("auto", "header") and kind not in TABULAR:
                 record.label = header.get("label")
                 if record.label is None and where == "auto" and len(files) > 1:
                     record.label = file_class(path)
@@ -199,7 +242,7 @@ def _is_sequence_file(file: Path) -> bool:
 
 def _check_columns(data: SequenceSource, formats: list[str]) -> None:
     """Refuse options of tables where there is none."""
-    if "table" in formats:
+    if any(kind in TABULAR for kind in formats):
         return
     for name in ("sequence_column", "id_column", "group_column", "weight_column", "part_column", "label_columns"):
         if getattr(data, name, None) is not None:
@@ -232,10 +275,10 @@ def _built(
     encode: Encode | None,
     labels: bool,
     paths: list[str],
+    curate: Curator | None = None,
 ) -> Corpus:
-    return Corpus.build(
-        read_source(data, labels=labels, paths=paths), folder, codes, policy=policy, encode=encode, sources=paths
-    )
+    records = read_source(data, labels=labels, paths=paths)
+    return Corpus.build(records, folder, codes, policy=policy, encode=encode, curate=curate, sources=paths)
 
 
 def _opened(folder: Path, data: SequenceSource, codes: Codes) -> Corpus:
@@ -244,9 +287,10 @@ def _opened(folder: Path, data: SequenceSource, codes: Codes) -> Corpus:
     corpus.check(codes)
     default, asked, made = SequencePolicy(), policy_of(plain_policy(data)), corpus.manifest["policy"]
     for name, value in asked.items():
-        if value not in (getattr(default, name), made[name]):
+        was = made.get(name, getattr(default, name))  # of a corpus older than the option
+        if value not in (getattr(default, name), was):
             raise ValueError(
-                f"data.{name} is {value!r}, and {folder} was prepared with {made[name]!r}; prepare it again, or leave "
+                f"data.{name} is {value!r}, and {folder} was prepared with {was!r}; prepare it again, or leave "
                 "the option out"
             )
     for name in ("format", "sequence_column", "id_column", "group_column", "weight_column", "label_columns"):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
+from ..molecules.reading import SDF_ENDINGS, SMI_ENDINGS, read_smi, sdf_records
 from .alignment import read_a3m, read_stockholm
 from .fasta import read_fasta, read_fastq
 from .genbank import read_genbank
@@ -11,14 +12,17 @@ from .opening import head
 from .record import Record
 from .tabular import TableColumns, read_table
 
-Format = Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm"]
+Format = Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf"]
+TABULAR = ("table", "sdf")
+"""Formats with columns, or fields, beside the sequence."""
 
 
 def read_records(
     path: str | Path, format: Format | None = None, columns: TableColumns | None = None
 ) -> Iterator[Record]:
     """Records of a file: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm) without its gaps, or a table (CSV,
-    TSV, Parquet) with a column of sequences; plain or packed with gzip, bgzip, bzip2 or xz.
+    TSV, Parquet) with a column of sequences; molecules as a list of SMILES or SDF; plain or packed with gzip, bgzip,
+    bzip2 or xz.
 
     Args:
         format: None: seen from the content.
@@ -30,10 +34,14 @@ def read_records(
     chosen = format or sniff(path)
     if chosen not in get_args(Format):
         raise ValueError(f"no format {chosen!r}; there are {', '.join(get_args(Format))}")
-    if columns is not None and chosen != "table":
+    if columns is not None and chosen not in TABULAR:
         raise ValueError(f"{path}: columns are for tables, and this is {chosen}")
     if chosen == "table":
         return read_table(path, columns or TableColumns())
+    if chosen == "sdf":
+        return sdf_records(path, columns or TableColumns())
+    if chosen == "smi":
+        return read_smi(path)
     if chosen in ("genbank", "embl"):
         return read_genbank(path, chosen)
     if chosen == "a3m":
@@ -52,7 +60,10 @@ def sniff(path: str | Path) -> Format:
     if Path(path).suffix.lower() in (".parquet", ".pq"):
         return "table"
     text = head(path)
-    if {".csv", ".tsv"} & {suffix.lower() for suffix in Path(path).suffixes[-2:]} and text.strip():
+    endings = {suffix.lower() for suffix in Path(path).suffixes[-2:]}
+    if endings & {*SMI_ENDINGS, *SDF_ENDINGS} and text.strip():
+        return "smi" if endings & {*SMI_ENDINGS} else "sdf"
+    if {".csv", ".tsv"} & endings and text.strip():
         return "table"  # also of one column, which no separator gives away
     rows = [line for line in text.splitlines() if line.strip()]
     first = rows[0] if rows else b""
@@ -61,7 +72,7 @@ def sniff(path: str | Path) -> Format:
         first = rows[0]
     if first.startswith(b"# STOCKHOLM"):
         return "stockholm"
-    if {".a3m", ".a2m"} & {suffix.lower() for suffix in Path(path).suffixes[-2:]}:
+    if {".a3m", ".a2m"} & endings:
         return "a3m"
     if first.startswith((b">", b";")):
         return "fasta"
@@ -87,5 +98,5 @@ def sniff(path: str | Path) -> Format:
     shown = first[:40].decode("utf-8", errors="replace")
     raise ValueError(
         f"{path} line 1: {shown!r} stands before the first header; FASTA begins with '>name', FASTQ with '@name', "
-        "GenBank with LOCUS, a table with the names of its columns"
+        "GenBank with LOCUS, a table with the names of its columns; a list of SMILES needs data.format smi"
     )

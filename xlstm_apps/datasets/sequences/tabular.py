@@ -1,6 +1,6 @@
 """Sequences in a column of a table, with labels, groups and weights beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from .opening import blocks, existing
 from .record import Record
 
-_SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "x")
+_SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "canonical_smiles", "x")
 _ID_NAMES = ("id", "name", "identifier")
 _LABEL_NAMES = ("label", "target", "y", "class")
 _PART_NAMES = ("part", "split")
@@ -42,6 +42,15 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
         ValueError: a column is missing, or a cell of a weight is no number; the file cannot be read.
     """
     frame = read_frame(path)
+    return frame_records(frame, columns, path, range(2, len(frame) + 2))  # the first line names the columns
+
+
+def frame_records(frame: Any, columns: TableColumns, path: str | Path, lines: Sequence[int]) -> Iterator[Record]:
+    """Records of a table that was read from `path`, where its rows stand in these `lines`.
+
+    Raises:
+        ValueError: as `read_table`.
+    """
     names = frame.columns
     sequence = columns.sequence or _found(names, _SEQUENCE_NAMES)
     if sequence is None:
@@ -74,7 +83,8 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
         values = [row[name] for name in labels]
         return values[0] if len(values) == 1 else values or None
 
-    for number, row in enumerate(frame.select(list(dict.fromkeys(wanted))).iter_rows(named=True), 1):
+    rows = frame.select(list(dict.fromkeys(wanted))).iter_rows(named=True)
+    for number, (row, line) in enumerate(zip(rows, lines, strict=True), 1):
         yield Record(
             id=f"{columns.numbered}{number}" if identity is None or row[identity] is None else str(row[identity]),
             sequence=str(row[sequence] if row[sequence] is not None else "").strip().encode(),
@@ -83,7 +93,7 @@ def read_table(path: str | Path, columns: TableColumns) -> Iterator[Record]:
             part=None if part is None or row[part] is None else str(row[part]),
             weight=1.0 if columns.weight is None else float(row[columns.weight]),
             source=str(path),
-            line=number + 1,  # of a text table, whose first line names the columns
+            line=line,
         )
 
 

@@ -1,0 +1,40 @@
+"""RDKit, where it is installed, and quiet."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def chemistry() -> Any:
+    """The module `rdkit.Chem`.
+
+    Raises:
+        ValueError: RDKit is not installed; says how to mend that.
+    """
+    try:
+        from rdkit import Chem
+    except ImportError:
+        raise ValueError("molecules are read by RDKit: pip install 'xlstm-apps[chem]'") from None
+    return Chem
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the lines that RDKit writes to the error stream; what was wrong is told by who asked."""
+    chemistry()
+    from rdkit import rdBase
+
+    block = rdBase.BlockLogs()
+    try:
+        yield
+    finally:
+        del block
+
+
+def molecule(smiles: str) -> Any:
+    """The molecule of a SMILES string, None where there is none: nothing but SMILES, at least one atom."""
+    Chem = chemistry()  # noqa: N806
+    params = Chem.SmilesParserParams()
+    params.parseName = params.allowCXSMILES = False
+    found = Chem.MolFromSmiles(smiles, params)
+    return found if found is not None and found.GetNumAtoms() else None

@@ -1,0 +1,92 @@
+"""Records of molecules made ready for a corpus: standardised, rejects with their reasons, each molecule once."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from xlstm_apps.datasets.sequences.quality import QualityReport
+from xlstm_apps.datasets.sequences.record import Record
+
+from .standardise import MoleculePolicy, Rejected, Standardiser
+
+REJECTS = "rejects.tsv"
+Repeats = Literal["first", "keep", "error"]
+
+
+class Reject(NamedTuple):
+    """A record that was not taken."""
+
+    id: str
+    line: int
+    smiles: str
+    reason: str
+    detail: str
+
+
+class Curator:
+    """Molecules written canonically, on their way into a corpus.
+
+    Args:
+        policy: For salts and stereochemistry.
+        on_bad: `error`: stop at the first that is no molecule; else leave it out.
+        repeats: Of molecules that come twice keep the `first`, `keep` all, or take it for an `error`.
+
+    Attributes:
+        rejects: What was left out, filled on the way.
+    """
+
+    def __init__(self, policy: MoleculePolicy, on_bad: str = "error", repeats: Repeats = "first") -> None:
+        self.standardiser = Standardiser(policy)
+        self.on_bad, self.repeats = on_bad, repeats
+        self.rejects: list[Reject] = []
+
+    def __call__(self, records: Iterable[Record], report: QualityReport) -> Iterator[Record]:
+        """The records that are taken, with canonical SMILES.
+
+        Raises:
+            ValueError: A record is no molecule, or comes twice, and that is an error; names file, line and record.
+        """
+        seen: dict[str, Any] = {}
+        changed = twice = disagree = 0
+        for record in records:
+            written = record.sequence.decode("utf-8", errors="replace").strip()
+            try:
+                smiles = self.standardiser(written)
+            except Rejected as verdict:
+                if self.on_bad == "error" and verdict.reason != "salt":  # dropping salts is what the user asked for
+                    raise ValueError(
+                        f"{record.where()}: {verdict}; set data.on_bad to 'skip' to leave such records out"
+                    ) from None
+                self._leave_out(record, written, verdict.reason, str(verdict).partition(": ")[2], report)
+                continue
+            if self.repeats != "keep" and smiles in seen:
+                if self.repeats == "error":
+                    where = f"{record.where()}: the molecule {smiles} has come before"
+                    raise ValueError(f"{where}; set data.repeats to 'first' or 'keep'")
+                twice += 1
+                disagree += record.label != seen[smiles]
+                self._leave_out(record, written, "repeated", smiles, report)
+                continue
+            if self.repeats != "keep":
+                seen[smiles] = record.label
+            changed += smiles != written
+            record.sequence = smiles.encode()
+            yield record
+        if changed:
+            report.notes.append(f"{changed:,} molecules written anew, canonically")
+        if disagree:
+            report.notes.append(
+                f"{disagree:,} of {twice:,} repeated molecules have another label than the first, which counts"
+            )
+
+    def write(self, folder: Path) -> None:
+        """The rejects as a table in `folder`, where there are any."""
+        if self.rejects:
+            import polars as pl
+
+            pl.DataFrame(self.rejects, schema=Reject._fields, orient="row").write_csv(folder / REJECTS, separator="\t")
+
+    def _leave_out(self, record: Record, smiles: str, reason: str, detail: str, report: QualityReport) -> None:
+        report.records += 1
+        report.leave_out(reason, f"{record.where()}: {detail}")
+        self.rejects.append(Reject(record.id, record.line, smiles, reason, detail))

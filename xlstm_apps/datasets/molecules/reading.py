@@ -1,0 +1,111 @@
+"""Files of molecules: lists of SMILES (.smi) and structure files (SDF), each record with its line."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from xlstm_apps.datasets.sequences.opening import lines
+from xlstm_apps.datasets.sequences.record import Record
+from xlstm_apps.datasets.sequences.tabular import TableColumns, frame_records
+
+from .chemistry import chemistry, quiet
+
+SMI_ENDINGS = (".smi", ".smiles", ".ism", ".can")
+SDF_ENDINGS = (".sdf", ".sd", ".mol")
+_HEADERS = ("smiles", "canonical_smiles", "isomeric_smiles", "smile", "structure", "molecule")
+_EXTENSION = re.compile(r"\|[^|]*\|\s*")
+_FIELD = re.compile(r">.*?<([^>]+)>")
+
+
+def read_smi(path: str | Path) -> Iterator[Record]:
+    """Molecules of a list, one a line: SMILES, then a name, parted by white space, comma or semicolon.
+
+    A first line that names columns, lines that begin with `#` and blank ones are no molecules; ChemAxon extensions
+    between bars are left off. A molecule without a name is called after its line.
+    """
+    first = True
+    for number, text in lines(path):
+        text = text.strip()
+        if not text or text.startswith("#"):
+            continue
+        smiles, *rest = re.split(r"[\s,;]+", text, maxsplit=1)
+        if first and smiles.strip('"').lower() in _HEADERS:
+            first = False
+            continue
+        first = False
+        name = _EXTENSION.sub("", rest[0], count=1) if rest and rest[0].startswith("|") else "".join(rest)
+        name = name.split("\t", 1)[0].strip()
+        yield Record(id=name or f"line_{number}", sequence=smiles.encode(), source=str(path), line=number)
+
+
+def sdf_records(path: str | Path, columns: TableColumns) -> Iterator[Record]:
+    """Molecules of an SDF or MOL file, with what data fields say about them.
+
+    Raises:
+        ValueError: as `read_sdf`; a field that none of them has.
+    """
+    import polars as pl
+
+    rows, begins = read_sdf(path)
+    if not rows:
+        raise ValueError(f"{path}: there is no molecule in this file")
+    names = dict.fromkeys(name for row in rows for name in row)
+    frame = pl.DataFrame({name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names})
+    plain = {"sequence": columns.sequence or "smiles", "id": columns.id or "id"}
+    return frame_records(frame, replace(columns, **plain), path, begins)
+
+
+def read_sdf(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """Molecules of an SDF (V2000, V3000) or MOL file as rows `id`, `smiles` and their data fields; and the line each
+    begins at.
+
+    What RDKit cannot read at all has an empty SMILES; what it can read but not sanitise is written as it stands, so
+    that the valence or aromaticity that is wrong can be told.
+
+    Raises:
+        ValueError: RDKit is not installed.
+    """
+    Chem = chemistry()  # noqa: N806
+    rows: list[dict[str, Any]] = []
+    begins: list[int] = []
+    for number, (begin, block) in enumerate(_blocks(path), 1):
+        title = block[0].strip() if block else ""
+        end = next((i + 1 for i, line in enumerate(block) if line.startswith("M  END")), len(block))
+        with quiet():
+            text = "\n".join(block[:end]) + "\n"
+            mol = Chem.MolFromMolBlock(text) or Chem.MolFromMolBlock(text, sanitize=False)
+            smiles = "" if mol is None else Chem.MolToSmiles(mol)
+        rows.append({"id": title or f"molecule_{number}", **_fields(block[end:]), "smiles": smiles})
+        begins.append(begin)
+    return rows, begins
+
+
+def _blocks(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """First line and lines of every record; what stands behind the last `$$$$` is a record if it is not blank."""
+    begin, block = 1, []
+    for number, line in lines(path):
+        if line.startswith("$$$$"):
+            yield begin, block
+            begin, block = number + 1, []
+        else:
+            block.append(line)
+    if any(line.strip() for line in block):
+        yield begin, block
+
+
+def _fields(block: list[str]) -> dict[str, str]:
+    """Data fields of a record: the name in angle brackets, the value in the lines below it."""
+    found: dict[str, str] = {}
+    name = None
+    for line in block:
+        head = _FIELD.match(line)
+        if head:
+            name = head[1]
+            found[name] = ""
+        elif name is not None and line.strip():
+            found[name] = f"{found[name]}\n{line}".strip()
+        else:
+            name = None
+    return {key: value for key, value in found.items() if key not in ("id", "smiles")}
