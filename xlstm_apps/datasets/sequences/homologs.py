@@ -1,5 +1,7 @@
 """Which homologs of a family to show: how alike they are, how much each counts, and which are drawn."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .alignment import GAP, Alignment
@@ -62,37 +64,71 @@ def sample_homologs(
     Returns:
         Numbers of the sequences, int64 [n].
     """
+    weights = homolog_weights(alignment) if weights is None else np.asarray(weights, float)
+    sequences = [record.sequence for record in alignment.records]
+    return draw_homologs(
+        sequences, rng, count, query=sequences[0], identity=identity_to_query(alignment), weights=weights,
+        max_symbols=max_symbols, max_identity=max_identity, min_identity=min_identity,
+    )  # fmt: skip
+
+
+def draw_homologs(
+    sequences: Sequence[bytes],
+    rng: np.random.Generator,
+    count: int | None = None,
+    *,
+    query: bytes | None,
+    identity: np.ndarray | None,
+    weights: np.ndarray,
+    max_symbols: int | None = None,
+    max_identity: float = 1.0,
+    min_identity: float = 0.0,
+) -> np.ndarray:
+    """As `sample_homologs`, of sequences whose likeness is known from elsewhere.
+
+    Args:
+        sequences: Symbols of each.
+        rng: As there.
+        count: As there.
+        query: What is not to be shown; None: no such sequence.
+        identity: Of each with the query [N]; None: not known, then neither bounds nor the order heed it.
+        weights: Of each [N].
+        max_symbols: As there.
+        max_identity: As there.
+        min_identity: As there.
+    """
     if count is not None and count < 0:
         raise ValueError(f"count is a number of sequences, 0 or more, not {count}")
     if not 0 <= min_identity <= max_identity <= 1:
         raise ValueError(f"min_identity {min_identity} and max_identity {max_identity} must rise from 0 to 1")
-    identity = identity_to_query(alignment)
-    fits = (identity <= max_identity) & (identity >= min_identity)
-    seen = {alignment.records[0].sequence}
-    for n, record in enumerate(alignment.records):
-        if not record.sequence or record.sequence in seen:
+    fits = np.ones(len(sequences), bool)
+    if identity is not None:
+        fits = (identity <= max_identity) & (identity >= min_identity)
+    seen = {query}
+    for n, sequence in enumerate(sequences):
+        if not sequence or sequence in seen:
             fits[n] = False
         elif fits[n]:
-            seen.add(record.sequence)
-    weights = homolog_weights(alignment) if weights is None else np.asarray(weights, float)
+            seen.add(sequence)
     if weights.shape != fits.shape or not (weights >= 0).all():
-        raise ValueError(f"weights must be {len(alignment)} numbers, none below 0")
+        raise ValueError(f"weights must be {len(sequences)} numbers, none below 0")
     chances = np.where(fits, weights, 0.0)
     left = int((chances > 0).sum())
     if not left:
         return np.zeros(0, np.int64)
     if max_symbols is None:
         left = min(left, left if count is None else count)
-    drawn = rng.choice(len(alignment), left, replace=False, p=chances / chances.sum())
+    drawn = rng.choice(len(sequences), left, replace=False, p=chances / chances.sum())
     if max_symbols is not None:
-        drawn = _fitting(alignment, drawn, len(alignment) if count is None else count, max_symbols)
-    return drawn[np.argsort(identity[drawn], kind="stable")].astype(np.int64)
+        drawn = _fitting(sequences, drawn, len(sequences) if count is None else count, max_symbols)
+    order = np.arange(len(drawn)) if identity is None else np.argsort(identity[drawn], kind="stable")
+    return drawn[order].astype(np.int64)
 
 
-def _fitting(alignment: Alignment, drawn: np.ndarray, count: int, max_symbols: int) -> np.ndarray:
+def _fitting(sequences: Sequence[bytes], drawn: np.ndarray, count: int, max_symbols: int) -> np.ndarray:
     taken, room = [], max_symbols
     for n in drawn.tolist():
-        need = len(alignment.records[n].sequence) + 1
+        need = len(sequences[n]) + 1
         if len(taken) < count and need <= room:
             taken.append(n)
             room -= need
