@@ -1,0 +1,16 @@
+"""Images from folders, tables, IDX files and arrays: read, checked, split, batched. Knows no model."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "batches": ["ImageBatches", "moments"],
+        "collection": ["ImageSet", "load_images", "read_images"],
+        "config": ["ImageData", "ImageSource", "LabelledImages"],
+        "decoding": ["BadImage", "read_image"],
+        "finding": ["Listing", "find_images"],
+        "record": ["ImageRecord"],
+        "splits": ["leaks", "split_images"],
+    },
+)

@@ -1,0 +1,137 @@
+"""Batches of images of one size: cut, padded or squashed alike, or cut at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+from torch.utils.data import Dataset
+
+from .collection import ImageSet
+from .config import Fit
+
+_ASPECT = (3 / 4, 4 / 3)
+
+
+class ImageBatches(Dataset):
+    """Images [B, C, S, S] with their labels, as uint8, or float32 from 0 to 1 where one of them is.
+
+    Args:
+        images: The set.
+        indices: Which of them.
+        fit: How other shapes become squares.
+        crop_scale: Smallest share of the area that `draw` cuts out at random (Szegedy et al. 2015); None or 1: it gives
+            what `__getitems__` does.
+    """
+
+    def __init__(
+        self, images: ImageSet, indices: Sequence[int] | np.ndarray, fit: Fit, crop_scale: float | None = None
+    ) -> None:
+        self.images, self.indices, self.fit = images, np.asarray(indices), fit
+        self.crop_scale = crop_scale if crop_scale is not None and crop_scale < 1 else None
+        self._fitted: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """The batch with every image as a whole."""
+        fitted = self._all()
+        if fitted is not None:
+            return self._batch(fitted[indices], indices)
+        return self._batch(stacked([self._square(n) for n in indices]), indices)
+
+    def draw(self, indices: Sequence[int], generator: np.random.Generator) -> dict[str, Tensor]:
+        """The batch for training, every image cut at random."""
+        if self.crop_scale is None:
+            return self.__getitems__(indices)
+        size = self.images.reading.img_size
+        cut = [random_crop(self._tensor(n), size, self.crop_scale, generator) for n in indices]
+        return self._batch(stacked(cut), indices)
+
+    def _batch(self, pixels: Tensor, indices: Sequence[int]) -> dict[str, Tensor]:
+        return {"pixels": pixels, "label": torch.from_numpy(self.images.labels[self.indices[indices]])}
+
+    def _all(self) -> Tensor | None:
+        """All images as one tensor, made once, where the set is in memory."""
+        if self._fitted is None and self.images.pixels is not None:
+            self._fitted = stacked([self._square(n) for n in range(len(self))])
+        return self._fitted
+
+    def _tensor(self, n: int) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(self.images[int(self.indices[n])].transpose(2, 0, 1)))
+
+    def _square(self, n: int) -> Tensor:
+        reading = self.images.reading
+        return fitted(self._tensor(n), reading.img_size, self.fit, reading.background)
+
+
+def fitted(image: Tensor, size: int, fit: Fit, background: str = "white") -> Tensor:
+    """An image [C, H, W] as a square [C, size, size]."""
+    height, width = image.shape[1:]
+    if (height, width) == (size, size):
+        return image
+    if fit == "squash":
+        return resized(image, size, size)
+    scale = size / (min if fit == "crop" else max)(height, width)
+    image = resized(image, max(1, round(height * scale)), max(1, round(width * scale)))
+    down, right = size - image.shape[1], size - image.shape[2]
+    if fit == "crop":
+        top, left = -down // 2, -right // 2
+        return image[:, top : top + size, left : left + size]
+    colour = 0 if background == "black" else 255 if image.dtype == torch.uint8 else 1
+    return pad(image, (right // 2, right - right // 2, down // 2, down - down // 2), value=colour)
+
+
+def random_crop(image: Tensor, size: int, least: float, generator: np.random.Generator) -> Tensor:
+    """A random part of an image, at least `least` of its area, as a square [C, size, size]."""
+    height, width = image.shape[1:]
+    for _ in range(10):
+        area = height * width * generator.uniform(least, 1)
+        aspect = np.exp(generator.uniform(*np.log(_ASPECT)))
+        h, w = round(np.sqrt(area / aspect)), round(np.sqrt(area * aspect))
+        if 0 < h <= height and 0 < w <= width:
+            break
+    else:
+        h = w = min(height, width)
+    top, left = int(generator.integers(height - h + 1)), int(generator.integers(width - w + 1))
+    return resized(image[:, top : top + h, left : left + w], size, size)
+
+
+def resized(image: Tensor, height: int, width: int) -> Tensor:
+    """Another size, bicubic, smoothed where it shrinks; of the same type."""
+    if tuple(image.shape[1:]) == (height, width):
+        return image
+    values = interpolate(image[None].float(), (height, width), mode="bicubic", antialias=True)[0]
+    if image.dtype == torch.uint8:
+        return values.round_().clamp_(0, 255).to(torch.uint8)
+    return values.clamp_(0, 1)
+
+
+def stacked(images: list[Tensor]) -> Tensor:
+    """One tensor of images of one size, as float32 where they are of several types."""
+    if len({image.dtype for image in images}) > 1:
+        images = [as_floats(image) for image in images]
+    return torch.stack(images)
+
+
+def as_floats(pixels: Tensor) -> Tensor:
+    """uint8 from 0 to 255 as float32 from 0 to 1; what is floating already stays."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+
+
+def moments(batches: ImageBatches, most: int = 2000) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of every channel over the images, or some of them evenly spread."""
+    rows = np.unique(np.linspace(0, len(batches) - 1, min(len(batches), most)).round().astype(int))
+    count, total, square = 0, 0.0, 0.0
+    for begin in range(0, len(rows), 64):
+        x: Any = as_floats(batches.__getitems__(rows[begin : begin + 64].tolist())["pixels"]).double()
+        count += x[:, 0].numel()
+        total, square = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3))
+    mean = total / count
+    spread = (square / count - mean**2).clamp(min=0).sqrt()
+    return mean.tolist(), [float(s) if s > 1e-4 else 1.0 for s in spread]

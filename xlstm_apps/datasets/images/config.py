@@ -1,0 +1,92 @@
+"""The `data` section of vision: which images, their labels, and how they are split. Imports no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fit = Literal["crop", "pad", "squash"]
+SAMPLE = "sample:digits"
+DIGITS_SIZE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSource:
+    """Which images to read, and what to do with files that are not as they should be."""
+
+    path: list[str]
+    """A folder, files or patterns in quotes (`'photos/*.jpg'`); a table (CSV, TSV, Parquet) with a column of paths;
+    IDX files (`train-images-idx3-ubyte.gz`) or a folder of them; or `sample:digits`, the handwritten digits of
+    scikit-learn."""
+
+    path_column: str | None = None
+    """Tables: column of the paths, relative to the table. None: found by name."""
+
+    on_bad: Literal["skip", "error"] = "skip"
+    """Files that cannot be read as a picture (truncated, empty, no picture): `skip` leaves them out, counts and names
+    them; `error` stops at the first."""
+
+    background: Literal["white", "black"] = "white"
+    """What is behind transparent pixels."""
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("data.path names no image")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImages(ImageSource):
+    """Which images to read, and of which class each is."""
+
+    label_column: str | None = None
+    """Tables: column of the classes. None: found by name."""
+
+    part_column: str | None = None
+    """Tables: column that says train, val or test. None: the one named part or split, if there is one."""
+
+    group_column: str | None = None
+    """Tables: column of the groups that stay in one part, such as a patient or a place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageData(LabelledImages):
+    """Images to learn from, and how they are split into training, validation and test.
+
+    Folders: one sub-folder per class, or `train`, `val` and `test` with one sub-folder per class each. Images whose
+    pixels are the same stay in one part.
+    """
+
+    img_size: int | None = None
+    """Width and height that images are brought to. None: that of the images where all are alike and small, else 224 or
+    less, as large as half of them are."""
+
+    in_chans: Literal[1, 3] | None = None
+    """1: shades of grey, 3: colours. None: 1 where all images are grey."""
+
+    fit: Fit = "crop"
+    """How images of other shapes become squares: `crop` cuts the middle out, `pad` adds a border, `squash` changes the
+    shape."""
+
+    val_fraction: float = 0.15
+    """Share of the images for validation, on which the best epoch is chosen, of every class alike. Ignored where the
+    data come with a validation part."""
+
+    test_fraction: float = 0.15
+    """Share for the test, looked at once, at the end. Ignored where the data come with a test part."""
+
+    split_seed: int = 0
+    """Seed of the split; apart from the seed of training, so that several seeds are tested on the same images."""
+
+    memory_gb: float = 2.0
+    """Images are held in memory, decoded, where they fit into so many gigabytes; else they are decoded again for every
+    batch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.img_size is not None and self.img_size < 1:
+            raise ValueError(f"data.img_size is a number of pixels, 1 or more, not {self.img_size}")
+        for name in ("val_fraction", "test_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"data.{name} is a share of the images, at least 0 and below 1")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("data.val_fraction and data.test_fraction leave nothing to train on")
+        if self.memory_gb < 0:
+            raise ValueError(f"data.memory_gb must not be negative, not {self.memory_gb}")

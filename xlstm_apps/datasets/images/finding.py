@@ -1,0 +1,153 @@
+"""From paths to a list of images with their classes and parts: folders, files, tables, IDX files, the digits."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from . import idx, tables
+from .config import SAMPLE, ImageSource
+from .record import ImageRecord, known_part
+
+_HIDDEN = (".", "__MACOSX")
+_JUNK = ("thumbs.db", "desktop.ini")
+_OTHER = (
+    ".txt", ".md", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".html", ".py", ".log", ".db", ".ini", ".pdf",
+    ".zip", ".mp4", ".mov", ".avi", ".svg", ".npy", ".npz",
+)  # fmt: skip
+
+
+@dataclass
+class Listing:
+    """What there is to read."""
+
+    records: list[ImageRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_images(data: ImageSource, *, labelled: bool) -> Listing:
+    """All images of the paths, in a fixed order.
+
+    Args:
+        data: The paths.
+        labelled: Whether every image needs a class.
+
+    Raises:
+        ValueError: A path that does not exist or holds no images, or images without classes.
+    """
+    listing = Listing()
+    for path in data.path:
+        if path == SAMPLE:
+            listing.records += digits()
+            continue
+        if path.startswith("sample:"):
+            raise ValueError(f"data.path: there is no {path}; there is {SAMPLE}")
+        for file in _matches(path):
+            _add(listing, file, data, labelled)
+    if not listing.records:
+        raise ValueError(f"{', '.join(data.path[:3])}: no images there")
+    return listing
+
+
+def digits() -> list[ImageRecord]:
+    """The 1,797 handwritten digits of scikit-learn, 8 x 8 pixels of 17 shades."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    return [
+        ImageRecord(id=f"digit {n}", path=None, label=str(label), pixels=picture)
+        for n, (picture, label) in enumerate(zip(pixels, labels.tolist(), strict=True))
+    ]
+
+
+def _matches(path: str) -> list[Path]:
+    file = Path(path).expanduser()
+    if file.exists():
+        return [file]
+    found = sorted(glob.glob(str(file), recursive=True)) if glob.has_magic(path) else []
+    if not found:
+        raise ValueError(f"data.path {path}: no such file or folder")
+    return [Path(name) for name in found]
+
+
+def _add(listing: Listing, file: Path, data: ImageSource, labelled: bool) -> None:
+    if file.is_dir():
+        packed = sorted(child for child in file.iterdir() if idx.is_images(child))
+        if packed:
+            for child in packed:
+                listing.records += idx.read_images(child, labelled)
+        else:
+            _add_folder(listing, file, labelled)
+    elif idx.is_images(file):
+        listing.records += idx.read_images(file, labelled)
+    elif file.suffix.lower() in tables.TABLES:
+        listing.records += tables.read_table(file, data, labelled)
+    elif labelled:
+        raise ValueError(
+            f"{file}: a single image has no class; give a folder with one sub-folder per class, or a table"
+        )
+    else:
+        listing.records.append(ImageRecord(id=str(file), path=file))
+
+
+def _add_folder(listing: Listing, folder: Path, labelled: bool) -> None:
+    """Images below a folder; its sub-folders, or those of its parts, are the classes."""
+    children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(_HIDDEN))
+    parts = [child for child in children if known_part(child.name)]
+    # Folders called train and test are parts only where there is nothing else: they could be classes.
+    if labelled and parts and len(parts) == len(children) and any(known_part(p.name) == "train" for p in parts):
+        for child in parts:
+            _add_classes(listing, child, folder, known_part(child.name))
+    elif labelled:
+        _add_classes(listing, folder, folder, None)
+    else:
+        files = _files(folder, listing)
+        listing.records += [ImageRecord(id=str(file.relative_to(folder)), path=file) for file in files]
+
+
+def _add_classes(listing: Listing, folder: Path, root: Path, part: str | None) -> None:
+    children = sorted(child for child in folder.iterdir() if not child.name.startswith(_HIDDEN))
+    classes = [child for child in children if child.is_dir()]
+    loose = [child for child in children if child.is_file() and child.name.lower() not in _JUNK]
+    if not classes:
+        hint = f"; it holds {len(loose):,} files, make a sub-folder of each class" if loose else ""
+        raise ValueError(f"{folder}: no sub-folders, whose names would be the classes{hint}, or give a table")
+    if loose:
+        listing.notes.append(f"{len(loose):,} files in {folder} lie in no class folder, left out: {_some(loose)}")
+    for child in classes:
+        files = _files(child, listing)
+        if not files:
+            listing.notes.append(f"the class folder {child.relative_to(root)} holds no images: no such class")
+        for file in files:
+            listing.records.append(ImageRecord(id=str(file.relative_to(root)), path=file, label=child.name, part=part))
+
+
+def _files(folder: Path, listing: Listing) -> list[Path]:
+    """Files below a folder that may be pictures, by name; the others are counted. What is in them is seen later."""
+    found, others = [], []
+    for file in sorted(folder.rglob("*")):
+        if file.is_dir() or any(part.startswith(_HIDDEN) for part in file.relative_to(folder).parts):
+            continue
+        if file.name.lower() in _JUNK:
+            continue
+        (others if _other(file) else found).append(file)
+    if others:
+        kinds = Counter(file.suffix.lower() for file in others).most_common()
+        listing.notes.append(
+            f"{len(others):,} files in {folder} are no images by name, left out: "
+            + ", ".join(f"{count:,} {kind}" for kind, count in kinds[:5])
+        )
+    return found
+
+
+def _other(file: Path) -> bool:
+    return file.suffix.lower() in _OTHER or file.name.lower() in _JUNK
+
+
+def _some(files: list[Path]) -> str:
+    return ", ".join(file.name for file in files[:3]) + (" ..." if len(files) > 3 else "")

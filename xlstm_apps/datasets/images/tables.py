@@ -1,0 +1,81 @@
+"""Images named in a table: a column of paths, and beside it classes, parts and groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .config import ImageSource, LabelledImages
+from .record import ImageRecord, part_of
+
+_PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "image_id")
+_LABELS = ("label", "class", "class_name", "target", "category", "y")
+_PARTS = ("part", "split", "set", "subset")
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
+
+
+def read_table(file: Path, data: ImageSource, labelled: bool) -> list[ImageRecord]:
+    """Records of a CSV, TSV or Parquet table, one per row.
+
+    Raises:
+        ValueError: A column is missing, a cell is empty, or a part is none; names the line.
+    """
+    frame = _frame(file)
+    names = frame.columns
+    path = _column(file, names, data.path_column, _PATHS, "paths", "data.path_column")
+    assert path is not None
+    label = part = group = None
+    if isinstance(data, LabelledImages):
+        known = _LABELS if labelled else ()
+        label = _column(file, names, data.label_column, known, "classes" if labelled else None, "data.label_column")
+        part = _column(file, names, data.part_column, _PARTS, None, "data.part_column")
+        group = _column(file, names, data.group_column, (), None, "data.group_column")
+    records = []
+    wanted = list(dict.fromkeys(name for name in (path, label, part, group) if name is not None))
+    for line, row in enumerate(frame.select(wanted).iter_rows(named=True), 2):
+        cells = {name: str(value if value is not None else "").strip() for name, value in row.items()}
+        for name, what in ((path, "path"), (label, "class")):
+            if name is not None and not cells[name]:
+                raise ValueError(f"{file}: line {line}: no {what} in column {name!r}")
+        where = Path(cells[path]).expanduser()
+        records.append(
+            ImageRecord(
+                id=cells[path],
+                path=where if where.is_absolute() else file.parent / where,
+                label=cells[label] if label is not None else None,
+                part=part_of(cells[part], f"{file}: line {line}") if part is not None and cells[part] else None,
+                group=(cells[group] or None) if group is not None else None,
+            )
+        )
+    if not records:
+        raise ValueError(f"{file}: the table has no rows")
+    return records
+
+
+def _column(
+    file: Path, names: list[str], given: str | None, known: tuple[str, ...], needed: str | None, option: str
+) -> str | None:
+    """The column that is meant; `needed` says what for, where there must be one."""
+    if given is not None:
+        if given not in names:
+            raise ValueError(f"{file}: no column {given!r}; there are {', '.join(names[:12])}")
+        return given
+    lower = {name.lower().strip(): name for name in reversed(names)}
+    found = next((lower[name] for name in known if name in lower), None)
+    if found is None and needed is not None:
+        raise ValueError(f"{file}: no column of {needed} found; name it with {option}, of {', '.join(names[:12])}")
+    return found
+
+
+def _frame(file: Path) -> Any:
+    import polars as pl
+
+    try:
+        if file.suffix.lower() in (".parquet", ".pq"):
+            return pl.read_parquet(file)
+        content = file.read_bytes()
+        first = content.split(b"\n", 1)[0]
+        separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))
+        return pl.read_csv(content, separator=separator, infer_schema=False)  # a class such as 007 stays one
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"{file}: not readable as a table: {str(error).splitlines()[0]}") from None
