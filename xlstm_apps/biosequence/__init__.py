@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "alphabet": ["Alphabet"],
         "alphabets": ["get_alphabet"],
         "config": ["HeadConfig", "SequenceConfig"],
+        "family": ["FamilyContext", "read_homologs"],
         "heads": ["SequencePredictor", "language_part"],
         "model": ["SequenceModel"],
         "module": ["PredictorModule", "SequenceModule"],
