@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "dividing": ["parse_region", "split_corpus"],
         "genbank": ["read_features"],
         "homologs": ["homolog_weights", "sample_homologs"],
+        "identity": ["identity_clusters"],
         "loading": ["load_corpus", "open_corpus", "read_source"],
         "minhash": ["Leakage", "leakage"],
         "quality": ["QualityReport"],

@@ -132,11 +132,12 @@ class SequenceData(LabelledSource):
     max_wildcard: float = 0.5
     """Windows with a larger share of N are left out, and counted."""
 
-    split: Literal["auto", "stretch", "contig", "region", "group", "cluster", "column", "random"] = "auto"
+    split: Literal["auto", "stretch", "contig", "region", "group", "cluster", "identity", "column", "random"] = "auto"
     """How validation and test are kept apart. `stretch`: the end of every record; `contig`: whole records by name;
-    `region`: stretches by name; `group`: whole groups; `cluster`: whole clusters of a file; `column`: as the table
-    says; `random`: records at random. auto: whichever of these the options or a column name, else `group` where
-    there are groups, `stretch` for a few long records, `random` for many."""
+    `region`: stretches by name; `group`: whole groups; `cluster`: whole clusters of a file; `identity`: whole
+    clusters of proteins that are alike, found here; `column`: as the table says; `random`: records at random. auto:
+    whichever of these the options or a column name, else `group` where there are groups, `identity` for a language
+    model of proteins, `stretch` for a few long records, `random` for many."""
 
     val_fraction: float = 0.1
     """Share of the data for validation, on which the best epoch is chosen."""
@@ -159,6 +160,9 @@ class SequenceData(LabelledSource):
     clusters_path: str | None = None
     """Split by cluster: two columns, representative and member, as MMseqs2 writes them."""
 
+    identity: float | None = None
+    """Split by identity: proteins with about this share of equal residues, or more, stay in one part. None: 0.5."""
+
     margin: int = 0
     """Symbols left out on both sides of a held-out stretch."""
 
@@ -177,5 +181,7 @@ class SequenceData(LabelledSource):
         for name in ("softmask_weight", "max_wildcard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name} lies between 0 and 1, not at {getattr(self, name)}")
+        if self.identity is not None and not 0 < self.identity <= 1:
+            raise ValueError(f"data.identity is a share of equal residues, above 0 and at most 1, not {self.identity}")
         if self.margin < 0:
             raise ValueError(f"data.margin is a number of symbols, 0 or more, not {self.margin}")

@@ -1,9 +1,12 @@
 """Which split a `data` section asks for, and that split made."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .config import SequenceData
 from .corpus import Corpus
+from .identity import MOST_SYMBOLS, identity_clusters
 from .spans import Spans
 from .splits import (
     Split,
@@ -19,6 +22,8 @@ from .splits import (
 
 _FEW = 20
 """Records below which, counted by their length, a split cuts within them."""
+IDENTITY = 0.5
+"""Share of equal residues from which proteins stay in one part where nobody says."""
 _NEEDS = {
     "contig": ("val_contigs", "test_contigs"),
     "region": ("val_regions", "test_regions"),
@@ -54,6 +59,8 @@ def split_corpus(data: SequenceData, corpus: Corpus, *, whole: bool = False) -> 
         split = split_by_region(corpus, *named, margin=data.margin)
     elif rule == "cluster":
         split = split_by_group(corpus, *fractions, data.split_seed, read_clusters(data.clusters_path or ""))
+    elif rule == "identity":
+        split = _by_identity(data, corpus)
     elif rule == "group":
         split = split_by_group(corpus, *fractions, data.split_seed)
     elif rule == "column":
@@ -77,6 +84,8 @@ def chosen_rule(data: SequenceData, corpus: Corpus, whole: bool = False) -> str:
     named = [rule for rule, options in _NEEDS.items() if any(getattr(data, name) for name in options)]
     if data.part_column is not None:
         named.append("column")
+    if data.identity is not None:
+        named.append("identity")
     if len(named) > 1:
         raise ValueError(f"data: options of the splits {' and '.join(named)} are given; leave one of them out")
     if data.split != "auto":
@@ -92,6 +101,8 @@ def chosen_rule(data: SequenceData, corpus: Corpus, whole: bool = False) -> str:
     if any(group is not None for group in corpus.groups):
         return "group"
     lengths = corpus.lengths.astype(float)
+    if not whole and corpus.alphabet["name"] == "protein" and len(corpus) >= _FEW and lengths.sum() <= MOST_SYMBOLS:
+        return "identity"
     return "stretch" if not whole and lengths.sum() ** 2 / (lengths**2).sum() < _FEW else "random"
 
 
@@ -140,6 +151,27 @@ def _by_column(data: SequenceData, corpus: Corpus) -> Split:
             f"{len(missing):,} records say no part, the first is {missing[0]!r}; write train, val or test for each"
         )
     return split_by_parts(corpus, [str(part) for part in corpus.parts])
+
+
+def _by_identity(data: SequenceData, corpus: Corpus) -> Split:
+    """Whole clusters of proteins that are alike; at random where all of them are, and nobody asked for clusters."""
+    name = corpus.alphabet["name"]
+    if name != "protein":
+        raise ValueError(f"data.split: identity is for proteins, not {name}; cluster with MMseqs2, give clusters_path")
+    identity = data.identity or IDENTITY
+    found = identity_clusters([corpus[n] for n in range(len(corpus))], corpus.alphabet["definite"], identity)
+    sizes = np.bincount(found)
+    how = f"{len(sizes):,} clusters of about {identity:.0%} identity, the largest of {sizes.max():,} proteins"
+    fractions = (data.val_fraction, data.test_fraction)
+    clusters = {record: str(cluster) for record, cluster in zip(corpus.ids, found.tolist(), strict=True)}
+    try:
+        split = split_by_group(corpus, *fractions, data.split_seed, clusters)
+    except ValueError:
+        if data.split == "identity" or data.identity is not None:
+            raise
+        split = split_at_random(corpus, *fractions, data.split_seed)
+        return replace(split, rule=f"random; the proteins are too much alike to part them by identity ({how})")
+    return replace(split, rule=f"identity; {how}")
 
 
 def _with_validation(corpus: Corpus, split: Split, data: SequenceData, whole: bool) -> Split:
