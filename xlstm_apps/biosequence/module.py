@@ -11,7 +11,7 @@ from torch import Tensor
 from xlstm_apps.biosequence.heads import MISSING, SequencePredictor
 from xlstm_apps.biosequence.metrics import Confusion, Correlation
 from xlstm_apps.biosequence.model import SequenceModel
-from xlstm_apps.biosequence.objective import ask, default_weights, loss_sums
+from xlstm_apps.biosequence.objective import ask, ask_gaps, default_weights, loss_sums
 from xlstm_apps.biosequence.packing import Rows
 from xlstm_apps.core.strands import mirror, reverse_complement
 
@@ -20,6 +20,9 @@ Batch = dict[str, Tensor]
 
 class SequenceModule(pl.LightningModule):
     """Loss of a `SequenceModel` on batches of sequences.
+
+    With `sequence.infill_spans` training takes spans out of sequences and asks for them behind; validation reads them
+    as they are, so that its numbers compare with those of models without gaps.
 
     A batch has `ids` [B, T], and optionally `weights` [B, T] (0 = not scored; without them every definite symbol
     counts), and `cu_seqlens` (packed, B = 1) or else `lengths` [B] (padded). Validation logs, as exact means over all
@@ -55,6 +58,11 @@ class SequenceModule(pl.LightningModule):
         ids, weights, cu_seqlens = unpadded(batch, self.model)
         if self.training and self.model.sequence.augments:
             ids, weights = other_strand_at_random(self.model, ids, weights, cu_seqlens)
+        if self.training and self.model.sequence.infills:
+            asked = ask_gaps(self.model.sequence, self.model.alphabet, ids, weights, cu_seqlens, generator)
+            places = {} if getattr(self.model.config, "rotary_base", None) is None else {"positions": asked.positions}
+            logits = self.model(asked.question.inputs, cu_seqlens=asked.cu_seqlens, **places)
+            return loss_sums(logits, asked.question)
         question = ask(self.model.sequence, self.model.alphabet, ids, weights, cu_seqlens, generator)
         logits = self.model(question.inputs, cu_seqlens=cu_seqlens)
         return loss_sums(logits, question)

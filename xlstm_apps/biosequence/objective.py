@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.biosequence.config import SequenceConfig
-from xlstm_apps.biosequence.infilling import Line
+from xlstm_apps.biosequence.infilling import Line, draw_spans, lay_out
 from xlstm_apps.biosequence.packing import shift_right
 
 
@@ -79,6 +80,71 @@ def ask_line(line: Line, alphabet: Alphabet, *, only_spans: bool = False) -> tup
         special = torch.tensor([i for i in alphabet.specials if i not in (alphabet.pad, alphabet.unk)])
         asked = torch.where(torch.isin(ids, special), 1.0, asked)
     return Question(ids[:, :-1], ids[:, 1:], asked[:, 1:]), positions[:, :-1]
+
+
+class GapQuestion(NamedTuple):
+    """A question about documents in one row, [1, S], where its inputs stand, and the borders of the documents."""
+
+    question: Question
+    positions: Tensor
+    cu_seqlens: Tensor
+
+
+def ask_gaps(
+    config: SequenceConfig,
+    alphabet: Alphabet,
+    ids: Tensor,
+    weights: Tensor,
+    cu_seqlens: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> GapQuestion:
+    """The causal question about sequences with spans drawn anew, taken out and put behind them (`infilling`).
+
+    Args:
+        config: Mean number of spans and their bounds.
+        alphabet: Of proteins.
+        ids: Documents [B, T], the first begin token left out; one begin token between homologs, and behind the last one
+            where it is complete.
+        weights: [B, T]; what tells of a gap counts as much as the symbol of its sequence that counts most.
+        cu_seqlens: Borders of the documents where they are packed (B = 1).
+        generator: Source of randomness, on the CPU; None draws from the default one.
+    """
+    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    rows, counts = ids.cpu().numpy(), weights.cpu().numpy()
+    if cu_seqlens is None:
+        documents = [*zip(rows, counts, strict=True)]
+    else:
+        borders = cu_seqlens[1:-1].tolist()
+        documents = [*zip(np.split(rows[0], borders), np.split(counts[0], borders), strict=True)]
+    lines = [_gapped(config, alphabet, row, count, rng) for row, count in documents]
+
+    def packed(column: int, part: slice) -> Tensor:
+        return torch.from_numpy(np.concatenate([line[column][part] for line in lines]))[None].to(ids.device)
+
+    before, after = slice(None, -1), slice(1, None)
+    question = Question(packed(0, before), packed(0, after), packed(1, after).to(weights.dtype))
+    lengths = torch.tensor([0, *(len(line[0]) - 1 for line in lines)], dtype=torch.int32, device=ids.device)
+    return GapQuestion(question, packed(2, before), lengths.cumsum(0, dtype=torch.int32))
+
+
+def _gapped(
+    config: SequenceConfig, alphabet: Alphabet, ids: np.ndarray, weights: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A document with its begin token and gaps: tokens, weights and positions [S]."""
+    begins = np.flatnonzero(ids == alphabet.bos)
+    parts, first = [], 0.0
+    for symbols, counts in zip(np.split(ids, begins), np.split(weights, begins), strict=True):
+        if parts:  # the begin token that parts it from the one before
+            symbols, first, counts = symbols[1:], float(counts[0]), counts[1:]
+        spans = draw_spans(
+            len(symbols), rng, mean=config.infill_spans, most=config.infill_most, share=config.infill_share
+        )
+        line = lay_out(symbols, spans, alphabet)
+        special = np.isin(line.ids, alphabet.specials)
+        own = np.where(special, counts.max(initial=0), np.append(counts, 0)[line.positions - 1])
+        own[0] = first
+        parts.append((line.ids, own, line.positions))
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
 def hide_symbols(

@@ -95,7 +95,8 @@ def prepare(
     training.check(fit)
     check_used(data, ("stride", "max_wildcard", "softmask_weight"), "train")
     if from_model is None:
-        check_objective(sequence, ("mask_rate", "mask_token_share", "mask_random_share", "tie_weights"))
+        unused = ("mask_rate", "mask_token_share", "mask_random_share", "tie_weights", "end_token", "infill_spans")
+        check_objective(sequence, unused)
     data = located(data)
     sections: dict[str, Any] = {"data": data, "head": head, "sequence": sequence, "backbone": backbone, "fit": fit}
     sections |= {"seed": seed, "head_only": head_only, "balanced": balanced, "baselines": baselines}

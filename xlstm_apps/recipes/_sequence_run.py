@@ -52,9 +52,11 @@ def check_objective(sequence: SequenceConfig, options: Iterable[str] = ()) -> No
         ValueError: One of them is given.
     """
     unused = {"causal": ("mask_rate", "mask_token_share", "mask_random_share"), "masked": ("begin_token",)}
-    for name in (*options, *unused.get(sequence.objective, ())):
+    gaps = () if sequence.infills else ("infill_share", "infill_most")
+    for name in (*options, *unused.get(sequence.objective, ()), *gaps):
         if getattr(sequence, name) != getattr(SequenceConfig, name):
             why = "for predictions" if name in options else f"with sequence.objective {sequence.objective}"
+            why = "without sequence.infill_spans" if name in gaps else why
             raise ValueError(f"sequence.{name} does nothing {why}; leave it out")
 
 
