@@ -42,7 +42,8 @@ COMMANDS: dict[str, Any] = {
             "variants",
             "scan",
         )
-    },
+    }
+    | {verb: f"xlstm_apps.recipes.molecules:{verb}" for verb in ("filter", "evaluate")},
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",
     "doctor": "xlstm_apps.recipes.doctor:doctor",

@@ -1,0 +1,87 @@
+"""Verbs of `sequence` that are about molecules alone: `filter` and `evaluate`. They need RDKit.
+
+xlstm-apps sequence filter --data.path generated.smi --keep "mw<=500,qed>=0.5" --alerts pains
+xlstm-apps sequence evaluate generated.tsv --training runs/my-training
+"""
+
+from typing import Literal
+
+from xlstm_apps.datasets.molecules.config import MoleculeSource
+from xlstm_apps.datasets.molecules.filters import Alert
+
+
+def filter(
+    data: MoleculeSource,
+    output: str | None = None,
+    rejects: str | None = None,
+    keep: list[str] | None = None,
+    alerts: list[Alert] | None = None,
+    contains: str | None = None,
+    lacks: str | None = None,
+    exclude: list[str] | None = None,
+    properties: list[str] | None = None,
+) -> None:
+    """Write molecules canonically, each once, and keep those that pass; tell how many each filter takes.
+
+    What is no molecule is left out and counted, like everything else that does not pass. Properties: mw, logp, qed, sa
+    (synthetic accessibility, 1 easy to 10), tpsa, hbd, hba, rotatable, rings, heavy_atoms, charge.
+
+    Args:
+        data: The molecules, and what is made of salts and stereochemistry.
+        output: File to write, .smi, or .tsv, .csv or .parquet with the properties. None: TSV on the standard output.
+        rejects: File for what does not pass, with the reason: .tsv, .csv or .parquet.
+        keep: Conditions such as mw<=500,logp<5,qed>=0.5.
+        alerts: Catalogues of groups that no molecule may have: pains, brenk, nih, zinc.
+        contains: SMARTS that must be there; several parted by spaces, and all must.
+        lacks: SMARTS that must not be there; several parted by spaces, and none may.
+        exclude: Files of molecules that are known already.
+        properties: Properties to write as columns. None: those of `keep`; for all of them: all.
+    """
+    from xlstm_apps.recipes import _sequence_filter as steps
+
+    wanted = steps.Wanted(
+        keep=tuple(keep or ()),
+        alerts=tuple(alerts or ()),
+        contains=tuple((contains or "").split()),
+        lacks=tuple((lacks or "").split()),
+    )
+    steps.run(data, output, rejects, wanted, exclude or [], properties)
+
+
+def evaluate(
+    generated: str,
+    training: list[str] | None = None,
+    reference: list[str] | None = None,
+    output: str | None = None,
+    format: Literal["smi", "sdf", "table", "fasta"] | None = None,
+    smiles_column: str | None = None,
+    max_reference: int | None = None,
+    fcd: bool = False,
+    baseline: bool = True,
+    seed: int = 0,
+) -> None:
+    """Say how good generated molecules are: valid, distinct, new, diverse, and like a held-out set. As MOSES does.
+
+    valid; unique@1000, unique@10000 of the first valid ones; novel against the training set; int_div (internal
+    diversity); against held-out molecules snn (similarity to the nearest), frag and scaf (cosine of the counts of
+    fragments and scaffolds), wasserstein_<property>, fcd. Beside them the same of molecules drawn from training.
+
+    Args:
+        generated: File of SMILES as they were generated, such as `sequence generate` writes.
+        training: What the model was trained on: files, or the run folder of the training, whose training part counts.
+        reference: Held-out molecules: files. None: the test part of the run that `training` names.
+        output: File to write, .tsv, .csv or .parquet. None: only the table on the standard output.
+        format: Format of the generated file. None: seen from their content and ending.
+        smiles_column: Tables: column of the SMILES. None: found by name.
+        max_reference: Draw so many held-out molecules where there are more, which is faster. None: all.
+        fcd: Also the Frechet ChemNet Distance, which needs the package fcd_torch and depends on the numbers compared.
+        baseline: Also judge as many molecules drawn from training: how good a perfect model would be.
+        seed: Of what is drawn.
+    """
+    from xlstm_apps.recipes import _sequence_evaluate as steps
+
+    compared = steps.Compared(
+        training=training or [], reference=reference or [], max_reference=max_reference, fcd=fcd, baseline=baseline,
+        seed=seed,
+    )  # fmt: skip
+    steps.run(generated, compared, output, format, smiles_column)
