@@ -6,25 +6,29 @@ from dataclasses import replace
 from typing import Any
 
 NETWORKS = ("xlstm", "xlstm-mlstm", "xlstm-mixed", "xlstm-slstm", "lstm", "transformer")
-STACKS = {"500k": ("dna-500k-mlstm", 0.25), "2m": ("dna-2m-mlstm", 0.2), "86m": ("dna-2m-mlstm", 0.2)}
-SIZES = tuple(STACKS)
+SIZES = ("65k", "500k", "2m", "86m")
 LSTM_LAYERS = 3  # as LSTM language models have; deeper ones only read more slowly
 DEFAULT = "xlstm-mlstm"  # what `xlstm` stands for: the lowest bits in trials on one core
 
 
-def build(name: str, size: str, objective: str = "causal", symmetry: str = "none") -> tuple[Any, int]:
+def build(
+    name: str, size: str, objective: str = "causal", symmetry: str = "none", alphabet: str = "dna"
+) -> tuple[Any, int]:
     """A network and how many parameters it has.
 
-    All mLSTM blocks: the published size. The others have as many blocks (an LSTM at most three) and within 2 % as many
-    parameters: an xLSTM through the width of its feed-forward, the others through their widths.
+    All mLSTM blocks: the published size, or the one trained where the user names none (65k). The others have as many
+    blocks (an LSTM at most three) and within 2 % as many parameters: an xLSTM through the width of its feed-forward,
+    the others through their widths.
     """
+    from xlstm_apps.biosequence.alphabets import get_alphabet
     from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
     from xlstm_apps.biosequence.baselines.networks import NetworkModel
     from xlstm_apps.biosequence.config import SequenceConfig
     from xlstm_apps.biosequence.model import SequenceModel
 
     direction = "causal" if objective == "causal" else "bidirectional"
-    sequence = SequenceConfig(objective=objective, symmetry=symmetry)
+    sequence = SequenceConfig(alphabet=alphabet, objective=objective, symmetry=symmetry)
+    target = _count(_mlstm(size), alphabet)
     if name in ("lstm", "transformer"):
         blocks = _mlstm(size).num_blocks
         blocks = min(blocks, LSTM_LAYERS) if name == "lstm" else blocks
@@ -32,50 +36,49 @@ def build(name: str, size: str, objective: str = "causal", symmetry: str = "none
         layers = NetworkConfig(
             family=name, embedding_dim=2 * heads, num_blocks=blocks, num_heads=heads, direction=direction
         )
-        model = NetworkModel(sequence, matched(layers, _target(size), 12, sequence))
+        model = NetworkModel(sequence, matched(layers, target, len(get_alphabet(alphabet)), sequence))
     else:
         model = SequenceModel(
-            sequence, replace(_xlstm(DEFAULT if name == "xlstm" else name, size), direction=direction)
+            sequence, replace(_xlstm(DEFAULT if name == "xlstm" else name, size, alphabet), direction=direction)
         )
     count = sum(p.numel() for p in model.parameters())
-    if abs(count / _target(size) - 1) > 0.02:
-        raise ValueError(f"{name} of {size} has {count:,} parameters, {count / _target(size) - 1:+.1%} of the others")
+    if abs(count / target - 1) > 0.02:
+        raise ValueError(f"{name} of {size} has {count:,} parameters, {count / target - 1:+.1%} of the others")
     return model, count
 
 
 def _mlstm(size: str) -> Any:
-    from xlstm_apps.biosequence.sizes import named_size
+    from xlstm_apps.biosequence.sizes import SMALL, named_size
 
-    published = named_size(STACKS[size][0])
-    return replace(published, embedding_dim=768, num_blocks=24, num_heads=4) if size == "86m" else published
+    if size == "65k":
+        return SMALL
+    if size == "86m":
+        return replace(named_size("dna-2m-mlstm"), embedding_dim=768, num_blocks=24, num_heads=4)
+    return named_size(f"dna-{size}-mlstm")
 
 
-def _xlstm(name: str, size: str) -> Any:
+def _xlstm(name: str, size: str, alphabet: str) -> Any:
     layers = _mlstm(size)
     if name == "xlstm-mlstm":
         return layers
     # mixed: every other block; where their number is odd, one more mLSTM
     at = "all" if name == "xlstm-slstm" else tuple(range(1, layers.num_blocks, 2))
-    return _with_feed_forward(replace(layers, slstm_at=at, proj_round_to=8), _target(size))
+    return _with_feed_forward(replace(layers, slstm_at=at, proj_round_to=8), alphabet, _count(layers, alphabet))
 
 
-def _with_feed_forward(layers: Any, target: int) -> Any:
+def _with_feed_forward(layers: Any, alphabet: str, target: int) -> Any:
     """The width of the sLSTM blocks' feed-forward that comes nearest to a number of parameters."""
-    base = _count(replace(layers, ffn_proj_factor=8 / layers.embedding_dim))
-    per_step = _count(replace(layers, ffn_proj_factor=16 / layers.embedding_dim)) - base
+    base = _count(replace(layers, ffn_proj_factor=8 / layers.embedding_dim), alphabet)
+    per_step = _count(replace(layers, ffn_proj_factor=16 / layers.embedding_dim), alphabet) - base
     steps = max(1, 1 + round((target - base) / per_step))
     return replace(layers, ffn_proj_factor=8 * steps / layers.embedding_dim)
 
 
-def _target(size: str) -> int:
-    return _count(_mlstm(size))
-
-
-def _count(layers: Any) -> int:
+def _count(layers: Any, alphabet: str) -> int:
     import torch
 
     from xlstm_apps.biosequence.config import SequenceConfig
     from xlstm_apps.biosequence.model import SequenceModel
 
     with torch.device("meta"):
-        return sum(p.numel() for p in SequenceModel(SequenceConfig(), layers).parameters())
+        return sum(p.numel() for p in SequenceModel(SequenceConfig(alphabet=alphabet), layers).parameters())

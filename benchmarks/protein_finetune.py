@@ -1,0 +1,296 @@
+"""Secondary structure of residues and the place of proteins in a cell: xLSTM beside a CNN and k-mers.
+
+    python benchmarks/protein_data.py                                                        # once: makes .protein
+    python benchmarks/protein_finetune.py --tasks location --networks kmers --seeds 5        # on the CPU
+    python benchmarks/protein_finetune.py --tasks structure --steps 6000 --symbols 16384 --output FOLDER    # GPU
+    python benchmarks/protein_finetune.py --summary
+
+One row per (task, network, learning rate, seed) goes to protein_finetune.csv in the output folder, with the rows that
+were in results/ before; rows that are there are not made again.
+
+Protocol. `structure`: Q3, the share of residues whose state (helix, strand, neither) is right, on the test set that
+comes with the data, 364 chains; the seed sets the weights. `location`: five folds in whole groups of similar proteins;
+seed n is tested on fold n, and a tenth of the others is for validation. Networks have equally many weights, see the
+same batches and take the learning rate of the grid with the lowest validation loss at seed 0; their weights are those
+of the best of `--looks` looks at validation. Networks read the first `--context` residues of a protein to be located,
+k-mers all of them.
+
+`xlstm`: what the package trains where nothing is said; `cnn`: convolutions on one learned vector per residue, which is
+a linear map of one-hot input; `kmers`: logistic regression on k-mers, k and its strength chosen on validation.
+`joined`: the xLSTM and the k-mers together, as the package gives them, with weights chosen on validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from grid import Grid, Row, arguments
+from protein_data import FOLDER, FOLDS, STATES, UNKNOWN, deal, load
+from protein_language import Batches, Pieces, device_name
+
+RATES = (1e-3, 3e-3)
+NETWORKS = ("xlstm", "cnn", "kmers")
+TASKS = ("structure", "location")
+KEY = ("task", "network", "learning_rate", "seed", "steps", "symbols", "context")
+FIELDS = (
+    *KEY, "parameters", "n_train", "n_test", "val_loss", "accuracy", "mcc", "joined_accuracy", "joined_mcc",
+    "joined_share", "best_step", "fit_seconds", "precision", "device", "torch",
+)  # fmt: skip
+PARTS = ("train", "val", "test")
+
+
+class Labelled(Pieces):
+    """Sequences and their classes, or stretches and the classes of their residues."""
+
+    def __init__(self, rows: list[np.ndarray], labels: Any, context: int | None = None) -> None:
+        if isinstance(labels, list):
+            super().__init__(rows, context)
+            self.labels = Pieces(labels, context).rows
+        else:
+            self.rows, self.labels = [row[:context] for row in rows], labels
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        import torch
+
+        batch = super().__getitems__(indices)
+        if not isinstance(self.labels, list):
+            return batch | {"label": torch.from_numpy(self.labels[indices])}
+        rows = [torch.from_numpy(self.labels[n].astype(np.int64)) for n in indices]
+        label = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=UNKNOWN)
+        return batch | {"label": label.masked_fill(label == UNKNOWN, -1)}
+
+
+class Even(Batches):
+    """Batches of labelled stretches of about one length, cut to the shortest."""
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        batch = self.pieces.__getitems__(self.members[indices[0]])
+        least = int(batch["lengths"].min())
+        return {name: batch[name][:, :least] for name in ("ids", "label")}
+
+
+def parts(options: argparse.Namespace, task: str, seed: int) -> dict[str, tuple[list[np.ndarray], Any]]:
+    """Sequences and labels for training, validation and test."""
+    proteins, facts = load(options.data, task)
+    rows = proteins.rows()
+    if task == "structure":
+        label: Any = proteins.rows(facts["state"])
+        part = facts["part"]
+    else:
+        label = facts["label"]
+        part = folded(facts["fold"], facts["group"], seed)
+    chosen = [np.flatnonzero(part == n) for n in range(len(PARTS))]
+    return {
+        name: ([rows[i] for i in own], [label[i] for i in own] if isinstance(label, list) else label[own])
+        for name, own in zip(PARTS, chosen, strict=True)
+    }
+
+
+def folded(fold: np.ndarray, group: np.ndarray, seed: int) -> np.ndarray:
+    """Number of the part of each protein where fold `seed` is the test, and a tenth of the groups left validation."""
+    part = np.full(len(fold), 2)
+    rest = fold != seed % FOLDS
+    own = np.unique(group[rest], return_inverse=True)[1]
+    part[rest] = deal(own, np.ones(len(own)), [0.9, 0.1], seed)
+    return part
+
+
+def run(options: argparse.Namespace, cell: Row) -> Row:
+    """Fit one model to one task and test it."""
+    from xlstm_apps.biosequence.metrics import Confusion
+
+    part = parts(options, cell["task"], cell["seed"])
+    row: Row = {**cell, "n_train": len(part["train"][0]), "n_test": len(part["test"][0])}
+    started = time.monotonic()
+    row, outputs = (kmers if cell["network"] == "kmers" else network)(options, row, part)
+    row["fit_seconds"] = round(time.monotonic() - started, 1)
+    truth = part["test"][1]
+    for name, found in outputs.items():
+        confusion = Confusion(found[0].shape[-1])
+        for label, p in zip(truth if isinstance(truth, list) else [truth], found, strict=True):
+            known = label != UNKNOWN
+            _add(confusion, label[known], p.argmax(-1)[known])
+        row |= {f"{name}accuracy": confusion.accuracy, f"{name}mcc": confusion.mcc}
+    return row
+
+
+def _add(confusion: Any, truth: np.ndarray, guess: np.ndarray) -> None:
+    import torch
+
+    confusion.add(torch.from_numpy(truth.astype(np.int64)), torch.from_numpy(guess.astype(np.int64)))
+
+
+def fitted_kmers(part: dict[str, tuple[list[np.ndarray], Any]]) -> Any:
+    from xlstm_apps.biosequence.alphabets import get_alphabet
+    from xlstm_apps.biosequence.baselines.kmers import LinearModel
+
+    return LinearModel(get_alphabet("protein"), "classification").fit(*part["train"], *part["val"])
+
+
+def kmers(options: argparse.Namespace, row: Row, part: dict[str, Any]) -> tuple[Row, dict[str, list[np.ndarray]]]:
+    model = fitted_kmers(part)
+    rows, truth = part["val"]
+    loss = float(-np.log(model.predict(rows)[np.arange(len(truth)), truth]).mean())
+    facts = {"parameters": model.parameters, "val_loss": loss, "device": "cpu"}
+    return row | facts, {"": [model.predict(part["test"][0])]}
+
+
+def predictor(name: str, per_symbol: bool) -> Any:
+    """The package's predictor of proteins from scratch, or convolutions of as many weights."""
+    from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, trained_weights
+    from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
+    from xlstm_apps.biosequence.heads import SequencePredictor
+    from xlstm_apps.biosequence.sizes import PREDICTOR
+
+    sequence = SequenceConfig(alphabet="protein", objective="masked")
+    head = HeadConfig(
+        task="classification", num_outputs=len(STATES) if per_symbol else 2, per_symbol=per_symbol, pooling="mean"
+    )
+    made = SequencePredictor(head, sequence, PREDICTOR)
+    return made if name == "xlstm" else ConvPredictor.matched(head, sequence, trained_weights(made), ConvConfig())
+
+
+def network(options: argparse.Namespace, row: Row, part: dict[str, Any]) -> tuple[Row, dict[str, list[np.ndarray]]]:
+    import torch
+
+    from xlstm_apps.biosequence.baselines.conv import trained_weights
+    from xlstm_apps.biosequence.module import PredictorModule
+    from xlstm_apps.training import BatchLoader, FitConfig, fit
+
+    per_symbol, steps = row["task"] == "structure", row["steps"]
+    torch.manual_seed(row["seed"])
+    model = predictor(row["network"], per_symbol)
+    train = Labelled(*part["train"], row["context"])
+    valid = Labelled(*part["val"], row["context"])
+    if per_symbol:
+        examples, rows = Even(train, row["symbols"], cut=True), 1
+        valid = Labelled(*(x[:: options.thin] for x in part["val"]), row["context"])
+    else:
+        examples, rows = train, max(1, round(row["symbols"] * len(train) / train.residues))
+    per_look = max(1, steps // options.looks)
+    result = fit(
+        PredictorModule(model),
+        BatchLoader(examples, rows, seed=row["seed"], shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
+        BatchLoader(Batches(valid, 4 * row["symbols"], cut=False), 1),  # pyright: ignore
+        FitConfig(
+            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=row["learning_rate"], patience=None,
+            accelerator=options.accelerator, precision=options.precision,
+        ),
+        seed=row["seed"],
+    )  # fmt: skip
+    model.to(result.device).eval()
+    context = None if per_symbol else row["context"]
+    outputs = {"": predicted(model, Labelled(*part["test"], context), row["symbols"])}
+    facts: Row = {
+        "parameters": trained_weights(model),
+        "val_loss": result.best_value,
+        "best_step": result.history[result.best_epoch - 1]["step"],
+        "precision": options.precision,
+        "device": device_name(result.device),
+        "torch": torch.__version__,
+    }
+    if not per_symbol:
+        outputs = {name: [np.stack(found)] for name, found in outputs.items()}
+        if row["network"] == "xlstm":
+            own = np.stack(predicted(model, valid, row["symbols"]))
+            facts["joined_share"], outputs["joined_"] = joined(model, own, outputs[""][0], part)
+    return row | facts, outputs
+
+
+def predicted(model: Any, pieces: Pieces, symbols: int) -> list[np.ndarray]:
+    """Probabilities of every row: [O], or [T, O] per residue."""
+    out: list[Any] = [None] * len(pieces)
+    device = model.head.weight.device
+    for members in pieces.batches(4 * symbols):
+        batch = pieces.__getitems__(members)
+        found = model.predict(batch["ids"].to(device), lengths=batch["lengths"]).float().cpu().numpy()
+        for n, row, length in zip(members, found, batch["lengths"].tolist(), strict=True):
+            out[n] = row[:length] if model.head_config.per_symbol else row
+    return out
+
+
+def joined(model: Any, own: np.ndarray, test: np.ndarray, part: dict[str, Any]) -> tuple[float, list[np.ndarray]]:
+    """The share of the network among it and the k-mers, and what both say of the test."""
+    from xlstm_apps.biosequence.linear import weights_of_members
+
+    linear, (rows, truth) = fitted_kmers(part), part["val"]
+    weights = weights_of_members(model.cpu(), [np.log(own), linear.scores(rows)], truth)
+    return float(weights[0] / weights.sum()), [weights[0] * np.log(test) + weights[1] * linear.scores(part["test"][0])]
+
+
+GRID = Grid(
+    name="protein_finetune.csv",
+    fields=FIELDS,
+    key=KEY,
+    group=("task", "network"),
+    judged="val_loss",
+    run=run,
+    told=lambda row: f"val {row['val_loss']:.4f} accuracy {row['accuracy']:.4f} MCC {row['mcc']:.4f}",
+)
+
+
+def group_of(options: argparse.Namespace, task: str, name: str) -> Row:
+    given = {"steps": options.steps, "symbols": options.symbols, "context": options.context}
+    return {"task": task, "network": name, **(dict.fromkeys(given, "") if name == "kmers" else given)}
+
+
+def rates_of(options: argparse.Namespace, name: str) -> list[float]:
+    return [0.0] if name == "kmers" else options.rates
+
+
+def measure(options: argparse.Namespace) -> int:
+    failed = 0
+    for task in options.tasks:
+        for name in options.networks:
+            if (task, name) != ("structure", "kmers"):  # which are of whole sequences
+                own = argparse.Namespace(**{**vars(options), "rates": rates_of(options, name)})
+                failed += GRID.measure(own, [group_of(options, task, name)])
+    return failed
+
+
+def summary(options: argparse.Namespace) -> None:
+    """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
+    rows = GRID.rows(options.output)
+    shown = ("accuracy", "mcc", "joined_accuracy", "joined_mcc")
+    print(f"{'task':10s} {'network':8s} {'weights':>8s} {'rate':>6s} n " + " ".join(f"{name:>16s}" for name in shown))
+    for task in options.tasks:
+        for name in NETWORKS:
+            group = group_of(options, task, name)
+            rate = GRID.rate(rows, group, rates_of(options, name))
+            wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
+            own = [row for row in rows if GRID.cell(row) in wanted]
+            cells = []
+            for measured in shown:
+                found = [float(row[measured]) for row in own if row.get(measured) not in (None, "")]
+                spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
+                cells.append(f"{statistics.mean(found):.4f}{spread}" if found else "-")
+            if own:
+                head = f"{task:10s} {name:8s} {own[0]['parameters']:>8} {rate or '-':>6} {len(own)}"
+                print(head, " ".join(f"{cell:>16s}" for cell in cells))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=FOLDER, help="what protein_data.py made")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--symbols", type=int, default=4096, help="residues per step, about")
+    parser.add_argument("--context", type=int, default=512, help="residues read at a time, at most")
+    parser.add_argument("--looks", type=int, default=6, help="looks at validation")
+    parser.add_argument("--thin", type=int, default=1, help="structure: every so many chains of validation only")
+    arguments(parser, RATES, seeds=FOLDS)
+    options = parser.parse_args()
+    if options.summary:
+        summary(options)
+    elif failed := measure(options):
+        raise SystemExit(f"{failed} cells failed")
+
+
+if __name__ == "__main__":
+    main()
