@@ -6,9 +6,9 @@ FOLDER holds DB.fasta.gz (20,000 proteins of UniProt), FLIP_secondary_structure_
 H, E, C of every residue that is resolved) and SEQ_LOCATION.tsv (plasma membrane or cytoplasm; from AAanalysis, which
 gives these sequences without the letters E, F, I, L, P and Q). Ids are those of the protein alphabet.
 
-Sequences of 60 % identity and more, by shared 5-mers, and those alike to either stay on one side of every split. UniProt
-is split 90 / 4 / 6 % in whole groups, the localisation into five folds of equal classes, the secondary structure as
-given.
+Sequences of 60 % identity and more, by shared 5-mers, and those alike to either stay on one side of every split.
+UniProt is split 90 / 4 / 6 % in whole groups, the localisation into five folds of equal classes, the secondary
+structure as given.
 """
 
 from __future__ import annotations
