@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import ndimage
 
+from xlstm_apps.datasets.images.objects import objects_of, parted, renumbered
 from xlstm_apps.vision.segment_loss import IGNORE, dice_cross_entropy
-from xlstm_apps.vision.segment_objects import objects_of, parted, renumbered
 from xlstm_apps.vision.segment_scores import f1, hausdorff95, instance_counts, overlap
 
 

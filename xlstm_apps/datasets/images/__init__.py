@@ -11,6 +11,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "decoding": ["BadImage", "read_image"],
         "finding": ["Listing", "find_images"],
         "record": ["ImageRecord"],
+        "segmentation_config": ["MaskedImages", "SegmentData", "SegmentSource"],
+        "segmentation_set": ["Meaning", "SegmentSet", "load_masked"],
+        "segmentation_splits": ["split_masked"],
         "splits": ["leaks", "split_images"],
     },
 )

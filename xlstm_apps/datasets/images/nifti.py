@@ -1,0 +1,108 @@
+"""NIfTI-1 files (.nii, .nii.gz): volumes with the size of their voxels, read without a library, mapped where possible.
+
+Source: the NIfTI-1.1 header, nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .decoding import BadImage
+
+HEADER, OFFSET = 348, 352
+ENDINGS = (".nii", ".nii.gz")
+_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+_CODES = {np.dtype(name): code for code, name in _TYPES.items()}
+
+
+class Nifti(NamedTuple):
+    """A volume."""
+
+    pixels: np.ndarray
+    """[C, D, H, W]: z, y, x; of an uncompressed file a map of it."""
+    spacing: tuple[float, float, float]
+    """Length of a voxel along z, y, x, in the unit of the file, mostly mm."""
+    header: bytes
+    """As it stands in the file: orientation and place."""
+
+
+def read_nifti(path: Path) -> Nifti:
+    """The volume in a file.
+
+    Raises:
+        BadImage: It is no volume, or broken.
+    """
+    packed = path.name.lower().endswith(".gz")
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            content = file.read() if packed else file.read(HEADER)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadImage(f"cannot be unpacked ({error}): truncated or no gzip file") from None
+    if len(content) < HEADER or content[344:348] not in (b"n+1\0", b"ni1\0"):
+        raise BadImage("holds no NIfTI-1 volume")
+    header = content[:HEADER]
+    order = "<" if struct.unpack_from("<i", header)[0] == HEADER else ">"
+    if content[344:348] == b"ni1\0":
+        raise BadImage("is a header whose voxels are in a file of their own (.hdr and .img); save it as .nii")
+    dims = struct.unpack_from(order + "8h", header, 40)
+    code = struct.unpack_from(order + "h", header, 70)[0]
+    lengths = struct.unpack_from(order + "8f", header, 76)
+    offset, slope, shift = struct.unpack_from(order + "3f", header, 108)
+    if code not in _TYPES:
+        raise BadImage(f"has voxels of type {code}; whole and real numbers can be read")
+    if not 2 <= dims[0] <= 7 or any(n < 1 for n in dims[1 : dims[0] + 1]):
+        raise BadImage(f"has dimensions {list(dims[1 : dims[0] + 1])}")
+    x, y, z, channels = (*dims[1 : dims[0] + 1], 1, 1, 1)[:4]
+    if any(n > 1 for n in dims[5 : dims[0] + 1]):
+        raise BadImage(f"has {dims[0]} dimensions; three, or four with channels, can be read")
+    shape, dtype = (channels, z, y, x), np.dtype(order + _TYPES[code])
+    count = int(np.prod(shape))
+    available = (len(content) if packed else path.stat().st_size) - int(offset)
+    if available < count * dtype.itemsize:
+        raise BadImage(f"is truncated: {count * dtype.itemsize:,} bytes of voxels are announced, {available:,} there")
+    if packed:
+        pixels = np.frombuffer(content, dtype, count, int(offset)).reshape(shape)
+    else:
+        pixels = np.memmap(path, dtype, "r", int(offset), shape)
+    if slope not in (0.0, 1.0) or (slope != 0 and shift != 0):
+        pixels = pixels.astype(np.float32) * np.float32(slope) + np.float32(shift)
+    spacing = tuple(abs(length) if length else 1.0 for length in lengths[3:0:-1])
+    return Nifti(pixels, spacing, header)  # type: ignore[arg-type]
+
+
+def write_nifti(
+    path: Path, pixels: np.ndarray, header: bytes | None = None, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
+) -> None:
+    """Write a volume [D, H, W], with place and orientation of another one if its header is given."""
+    pixels = np.ascontiguousarray(pixels, np.dtype(pixels.dtype).newbyteorder("<"))
+    new = bytearray(header or bytes(HEADER))
+    if header is not None and struct.unpack_from(">i", header)[0] == HEADER:
+        new = bytearray(_swapped(header))
+    struct.pack_into("<i", new, 0, HEADER)
+    struct.pack_into("<8h", new, 40, 3, *pixels.shape[::-1], 1, 1, 1, 1)
+    struct.pack_into("<hh", new, 70, _CODES[pixels.dtype.newbyteorder("=")], 8 * pixels.dtype.itemsize)
+    if header is None:
+        struct.pack_into("<8f", new, 76, 1.0, *spacing[::-1], 1.0, 1.0, 1.0, 1.0)
+        struct.pack_into("<hh", new, 252, 0, 2)  # sform: voxel sizes alone
+        for row, length in enumerate(spacing[::-1]):
+            struct.pack_into("<4f", new, 280 + 16 * row, *(length if n == row else 0.0 for n in range(3)), 0.0)
+    struct.pack_into("<3f", new, 108, float(OFFSET), 1.0, 0.0)
+    new[344:348] = b"n+1\0"
+    content = bytes(new) + bytes(OFFSET - HEADER) + pixels.tobytes()
+    path.write_bytes(gzip.compress(content, 5, mtime=0) if path.name.lower().endswith(".gz") else content)
+
+
+def _swapped(header: bytes) -> bytes:
+    """Little-endian from big-endian: the fields that say where a volume lies."""
+    new = bytearray(HEADER)
+    fields = ((76, "8f"), (252, "2h"), (256, "6f"), (280, "12f"))
+    for start, form in fields:
+        struct.pack_into("<" + form, new, start, *struct.unpack_from(">" + form, header, start))
+    new[123], new[148:228] = header[123], header[148:228]
+    return bytes(new)
