@@ -29,6 +29,7 @@ from . import (
     sequence_comparison,
     sequence_data,
     sequence_headlines,
+    sequence_homologs,
     sequence_language,
     sequence_predictions,
     shared,
@@ -71,6 +72,7 @@ TASKS: dict[str, Task] = {
         headline=sequence_headlines.language,
         sections=(
             sequence_comparison.comparison,
+            sequence_homologs.homologs,
             sequence_language.positions,
             sequence_language.symbols,
             sequence_language.records,
