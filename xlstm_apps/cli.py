@@ -43,7 +43,9 @@ COMMANDS: dict[str, Any] = {
             "scan",
         )
     }
+    | {verb: f"xlstm_apps.recipes.sequence_family:{verb}" for verb in ("context", "fitness")}
     | {verb: f"xlstm_apps.recipes.molecules:{verb}" for verb in ("filter", "evaluate")},
+    "vision": {verb: f"xlstm_apps.recipes.vision:{verb}" for verb in ("train", "finetune", "evaluate", "predict")},
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",
     "doctor": "xlstm_apps.recipes.doctor:doctor",

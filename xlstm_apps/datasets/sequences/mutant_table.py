@@ -7,7 +7,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .mutations import BAD, Mutant, Mutation, check_mutant, clean_protein, fitting_offset, parse_mutations, reverted
+from .mutations import (
+    BAD,
+    STOP,
+    Mutant,
+    Mutation,
+    check_mutant,
+    clean_protein,
+    fitting_offset,
+    parse_mutations,
+    reverted,
+)
 from .tabular import as_numbers, read_frame
 
 _MUTANT_NAMES = ("mutant", "mutants", "mutation", "mutations", "variant", "hgvs_pro", "hgvs_p")
@@ -77,8 +87,8 @@ def read_mutants(
     sequences = _cells(frame, path, columns.sequence, _SEQUENCE_NAMES)
     if texts is None and sequences is None:
         raise ValueError(
-            f"{path}: no column of mutants such as A10G, and none of sequences; name one with columns.mutant or "
-            f"columns.sequence, of {', '.join(frame.columns[:12])}"
+            f"{path}: no column of mutants such as A10G, and none of sequences; name one with mutant_column or "
+            f"sequence_column, of {', '.join(frame.columns[:12])}"
         )
     none = [None] * len(frame)
     rows = [*zip(texts or none, sequences or none, strict=True)]
@@ -98,7 +108,7 @@ def read_mutants(
         raise ValueError(
             f"{path}{line}: {mutants[bad[0]].problem}; {what}{_hint(texts, mutants, wild_type, offset)}{skip}"
         )
-    known = [mutant.sequence for mutant in mutants if mutant.sequence]
+    known = [mutant.sequence for mutant in mutants if mutant.status == "ok"]
     if len(known) > len(set(known)):
         notes.append(f"rows that repeat a mutant: {len(known) - len(set(known)):,}; each has its score")
     return MutantTable(
@@ -125,15 +135,14 @@ def _column(frame: Any, path: str | Path, name: str | None, candidates: tuple[st
 
 
 def _wild_type_of(rows: list[tuple[str | None, str | None]], offset: int, path: str | Path) -> str:
-    """What most rows say; a vote, since a single row may be wrong."""
+    """What most rows say that can be turned back; a vote, since a single row may be wrong."""
     votes: Counter[str] = Counter()
     both = 0
     for text, sequence in rows:
-        if text and sequence:
-            both += 1
+        if text and sequence and all(mutation.alt not in ("", STOP) for mutation in _mutations(text)):
             found = reverted(text, sequence, offset)
-            if found is not None:
-                votes[found] += 1
+            both += found is not None or bool(_mutations(text))
+            votes.update([] if found is None else [found])
     if not both:
         raise ValueError(f"{path}: mutations and sequences together would tell the wild type; give --wild_type")
     wild_type, count = votes.most_common(1)[0] if votes else ("", 0)
@@ -157,6 +166,14 @@ def _measured(frame: Any, path: str | Path, name: str | None) -> np.ndarray | No
     return np.array([np.nan if value is None else float(value) for value in column.to_list()], float)
 
 
+def _mutations(text: str) -> list[Mutation]:
+    """Those of a text that can be read; else none."""
+    try:
+        return parse_mutations(text)
+    except ValueError:
+        return []
+
+
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -169,13 +186,7 @@ def _hint(texts: list[str | None] | None, mutants: list[Mutant], wild_type: str,
     """An offset that would fit, where the one given does not."""
     if texts is None or not any(mutant.status in ("mismatch", "beyond") for mutant in mutants):
         return ""
-    mutations: list[Mutation] = []
-    for text in texts:
-        try:
-            mutations += parse_mutations(text or "")
-        except ValueError:
-            continue
-    found = fitting_offset(mutations, wild_type)
+    found = fitting_offset([mutation for text in texts for mutation in _mutations(text or "")], wild_type)
     if found is None or found[0] == offset or found[1] < 0.9:
         return ""
     share = "all" if found[1] == 1 else f"{found[1]:.0%}"
