@@ -25,6 +25,13 @@ class Noisy(Numbers):
         return torch.tensor([[i, random.random(), np.random.rand(), torch.rand(())] for i in indices])
 
 
+class Drawn(Numbers):
+    """Examples changed at random by a generator that is handed in."""
+
+    def draw(self, indices, generator):
+        return torch.tensor([[i, generator.random()] for i in indices])
+
+
 def batches(loader, epochs=1):
     return [batch.tolist() for _ in range(epochs) for batch in loader]
 
@@ -80,3 +87,12 @@ def test_augmentation_in_workers_depends_on_the_batch_number_alone():
     resumed = make(1)
     resumed.load_state_dict({"position": 4})
     assert batches(resumed) == whole[4:]
+
+
+def test_random_changes_follow_from_seed_and_batch_number():
+    loader = BatchLoader(Drawn(10), 4, seed=1, shuffle=True)
+    first, second = batches(loader), batches(loader)
+    again = BatchLoader(Drawn(10), 4, seed=1, shuffle=True)
+    again.position = 3  # as after a resume
+    assert batches(again) == second and first != second
+    assert batches(BatchLoader(Drawn(10), 4, seed=1)) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

@@ -12,6 +12,8 @@ _DRAWS = 1000
 _TINY = 1e-9
 _BINS = 10
 _MOST_THRESHOLDS = 200
+_MOST_DRAWN = 100
+"""Classes up to which tables of their counts are drawn, which take room by the square."""
 
 
 def measures(task: str, truth: np.ndarray, outputs: np.ndarray) -> dict[str, Any]:
@@ -162,7 +164,7 @@ def _class_intervals(counts: np.ndarray) -> dict[str, float]:
     """What accuracy and MCC could be had other sequences been drawn: drawing examples again is drawing the table of
     their counts from a multinomial (Efron 1979)."""
     total = int(counts.sum())
-    if total == 0:
+    if total == 0 or len(counts) > _MOST_DRAWN:
         return {}
     drawn = np.random.default_rng(0).multinomial(total, counts.ravel() / total, size=_DRAWS)
     drawn = drawn.reshape(_DRAWS, *counts.shape).astype(np.float64)

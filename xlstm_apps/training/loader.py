@@ -20,7 +20,9 @@ class BatchLoader:
     every example is seen once before any is seen twice. The last, smaller batch of a pass is kept.
 
     The data set gives whole batches through `__getitems__(indices)` or single examples through `__getitem__`, which are
-    then collated. Randomness inside the data set (augmentation) is seeded per batch too, also in worker processes.
+    then collated. One that changes its examples at random has `draw(indices, generator)`, which a shuffled walk calls
+    instead, with a NumPy generator that follows from (seed, batch number). In worker processes all other randomness is
+    seeded by these, too.
 
     Args:
         dataset: Examples to draw from; not empty.
@@ -69,7 +71,7 @@ class BatchLoader:
         # when a worker fetches ahead.
         start = self.position if self.shuffle else 0
         stop = (start // self.steps_per_epoch + 1) * self.steps_per_epoch
-        source = _Fetch(self.dataset, self.seed, self.num_workers > 0)
+        source = _Fetch(self.dataset, self.seed, self.num_workers > 0, self.shuffle and hasattr(self.dataset, "draw"))
         loader = DataLoader(
             source,
             batch_size=None,
@@ -98,10 +100,10 @@ class BatchLoader:
 
 
 class _Fetch(Dataset):
-    """Examples of a numbered batch, with the worker's randomness set by that number."""
+    """Examples of a numbered batch, with the worker's randomness set by that number, or drawn by it."""
 
-    def __init__(self, dataset: Dataset, seed: int, in_worker: bool):
-        self.dataset, self.seed, self.in_worker = dataset, seed, in_worker
+    def __init__(self, dataset: Dataset, seed: int, in_worker: bool, drawn: bool):
+        self.dataset, self.seed, self.in_worker, self.drawn = dataset, seed, in_worker, drawn
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -110,6 +112,8 @@ class _Fetch(Dataset):
         number, indices = numbered
         if self.in_worker:
             seed_everywhere(self.seed, number)
+        if self.drawn:
+            return self.dataset.draw(indices, np.random.default_rng((self.seed, number)))
         if hasattr(self.dataset, "__getitems__"):
             return self.dataset.__getitems__(indices)
         return default_collate([self.dataset[index] for index in indices])

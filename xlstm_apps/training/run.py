@@ -91,7 +91,8 @@ def fit(
 
     Args:
         module: Has `training_step` (returns the loss) and `validation_step`, and logs `val_loss` as the mean over the
-            whole part. It gets AdamW with the schedule of `config` unless it brings `configure_optimizers`.
+            whole part. It gets AdamW with the schedule of `config` unless it brings `configure_optimizers`; with
+            `optimizer_groups(learning_rate, weight_decay)` it divides its parameters itself.
         train: Shuffled training batches.
         valid: Validation batches in order; None: no early stopping, the last epoch is taken.
         config: How to train.
@@ -186,7 +187,8 @@ def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[
     """AdamW (Loshchilov & Hutter 2019), matrices decayed, with linear warm-up and a cosine down to 1 %."""
     rate = LEARNING_RATE if config.learning_rate is None else config.learning_rate
     weights = [p for p in module.parameters() if p.requires_grad]
-    groups = [
+    divide = getattr(module, "optimizer_groups", None)
+    groups = (divide(rate, config.weight_decay) if divide is not None else None) or [
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
@@ -197,11 +199,20 @@ def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[
     parts = [torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise)]
     if config.schedule == "cosine":
         fall = max(1, total_steps - rise)
-        parts.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fall, eta_min=rate * 0.01))
+        rates = [group["lr"] for group in optimizer.param_groups]
+        if min(rates) < max(rates):  # each group falls to 1 % of its own rate
+            parts.append(torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_cosine, fall)))
+        else:
+            parts.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fall, eta_min=rate * 0.01))
     else:
         parts.append(torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0))
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [rise])
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _cosine(fall: int, step: int) -> float:
+    """Share of the learning rate after so many steps of its fall."""
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, step / fall))) / 2
 
 
 def _logger(config: FitConfig, run_dir: Path | None) -> Any:

@@ -25,12 +25,19 @@ def _published(dim: int, num_blocks: int, version: int) -> tuple[VisionConfig, x
     return vision, xLSTMConfig(embedding_dim=dim, num_blocks=num_blocks, bias=True, norm_bias=True)
 
 
+def _narrow(dim: int, num_blocks: int) -> tuple[VisionConfig, xLSTMConfig]:
+    vision, layers = _published(dim, num_blocks, 2)
+    return vision, dataclasses.replace(layers, mlstm_proj_factor=1.0)
+
+
 def _with_feed_forward(dim: int) -> tuple[VisionConfig, xLSTMConfig]:
     layers = xLSTMConfig(family="xlstm-large", embedding_dim=dim, num_blocks=12)
     return VisionConfig(pooling="mean"), layers
 
 
 MODELS: dict[str, tuple[VisionConfig, xLSTMConfig]] = {
+    "vil_pico": _narrow(64, 4),
+    "vil_nano": _published(128, 8, 2),
     "vil_tiny": _published(192, 24, 2),
     "vil_small": _published(384, 24, 2),
     "vil_base": _published(768, 24, 2),
@@ -44,8 +51,8 @@ MODELS: dict[str, tuple[VisionConfig, xLSTMConfig]] = {
     "vil_mlp_base": _with_feed_forward(768),
 }
 """`vil_*`: Vision-LSTM, second version, for patches of 16 pixels; blocks are counted singly, the publication counts
-pairs. `vil_v1_*`: the first version. `vil_mlp_*`: half as many blocks with a feed-forward behind each mLSTM, of about
-the same number of parameters."""
+pairs; `vil_pico` (with no wider mLSTM) and `vil_nano` are ours, for small images. `vil_v1_*`: the first version.
+`vil_mlp_*`: half as many blocks with a feed-forward behind each mLSTM, of about the same number of parameters."""
 
 SHORT = {"embed_dim": "embedding_dim", "depth": "num_blocks", "global_pool": "pooling"}
 

@@ -13,7 +13,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from xlstm_apps.core.pretrained import stored_config
 from xlstm_apps.interop import load_reference
+from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.model import VisionLSTM
 from xlstm_apps.vision.patches import stretch
 
@@ -21,7 +23,7 @@ logger = logging.getLogger("xlstm_apps")
 
 
 def read_model(path: str | os.PathLike[str]) -> VisionLSTM:
-    """The model in a folder that `save_pretrained` wrote, or in a file of published weights.
+    """The model in a folder that `save_pretrained` wrote (that of a classifier too), or in a file of published weights.
 
     Files are read without running any code in them.
 
@@ -30,6 +32,8 @@ def read_model(path: str | os.PathLike[str]) -> VisionLSTM:
     """
     path = Path(path)
     if path.is_dir():
+        if "images" in stored_config(path):
+            return ImageClassifier.from_pretrained(path).model
         return VisionLSTM.from_pretrained(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file or folder of weights")

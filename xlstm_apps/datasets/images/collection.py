@@ -26,6 +26,14 @@ _AHEAD = 256
 Tick = Callable[[int], None]
 
 
+class NothingReadable(ValueError):  # noqa: N818
+    """None of the files is a picture; `rejected` says why."""
+
+    def __init__(self, message: str, rejected: list[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How files become pixels."""
@@ -132,13 +140,13 @@ def read_images(
     """Read what was listed; see `load_images`."""
     if isinstance(data, ImageData):
         img_size, in_chans = img_size or data.img_size, in_chans or data.in_chans
-    limit = data.memory_gb if isinstance(data, ImageData) else 0.0
+    limit, background = (data.memory_gb, data.background) if isinstance(data, ImageData) else (0.0, "white")
     with pillow():
         size = img_size or usual_size(listing.records)
         kept, pixels, sizes, digests, rejected = [], [], [], [], []
         seen: Counter[str] = Counter()
         total, channels = 0, 1
-        for record, found in _decoded(listing.records, 2 * size, data.background):
+        for record, found in _decoded(listing.records, 2 * size, background):
             if tick is not None:
                 tick(1)
             if isinstance(found, str):
@@ -158,9 +166,10 @@ def read_images(
                 pixels.append(found.pixels)
     if not kept:
         first = f": {rejected[0]['path']} {rejected[0]['reason']}" if rejected else ""
-        raise ValueError(f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read{first}")
+        message = f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read{first}"
+        raise NothingReadable(message, rejected)
     names, labels = _classes(kept, listing.records, classes, labelled)
-    reading = Reading(img_size=size, in_chans=in_chans or channels, background=data.background)
+    reading = Reading(img_size=size, in_chans=in_chans or channels, background=background)
     found_set = ImageSet(
         records=kept, reading=reading, classes=names, labels=labels, sizes=np.array(sizes, np.int64).reshape(-1, 2),
         digests=digests, pixels=pixels if len(pixels) == len(kept) else None, rejected=rejected,

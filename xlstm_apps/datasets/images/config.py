@@ -24,9 +24,6 @@ class ImageSource:
     """Files that cannot be read as a picture (truncated, empty, no picture): `skip` leaves them out, counts and names
     them; `error` stops at the first."""
 
-    background: Literal["white", "black"] = "white"
-    """What is behind transparent pixels."""
-
     def __post_init__(self) -> None:
         if not self.path:
             raise ValueError("data.path names no image")
@@ -41,9 +38,6 @@ class LabelledImages(ImageSource):
 
     part_column: str | None = None
     """Tables: column that says train, val or test. None: the one named part or split, if there is one."""
-
-    group_column: str | None = None
-    """Tables: column of the groups that stay in one part, such as a patient or a place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +59,12 @@ class ImageData(LabelledImages):
     """How images of other shapes become squares: `crop` cuts the middle out, `pad` adds a border, `squash` changes the
     shape."""
 
+    background: Literal["white", "black"] = "white"
+    """What is behind transparent pixels, and around padded images."""
+
+    group_column: str | None = None
+    """Tables: column of the groups that stay in one part, such as a patient or a place."""
+
     val_fraction: float = 0.15
     """Share of the images for validation, on which the best epoch is chosen, of every class alike. Ignored where the
     data come with a validation part."""
@@ -76,8 +76,8 @@ class ImageData(LabelledImages):
     """Seed of the split; apart from the seed of training, so that several seeds are tested on the same images."""
 
     memory_gb: float = 2.0
-    """Images are held in memory, decoded, where they fit into so many gigabytes; else they are decoded again for every
-    batch."""
+    """Images are held in memory, decoded, where they fit into this many gigabytes; else they are decoded again for
+    every batch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .config import ImageSource, LabelledImages
+from .config import ImageData, ImageSource, LabelledImages
 from .record import ImageRecord, part_of
 
 _PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "image_id")
@@ -29,6 +29,7 @@ def read_table(file: Path, data: ImageSource, labelled: bool) -> list[ImageRecor
         known = _LABELS if labelled else ()
         label = _column(file, names, data.label_column, known, "classes" if labelled else None, "data.label_column")
         part = _column(file, names, data.part_column, _PARTS, None, "data.part_column")
+    if isinstance(data, ImageData):
         group = _column(file, names, data.group_column, (), None, "data.group_column")
     records = []
     wanted = list(dict.fromkeys(name for name in (path, label, part, group) if name is not None))

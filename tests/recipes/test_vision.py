@@ -1,0 +1,217 @@
+"""`vision train`, `finetune`, `evaluate` and `predict`: from folders of pictures to a run folder and tables."""
+
+import csv
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from xlstm_apps import cli
+
+QUICK = ["--network.embedding_dim", "16", "--network.num_blocks", "1", "--network.num_heads", "2"]
+QUICK += ["--network.patch_size", "4", "--fit.max_epochs", "2", "--fit.accelerator", "cpu"]
+
+
+def stripes(seed: int, upright: bool, size=12) -> Image.Image:
+    """Stripes of some colour, along the rows or the columns."""
+    draw = np.random.default_rng(seed)
+    wave = np.sin(np.arange(size)[:, None] * 2 + draw.uniform(0, 6)) * 100 + 128 + draw.normal(0, 10, (size, size))
+    wave = wave.T if upright else wave
+    return Image.fromarray((wave[..., None] * draw.uniform(0.5, 1, 3)).clip(0, 255).astype(np.uint8))
+
+
+def rows_of(path, separator=","):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter=separator))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two classes, and a few files as they happen to be."""
+    root = tmp_path_factory.mktemp("images") / "stripes"
+    for n in range(60):
+        file = root / ("across", "upright")[n % 2] / f"{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stripes(n, n % 2 == 1).save(file)
+    (root / "across" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    (root / "across" / "notes.txt").write_text("x")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "one"
+    cli.run(
+        [
+            "vision",
+            "train",
+            "--data.path",
+            str(folder),
+            *QUICK,
+            "--baselines",
+            "logistic,resnet",
+            "--run_dir",
+            str(path),
+        ]
+    )
+    return path
+
+
+def test_what_a_run_leaves(run):
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["task"] == "vision" and facts["status"] == "finished" and facts["seconds"]["fit"] > 0
+    rows = {row["model"]: row for row in rows_of(run / "evaluation" / "comparison.csv")}
+    assert set(rows) == {"xlstm", "logistic", "resnet", "frequencies"}
+    assert 0.3 < int(rows["resnet"]["parameters"]) / int(rows["xlstm"]["parameters"]) < 3
+    summary = json.loads((run / "data_summary.json").read_text())
+    assert summary["labels"]["classes"] == ["across", "upright"] and summary["quality"]["kept"] == 60
+    assert len(summary["quality"]["left_out"]) == 1 and len(rows_of(run / "rejected.csv")) == 1
+    said = rows_of(run / "evaluation" / "predictions.csv")
+    assert len(said) == summary["split"]["test"]["records"] == int(rows["xlstm"]["n"])
+    wrong = [row for row in said if row["label"] != row["predicted"]]
+    pictures = sorted((run / "evaluation" / "mistakes").glob("*.png"))
+    assert len(pictures) == min(24, len(wrong)) and (run / "report.html").stat().st_size > 5000
+    assert (run / "model" / "README.md").is_file() and (run / "metrics.csv").is_file()
+
+
+def test_a_finished_run_is_left_alone_and_another_configuration_refused(run, folder, capsys):
+    again = ["vision", "train", "--data.path", str(folder), *QUICK, "--baselines", "logistic,resnet"]
+    again += ["--run_dir", str(run), "--resume"]
+    cli.run(again)
+    assert "nothing is left to do" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ValueError, match=r"fit.learning_rate \(was None, is 0.5\)"):
+        cli.run([*again, "--fit.learning_rate", "0.5"])
+    with pytest.raises(ValueError, match="already holds a run"):
+        cli.run([*again[:-1]])
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(folder, tmp_path):
+    from xlstm_apps.estimators import vision_plan
+    from xlstm_apps.estimators.vision_saved import load_classifier
+
+    options = ["vision", "train", "--data.path", str(folder), *QUICK, "--baselines", "[]", "--augment.mixup", "0.5"]
+    options += ["--augment.crop_scale", "0.5", "--augment.rotate", "10"]
+    cli.run([*options, "--run_dir", str(tmp_path / "whole")])
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def after(self, *args, **more):
+        def stop(row):
+            if row["epoch"] == 1:
+                raise Stop
+
+        return train(self, *args, **more, after_epoch=stop)
+
+    train = vision_plan.VisionPlan.train
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vision_plan.VisionPlan, "train", after)
+        with pytest.raises(Stop):
+            cli.run([*options, "--run_dir", str(tmp_path / "cut")])
+    assert not (tmp_path / "cut" / "model").exists()
+    cli.run([*options, "--run_dir", str(tmp_path / "cut"), "--resume"])
+    one, two = (load_classifier(tmp_path / name).state_dict() for name in ("whole", "cut"))
+    assert all((one[name] == two[name]).all() for name in one)
+
+
+def test_new_images_are_predicted(run, folder, tmp_path):
+    new = tmp_path / "new"
+    (new / "deep").mkdir(parents=True)
+    stripes(500, True).convert("L").save(new / "grey.png")
+    stripes(501, False, 40).save(new / "deep" / "large.jpg")
+    (new / "broken.png").write_bytes(b"")
+    cli.run(["vision", "predict", str(run), "--data.path", str(new), "--output", str(tmp_path / "out.csv")])
+    rows = rows_of(tmp_path / "out.csv")
+    assert [row["path"] for row in rows] == ["broken.png", "deep/large.jpg", "grey.png"]
+    assert rows[0]["status"] == "is empty" and rows[0]["predicted"] == "" and rows[0]["p_across"] == ""
+    for row in rows[1:]:
+        p = {name: float(row[f"p_{name}"]) for name in ("across", "upright")}
+        assert row["status"] == "ok" and sum(p.values()) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == max(p, key=p.get)
+    cli.run(
+        ["vision", "predict", str(run), "--data.path", str(new), "--top", "1", "--output", str(tmp_path / "o.parquet")]
+    )
+    frame = pl.read_parquet(tmp_path / "o.parquet")
+    assert frame.columns == ["path", "status", "top1", "p1"] and frame["top1"].to_list()[1:] == [
+        r["predicted"] for r in rows[1:]
+    ]
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "x.jpg").write_bytes(b"no")
+    cli.run(["vision", "predict", str(run), "--data.path", str(only), "--output", str(tmp_path / "bad.csv")])
+    assert rows_of(tmp_path / "bad.csv")[0]["status"] == "holds no picture"
+    with pytest.raises(ValueError, match="is empty; mend it"):
+        cli.run(["vision", "predict", str(run), "--data.path", str(new), "--data.on_bad", "error"])
+    with pytest.raises(ValueError, match="the model knows 2 classes"):
+        cli.run(["vision", "predict", str(run), "--data.path", str(new), "--top", "3"])
+
+
+def test_predictions_are_those_of_the_run(run, folder, tmp_path):
+    cli.run(["vision", "predict", str(run / "model"), "--data.path", str(folder), "--output", str(tmp_path / "p.csv")])
+    now = {row["path"]: row for row in rows_of(tmp_path / "p.csv")}
+    for row in rows_of(run / "evaluation" / "predictions.csv"):
+        assert float(now[row["id"]]["p_across"]) == pytest.approx(float(row["p_across"]), abs=1e-5)
+
+
+def test_evaluate_on_other_images(run, folder, tmp_path):
+    cli.run(["vision", "evaluate", str(run), "--data.path", str(folder), "--output", str(tmp_path / "scores")])
+    rows = rows_of(tmp_path / "scores" / "evaluation" / "comparison.csv")
+    assert [row["model"] for row in rows] == ["xlstm", "chance"] and int(rows[0]["n"]) == 60
+    assert (tmp_path / "scores" / "report.html").is_file()
+    (tmp_path / "other" / "cat").mkdir(parents=True)
+    stripes(1, True).save(tmp_path / "other" / "cat" / "1.png")
+    with pytest.raises(ValueError, match=r"the model knows no class cat; it knows across, upright"):
+        cli.run(
+            ["vision", "evaluate", str(run), "--data.path", str(tmp_path / "other"), "--output", str(tmp_path / "x")]
+        )
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        cli.run(["vision", "evaluate", str(run), "--data.path", str(folder), "--output", str(tmp_path / "scores")])
+
+
+def test_finetune_at_another_resolution_with_other_classes(run, folder, tmp_path):
+    for n in range(24):
+        file = tmp_path / "three" / "abc"[n % 3] / f"{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        stripes(n, n % 3 == 0, 20).save(file)
+    options = [
+        "--data.path",
+        str(tmp_path / "three"),
+        "--data.img_size",
+        "20",
+        "--fit.max_epochs",
+        "1",
+        "--baselines",
+        "[]",
+    ]
+    cli.run(["vision", "finetune", str(run), *options, "--run_dir", str(tmp_path / "tuned")])
+    resolved = json.loads((tmp_path / "tuned" / "run.json").read_text())["resolved"]
+    assert resolved["vision"]["img_size"] == [20, 20] and resolved["vision"]["num_classes"] == 3
+    assert resolved["vision"]["patch_size"] == [4, 4] and resolved["fit"]["learning_rate"] == 3e-4
+    cli.run(["vision", "finetune", str(run), *options, "--head_only", "--run_dir", str(tmp_path / "head")])
+    from xlstm_apps.estimators.vision_saved import load_classifier
+
+    first, second = load_classifier(run), load_classifier(tmp_path / "head")
+    assert (first.model.patch_embed.weight == second.model.patch_embed.weight).all()
+    with pytest.raises(ValueError, match=r"network.embedding_dim is fixed by .* which has 16"):
+        cli.run(["vision", "finetune", str(run), *options, "--network.embedding_dim", "32"])
+
+
+def test_mistakes_are_told_before_a_folder_is_made(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = ["vision", "train", "--data.path", str(folder)]
+    for more, words in (
+        (["--network.name", "vil_tinny"], "did you mean 'vil_tiny'"),
+        (["--network.num_heads", "7"], "num_heads"),
+        (["--ema", "1"], "ema is a share"),
+        (["--fit.accelerator", "cuda"], "no CUDA device"),
+        (["--data.val_fraction", "0.9", "--data.test_fraction", "0.2"], "leave nothing"),
+        (["--baselines", "svm"], "baselines"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cli.run([*base, *more])
+    with pytest.raises(ValueError, match="no such file or folder"):
+        cli.run(["vision", "train", "--data.path", "nowhere"])
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,118 @@
+"""What a classifier says of images, and how good that is: the files of `evaluation/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from xlstm_apps.datasets.images import ImageBatches
+from xlstm_apps.estimators.sequence_measures import (
+    calibration_rows,
+    class_rows,
+    confusion,
+    confusion_rows,
+    measures,
+    threshold_rows,
+)
+from xlstm_apps.vision.module import unit_pixels
+
+Rows = list[dict[str, Any]]
+Tick = Callable[[int], None]
+BATCH_PIXELS = 128 * 128 * 64
+"""Pixels read at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """Rows of the files of `evaluation/`, by name without `.csv`, and which images were mistaken most surely."""
+
+    tables: dict[str, Rows] = field(default_factory=dict)
+    mistakes: list[int] = field(default_factory=list)
+    """Places in the part."""
+
+
+def probabilities(network: nn.Module, batches: ImageBatches, tick: Tick | None = None) -> np.ndarray:
+    """Of every class for every image: float32 [N, classes].
+
+    Args:
+        network: Pixels to class scores, on the device to compute on.
+        batches: The images.
+        tick: Called with the number of images that are done.
+    """
+    return np.concatenate([*_run(batches, lambda x: network(x).float().softmax(-1), network, tick)])
+
+
+def features(network: Any, batches: ImageBatches, tick: Tick | None = None) -> np.ndarray:
+    """What the head of an `ImageClassifier` reads, for every image: float32 [N, F]."""
+    return np.concatenate([*_run(batches, lambda x: network.features(x).float(), network, tick)])
+
+
+def _run(
+    batches: ImageBatches, call: Callable[[torch.Tensor], torch.Tensor], network: nn.Module, tick: Tick | None
+) -> Any:
+    device = next(network.parameters()).device
+    size = max(1, min(512, BATCH_PIXELS // batches.images.reading.img_size**2))
+    network.eval()
+    for begin in range(0, len(batches), size):
+        rows = list(range(begin, min(begin + size, len(batches))))
+        pixels = batches.__getitems__(rows)["pixels"].to(device)
+        with torch.inference_mode():
+            yield call(unit_pixels(pixels)).cpu().numpy()
+        if tick is not None:
+            tick(len(rows))
+
+
+def top_k(classes: int) -> int:
+    """How many guesses are allowed in the second accuracy that is told: 5, of few classes 2 or 3, of two none (0)."""
+    return 5 if classes >= 10 else 3 if classes >= 6 else 2 if classes >= 3 else 0
+
+
+def row(model: str, truth: np.ndarray, said: np.ndarray, **more: Any) -> dict[str, Any]:
+    """One row of comparison.csv."""
+    found = measures("classification", truth, said)
+    k = top_k(said.shape[1])
+    place = (said > said[np.arange(len(truth)), truth][:, None]).sum(1)
+    tops = {f"top{k}": float((place < k).mean())} if k else {}
+    shown = {"n": found["n"], "accuracy": found["accuracy"], **tops}
+    return {"model": model, **shown, **{key: value for key, value in found.items() if key not in shown}, **more}
+
+
+def tables(
+    truth: np.ndarray, said: np.ndarray, classes: Sequence[str], ids: Sequence[str], *, most: int = 24
+) -> Tables:
+    """The files that tell of one classifier.
+
+    Args:
+        truth: Numbers of the classes [N].
+        said: Probabilities [N, classes].
+        classes: Their names.
+        ids: Names of the images.
+        most: Mistakes to show.
+    """
+    guess = said.argmax(1)
+    sure, wrong = said.max(1), guess != truth
+    counts = confusion(truth, said)
+    found: dict[str, Rows] = {
+        "confusion": confusion_rows(counts, classes),
+        "classes": class_rows(counts, classes),
+        "calibration": calibration_rows(~wrong, sure),
+        "predictions": [
+            {"id": ids[n], "label": classes[truth[n]], **cells(classes, said[n])} for n in range(len(truth))
+        ],
+    }
+    if len(classes) == 2:
+        found["thresholds"] = threshold_rows(truth, said[:, 1])
+    order = np.flatnonzero(wrong)
+    worst = order[np.argsort(-sure[order], kind="stable")][:most].tolist()
+    return Tables(tables={name: rows for name, rows in found.items() if rows}, mistakes=worst)
+
+
+def cells(classes: Sequence[str], said: np.ndarray) -> dict[str, Any]:
+    """What is said of one image, as columns: `predicted`, and `p_<class>` of each."""
+    shares = {f"p_{name}": float(f"{p:.6g}") for name, p in zip(classes, said.tolist(), strict=True)}
+    return {"predicted": classes[int(said.argmax())], **shares}

@@ -1,0 +1,61 @@
+"""Mistakes of a classifier as picture files, with a table of what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from xlstm_apps.datasets.images import ImageSet
+from xlstm_apps.datasets.images.batches import fitted
+from xlstm_apps.estimators.vision_scores import Tables
+from xlstm_apps.training import files
+from xlstm_apps.vision.training_config import ImagesConfig
+
+LEAST = 96
+"""Pixels across a picture at least; smaller images are shown larger, their pixels as squares."""
+
+
+def write_mistakes(
+    folder: Path,
+    images: ImageSet,
+    rows: np.ndarray,
+    found: Tables,
+    truth: np.ndarray,
+    said: np.ndarray,
+    looks: ImagesConfig,
+) -> None:
+    """`mistakes.csv` and `mistakes/001.png` and so on, the surest first, as the network saw them."""
+    from PIL import Image
+
+    table: list[dict[str, Any]] = []
+    with files.replacing_folder(folder / "mistakes") as aside:
+        for number, place in enumerate(found.mistakes, 1):
+            Image.fromarray(seen(images, int(rows[place]), looks)).save(aside / f"{number:03}.png")
+            guess = int(said[place].argmax())
+            table.append(
+                {
+                    "picture": f"mistakes/{number:03}.png",
+                    "id": images.ids[int(rows[place])],
+                    "label": looks.classes[int(truth[place])],
+                    "predicted": looks.classes[guess],
+                    "p_predicted": float(f"{said[place, guess]:.4g}"),
+                    "p_label": float(f"{said[place, truth[place]]:.4g}"),
+                }
+            )
+    if table:
+        files.write_rows(folder / "mistakes.csv", table)
+
+
+def seen(images: ImageSet, number: int, looks: ImagesConfig) -> np.ndarray:
+    """An image as the network sees it, uint8 [H, W] or [H, W, 3], small ones enlarged."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images[number].transpose(2, 0, 1)))
+    square = fitted(pixels, looks.img_size, looks.fit, looks.background).numpy()
+    if square.dtype != np.uint8:
+        square = np.rint(square / max(float(square.max()), 1e-6) * 255).astype(np.uint8)
+    shown = square.transpose(1, 2, 0)
+    times = -(-LEAST // looks.img_size)
+    shown = shown.repeat(times, 0).repeat(times, 1)
+    return shown[..., 0] if shown.shape[2] == 1 else shown

@@ -1,0 +1,72 @@
+"""What verbs of vision share: reading images with a bar, names of runs, lines on the terminal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from xlstm_apps.datasets.images import ImageSet, Listing, find_images, read_images
+from xlstm_apps.datasets.images.config import ImageSource
+from xlstm_apps.recipes._sequence_use import Step, showing, tell
+
+_SHOWN = 5
+
+
+def stem(data: ImageSource) -> str:
+    """What a run is named after."""
+    name = data.path[0].rstrip("/").removeprefix("sample:")
+    first = Path(name).name.split(".")[0]
+    return first.replace("*", "").replace("?", "") or "images"
+
+
+def fingerprint(listing: Listing) -> str:
+    """Hash of names, sizes and times of all files, and of their classes and parts."""
+    found = hashlib.sha256()
+    for record in listing.records:
+        where = ""
+        if record.path is not None and record.path.is_file():
+            status = record.path.stat()
+            where = f"{status.st_size} {status.st_mtime_ns}"
+        elif record.pixels is not None:
+            where = hashlib.sha1(record.pixels.tobytes()).hexdigest()
+        found.update(f"{record.id}\0{record.label}\0{record.part}\0{record.group}\0{where}\n".encode())
+    return found.hexdigest()
+
+
+def read(data: ImageSource, listing: Listing, console: Console, **options: Any) -> ImageSet:
+    """All images of a listing, with a bar while they are read."""
+    with showing(console, "reading", len(listing.records)) as step:
+        return read_images(listing, data, tick=step.advance, **options)
+
+
+def listed(data: ImageSource, console: Console, *, labelled: bool) -> Listing:
+    """The images there are."""
+    with console.status("looking for images"):
+        return find_images(data, labelled=labelled)
+
+
+def told(images: ImageSet) -> list[str]:
+    """What was left out, in lines."""
+    lines = []
+    if images.rejected:
+        count = len(images.rejected)
+        lines.append(f"left out  {count:,} {'file' if count == 1 else 'files'} that cannot be read:")
+        lines += [f"          {row['path']} {row['reason']}" for row in images.rejected[:_SHOWN]]
+        if count > _SHOWN:
+            lines.append("          ...")
+    return lines + [f"note      {note}" for note in images.report["notes"]]
+
+
+@contextmanager
+def counting(console: Console, label: str, total: int) -> Iterator[Step]:
+    """A bar on the error stream."""
+    with showing(console, label, total) as step:
+        yield step
+
+
+__all__ = ["counting", "fingerprint", "listed", "read", "stem", "tell", "told"]

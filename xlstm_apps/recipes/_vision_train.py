@@ -1,0 +1,289 @@
+"""The steps of `vision train` and `finetune`, each of which can be repeated: that is how a killed run is resumed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from xlstm_apps import training
+from xlstm_apps.datasets.images import ImageData, leaks, split_images
+from xlstm_apps.estimators import vision_baselines, vision_scores
+from xlstm_apps.estimators.vision_plan import VisionPlan, plan_vision
+from xlstm_apps.estimators.vision_saved import load_vision_model
+from xlstm_apps.recipes._sequence_run import fit_facts
+from xlstm_apps.recipes._vision_pictures import write_mistakes
+from xlstm_apps.recipes._vision_run import counting, fingerprint, listed, read, stem, tell, told
+from xlstm_apps.report import model_card, write_report
+from xlstm_apps.training import FitConfig, RunFolder, files
+from xlstm_apps.training.folder import find_run, new_path
+from xlstm_apps.vision.classifier import ImageClassifier
+from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
+
+MAIN = "xlstm"
+MOST_MISTAKES = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training that passed every check, and its folder."""
+
+    plan: VisionPlan
+    folder: RunFolder
+    baselines: list[str]
+    seed: int
+    started: float
+    load_seconds: float
+    console: Console
+
+
+def train(
+    task: str,
+    data: ImageData,
+    network: NetworkConfig,
+    augment: AugmentConfig,
+    fit: FitConfig,
+    *,
+    from_model: str | None,
+    run_dir: str | None,
+    seed: int,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Read, check, train, compare, report."""
+    job = prepare(
+        task, data, network, augment, fit, from_model=from_model, run_dir=run_dir, seed=seed, resume=resume, **options
+    )
+    if job is None:
+        return  # finished before; said so
+    classifier = fit_model(job, resume)
+    score(job, classifier)
+    finish(job)
+
+
+def prepare(
+    task: str,
+    data: ImageData,
+    network: NetworkConfig,
+    augment: AugmentConfig,
+    fit: FitConfig,
+    *,
+    from_model: str | None,
+    head_only: bool,
+    ema: float,
+    layer_decay: float,
+    balanced: bool,
+    baselines: list[Any] | None,
+    run_dir: str | None,
+    seed: int,
+    resume: bool,
+) -> Job | None:
+    """Read the images, find out everything that could be wrong, and only then make the run's folder.
+
+    Returns:
+        None where the run to resume is finished; said so.
+
+    Raises:
+        ValueError: One line that says what to change.
+    """
+    started, console = time.monotonic(), Console(stderr=True)
+    training.check(fit)
+    chosen = ["logistic"] if baselines is None else list(baselines)
+    start = None if from_model is None else load_vision_model(from_model, "cpu")
+    sections: dict[str, Any] = {"data": data, "network": network, "augment": augment, "fit": fit, "ema": ema}
+    if from_model is not None:
+        known = Path(from_model).exists()
+        sections |= {"from_model": str(Path(from_model).absolute()) if known else from_model}
+        sections |= {"head_only": head_only, "layer_decay": layer_decay}
+    sections |= {"balanced": balanced, "baselines": baselines, "seed": seed}
+    listing = listed(data, console, labelled=True)
+    digest = fingerprint(listing)
+    folder = find_run(run_dir, task, stem(data)) if resume else None
+    if folder is not None:
+        folder.check_same(sections, data_fingerprint=digest)
+        if folder.finished:
+            tell(console, [f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}"])
+            return None
+    path = folder.path if folder is not None else new_path(run_dir, task, stem(data))
+    size, channels = data.img_size, data.in_chans
+    if isinstance(start, ImageClassifier):
+        size, channels = size or start.images.img_size, channels or start.model.vision.in_chans
+    elif start is not None:
+        size, channels = size or start.vision.img_size[0], channels or start.vision.in_chans
+    images = read(data, listing, console, labelled=True, img_size=size, in_chans=channels)
+    parts, rule = split_images(images, data)
+    plan = plan_vision(
+        images, parts, rule, data=data, network=network, augment=augment, fit=fit, start=start,
+        source=str(from_model), head_only=head_only, balanced=balanced, ema=ema, layer_decay=layer_decay,
+    )  # fmt: skip
+    plan.classifier(seed)  # a network that cannot be built says so here
+    if folder is None:
+        folder = RunFolder.create(path, task, sections, seed=seed, data_fingerprint=digest)
+        if resume:
+            tell(console, [f"no run in {path} yet: starting from the beginning"])
+    else:
+        tell(console, [f"resuming {path}"])
+    job = Job(
+        plan=plan, folder=folder, baselines=chosen, seed=seed, started=started,
+        load_seconds=time.monotonic() - started, console=console,
+    )  # fmt: skip
+    tell(console, choices(job))
+    files.write_json(folder.path / "data_summary.json", summary(job))
+    if images.rejected:
+        files.write_rows(folder.path / "rejected.csv", images.rejected)
+    return job
+
+
+def fit_model(job: Job, resume: bool) -> ImageClassifier:
+    """Train, keep the epoch that was best on validation, and save it as `model/`."""
+    plan, folder = job.plan, job.folder
+    network = plan.classifier(job.seed)
+    made, result = plan.train(
+        network, job.seed, run_dir=folder.path, resume=resume, console=job.console, label=f"training {MAIN}"
+    )
+    assert isinstance(made, ImageClassifier)
+    with files.replacing_folder(folder.model) as aside:
+        made.save_pretrained(aside)
+    folder.note(
+        **fit_facts(result, made),
+        resolved={
+            "head": {"task": "classification", "num_outputs": len(plan.looks.classes)},
+            "vision": asdict(plan.vision),
+            "backbone": plan.backbone.to_dict(),
+            "images": {k: v for k, v in asdict(plan.looks).items() if k != "classes"},
+            "fit": asdict(plan.fit),
+        },
+        seconds={"load": round(job.load_seconds, 2), "fit": round(result.seconds, 2)},
+    )
+    return made
+
+
+def score(job: Job, classifier: ImageClassifier) -> None:
+    """Train what it is compared with, look at the test part once, and print the comparison."""
+    plan, folder = job.plan, job.folder
+    others: dict[str, vision_baselines.Fitted] = {}
+    for name in job.baselines:
+        others[name] = vision_baselines.fitted(
+            name, plan, job.seed, parameters=_size(classifier), cache=folder.path / "baselines", console=job.console
+        )
+    if "test" not in plan.parts:
+        job.console.print("no test part: nothing is scored (data.test_fraction)", highlight=False)
+        return
+    started = time.monotonic()
+    batches = plan.batches("test")
+    truth = plan.images.labels[plan.parts["test"]]
+    with counting(job.console, "scoring", len(truth)) as step:
+        said = vision_scores.probabilities(classifier.to(plan.device), batches, step.advance)
+    classifier.cpu()
+    seconds = folder.facts.get("seconds", {}).get("fit")
+    rows = [vision_scores.row(MAIN, truth, said, parameters=_size(classifier), seconds=seconds)]
+    for name, other in others.items():
+        with job.console.status(f"scoring {name}"):
+            rows.append(
+                vision_scores.row(
+                    name, truth, other.predict(batches), parameters=other.parameters, seconds=other.seconds
+                )
+            )
+    shares = np.bincount(plan.images.labels[plan.parts["train"]], minlength=len(plan.looks.classes))
+    guess = np.tile(shares / shares.sum(), (len(truth), 1))
+    rows.append(vision_scores.row("frequencies", truth, guess, parameters=len(shares), seconds=None))
+    names = [plan.images.ids[n] for n in plan.parts["test"].tolist()]
+    found = vision_scores.tables(truth, said, plan.looks.classes, names, most=MOST_MISTAKES)
+    for name, table in {"comparison": rows, **found.tables}.items():
+        files.write_rows(folder.path / "evaluation" / f"{name}.csv", table)
+    write_mistakes(folder.path / "evaluation", plan.images, plan.parts["test"], found, truth, said, plan.looks)
+    folder.add_seconds(evaluate=time.monotonic() - started)
+    console = Console()
+    (console if console.is_terminal else Console(width=120)).print(comparison_table(rows))
+
+
+def finish(job: Job) -> None:
+    """Mark the run finished, write report and card, and say where everything is."""
+    folder, started = job.folder, time.monotonic()
+    folder.note(status="finished")
+    report = write_report(folder.path)
+    files.write_text(folder.model / "README.md", model_card(folder.path))
+    folder.add_seconds(report=time.monotonic() - started)
+    rows = (
+        (report.name, "pictures, comparison, data: open it in a browser"),
+        ("evaluation/", "the numbers behind them, as CSV"),
+        ("model/", f"to use it: xlstm-apps vision predict {folder.path} --data.path FOLDER"),
+    )
+    lines = [f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)"]
+    tell(Console(), [*lines, *(f"  {name:<12} {what}" for name, what in rows)])
+
+
+def choices(job: Job) -> list[str]:
+    """What was read, and what was chosen on the user's behalf."""
+    plan, images = job.plan, job.plan.images
+    report, looks = images.report, plan.looks
+    shown = ", ".join(looks.classes[:8]) + (f" ... ({len(looks.classes)})" if len(looks.classes) > 8 else "")
+    colour = "grey" if plan.vision.in_chans == 1 else "colour"
+    patch = plan.vision.patch_size[0]
+    lines = [
+        f"data      {report['kept']:,} of {report['images']:,} images, {looks.img_size} x {looks.img_size} {colour}",
+        f"classes   {shown}",
+        f"split     {plan.rule}: " + ", ".join(f"{name} {len(rows):,}" for name, rows in plan.parts.items()),
+        f"model     {'trained model' if plan.start is not None else 'from scratch'}: {plan.backbone.num_blocks} blocks "
+        f"of width {plan.backbone.embedding_dim}, patches of {patch} x {patch} pixels, scan {plan.vision.scan}"
+        + (", left as it is: only the head is trained" if plan.head_only else ""),
+        f"training  batches of {plan.fit.batch_size}, at most {plan.fit.max_epochs} epochs, learning rate "
+        f"{plan.fit.learning_rate:g}",
+    ]
+    lost = leaks(images, plan.parts)
+    if lost:
+        lines.append(
+            f"leakage   {lost:,} of {len(plan.parts['test']):,} test images have the very pixels of a training image: "
+            "the scores say less about new images"
+        )
+    return lines + told(images) + [f"note      {note}" for note in plan.notes]
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """Content of data_summary.json."""
+    plan, images = job.plan, job.plan.images
+    counts = {name: {"records": len(rows), "images": len(rows)} for name, rows in plan.parts.items()}
+    labels: dict[str, Any] = {"task": "classification", "classes": list(plan.looks.classes)}
+    labels |= {name: images.counts(rows) for name, rows in plan.parts.items()}
+    test = plan.parts.get("test")
+    leakage = None if test is None else {"near_copies": leaks(images, plan.parts), "windows": len(test)}
+    return {
+        "quality": images.report | {"classes": images.counts(np.arange(len(images)))},
+        "split": {"rule": plan.rule, **counts},
+        "leakage": leakage,
+        "labels": labels,
+        "notes": plan.notes,
+    }
+
+
+def comparison_table(rows: list[dict[str, Any]]) -> Table:
+    """The comparison for the terminal, best values in bold."""
+    tops = [key for key in rows[0] if key.startswith("top")]
+    titles = {"accuracy": "accuracy", **{key: f"top {key[3:]}" for key in tops}, "mcc": "MCC", "log_loss": "log loss"}
+    caption = "frequencies: says how often each class is in training, for all"
+    if "accuracy_lo" in rows[0]:
+        caption += "; ±: half of the interval that holds 95 % of other draws of the test"
+    table = Table(title=f"On {rows[0]['n']:,} held-out images", caption=caption, header_style="bold", min_width=60)
+    table.add_column("model")
+    for title in (*titles.values(), "weights"):
+        table.add_column(title, justify="right")
+    best = {key: (min if key == "log_loss" else max)(row[key] for row in rows) for key in titles}
+    for row in rows:
+        texts = []
+        for key in titles:
+            text = f"{row[key]:.1%}" if key == "accuracy" or key in tops else f"{row[key]:.3f}"
+            if key == "accuracy" and "accuracy_lo" in row:
+                text += f" ±{(row['accuracy_hi'] - row['accuracy_lo']) / 2:.1%}"
+            texts.append(f"[bold]{text}[/]" if row[key] == best[key] else text)
+        table.add_row(row["model"], *texts, f"{row['parameters']:,}")
+    return table
+
+
+def _size(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

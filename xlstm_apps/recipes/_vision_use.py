@@ -1,0 +1,158 @@
+"""The steps of `vision predict` and `evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, ImageSource, Listing, read_images
+from xlstm_apps.datasets.images.collection import NothingReadable
+from xlstm_apps.datasets.images.config import LabelledImages
+from xlstm_apps.estimators import vision_scores
+from xlstm_apps.estimators.vision_saved import load_classifier
+from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._vision_pictures import write_mistakes
+from xlstm_apps.recipes._vision_run import counting, listed, read, tell, told
+from xlstm_apps.recipes._vision_train import MAIN, comparison_table
+from xlstm_apps.report import write_report
+from xlstm_apps.training import RunFolder, files
+from xlstm_apps.vision.classifier import ImageClassifier
+
+_BLOCK = 512
+"""Images that are decoded and held at a time."""
+
+
+def predict(model: str, data: ImageSource, output: str | None, top: int, device: str) -> None:
+    """Read the images, say what the model makes of each, and where the rows are."""
+    target, console = TableOutput(output), Console(stderr=True)
+    classifier = load_classifier(model, device)
+    classes = len(classifier.images.classes)
+    if not 0 <= top <= classes:
+        raise ValueError(f"top={top}: the model knows {classes} classes; give 0 to {classes}")
+    listing = listed(data, console, labelled=False)
+    bad: list[str] = []
+    with counting(console, "predicting", len(listing.records)) as step:
+        rows = target.write(_frames(classifier, data, listing, top, bad, step.advance))
+    tell(console, (f"note: {note}" for note in listing.notes))
+    if bad:
+        tell(console, [f"note: {len(bad):,} of {rows:,} files cannot be read; their rows say why"])
+    tell(console, [f"{rows:,} rows in {target.name}"])
+
+
+def _frames(
+    classifier: ImageClassifier, data: ImageSource, listing: Listing, top: int, bad: list[str], tick: Any
+) -> Iterator[pl.DataFrame]:
+    """Rows in the order of the files, those without a prediction among them."""
+    for images, rejected, names in blocks(classifier, data, listing):
+        said = _said(classifier, images)
+        found = {}
+        for name, p in zip(images.ids if images is not None else [], said, strict=True):
+            found[name] = {"path": name, "status": "ok", **_cells(classifier.images.classes, p, top)}
+        bad += list(rejected)
+        rows = [found.get(name) or {"path": name, "status": rejected[name]} for name in names]
+        empty = dict.fromkeys(_cells(classifier.images.classes, np.zeros(len(classifier.images.classes)), top))
+        texts = {"path", "status", "predicted", *(f"top{n}" for n in range(1, top + 1))}
+        schema = {key: pl.String if key in texts else pl.Float64 for key in ("path", "status", *empty)}
+        yield pl.DataFrame([{**empty, **row} for row in rows], schema=schema)
+        tick(len(names))
+
+
+def blocks(
+    classifier: ImageClassifier, data: ImageSource, listing: Any
+) -> Iterator[tuple[ImageSet | None, dict, list]]:
+    """Images some hundred at a time, reasons of those that cannot be read, and the names of all."""
+    for begin in range(0, len(listing.records), _BLOCK):
+        part = Listing(records=listing.records[begin : begin + _BLOCK])
+        images, rejected = readable(part, data, classifier)
+        where = {str(record.path): record.id for record in part.records}
+        reasons = {where[row["path"]]: row["reason"] for row in rejected}
+        yield images, reasons, [record.id for record in part.records]
+
+
+def readable(
+    part: Listing, data: ImageSource, classifier: ImageClassifier
+) -> tuple[ImageSet | None, list[dict[str, str]]]:
+    """The images of a block that can be read, None where there are none, and the rest with reasons."""
+    try:
+        images = read_images(part, source_of(data, classifier), labelled=False, **sizes(classifier))
+    except NothingReadable as error:
+        return None, error.rejected
+    return images, images.rejected
+
+
+def source_of(data: ImageSource, classifier: ImageClassifier) -> ImageData:
+    """The source with all that the classifier fixes, and room in memory for a block."""
+    known = {name: getattr(data, name) for name in ("path", "path_column", "on_bad")}
+    return ImageData(**known, background=classifier.images.background, fit=classifier.images.fit, memory_gb=1e3)
+
+
+def sizes(classifier: ImageClassifier) -> dict[str, Any]:
+    """How a classifier wants its images read."""
+    return {"img_size": classifier.images.img_size, "in_chans": classifier.model.vision.in_chans}
+
+
+def _said(classifier: ImageClassifier, images: ImageSet | None) -> np.ndarray:
+    if images is None:
+        return np.zeros((0, len(classifier.images.classes)), np.float32)
+    return vision_scores.probabilities(classifier, ImageBatches(images, np.arange(len(images)), classifier.images.fit))
+
+
+def _cells(classes: tuple[str, ...], said: np.ndarray, top: int) -> dict[str, Any]:
+    if not top:
+        return vision_scores.cells(classes, said)
+    order = np.argsort(-said, kind="stable")[:top]
+    cells: dict[str, Any] = {}
+    for place, n in enumerate(order.tolist(), 1):
+        cells |= {f"top{place}": classes[n], f"p{place}": float(f"{said[n]:.6g}")}
+    return cells
+
+
+def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, device: str) -> None:
+    """Score a model on labelled images, write the folder, show the numbers."""
+    console, path = Console(stderr=True), Path(output)
+    if top_mistakes < 0:
+        raise ValueError(f"top_mistakes must not be negative, not {top_mistakes}")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"output {path} exists and is not empty; name another folder")
+    classifier = load_classifier(model, device)
+    looks = classifier.images
+    listing = listed(data, console, labelled=True)
+    held = next((p for p in ("test", "val") if any(record.part == p for record in listing.records)), None)
+    if held is not None:
+        listing.records = [record for record in listing.records if record.part == held]
+    known = {name: getattr(data, name) for name in ("path", "on_bad")}
+    source = ImageData(**known, background=looks.background, fit=looks.fit)
+    images = read(source, listing, console, labelled=True, classes=looks.classes, **sizes(classifier))
+    rows = np.arange(len(images))
+    with counting(console, "scoring", len(images)) as step:
+        said = vision_scores.probabilities(classifier, ImageBatches(images, rows, looks.fit), step.advance)
+    truth, size = images.labels, sum(p.numel() for p in classifier.parameters())
+    table = [vision_scores.row(MAIN, truth, said, parameters=size, seconds=None)]
+    guess = np.full((len(truth), len(looks.classes)), 1 / len(looks.classes))
+    table.append(vision_scores.row("chance", truth, guess, parameters=0, seconds=None))
+    found = vision_scores.tables(truth, said, looks.classes, images.ids, most=top_mistakes)
+    folder = RunFolder.create(
+        path, "vision-evaluate", {"data": data, "model": str(model)}, parameters=size,
+        resolved={"head": {"task": "classification"}, "images": asdict(looks) | {"classes": len(looks.classes)}},
+    )  # fmt: skip
+    for name, content in {"comparison": table, **found.tables}.items():
+        files.write_rows(path / "evaluation" / f"{name}.csv", content)
+    write_mistakes(path / "evaluation", images, rows, found, truth, said, looks)
+    if images.rejected:
+        files.write_rows(path / "rejected.csv", images.rejected)
+    labels = {"task": "classification", "classes": list(looks.classes), "test": images.counts(rows)}
+    split = {"rule": f"the {held} part" if held else "all images", "test": {"records": len(images)}}
+    content = {"quality": images.report | {"classes": images.counts(rows)}, "labels": labels, "split": split}
+    files.write_json(path / "data_summary.json", content)
+    folder.note(status="finished")
+    report = write_report(path)
+    tell(console, told(images))
+    shown = Console()
+    (shown if shown.is_terminal else Console(width=120)).print(comparison_table(table))
+    tell(shown, [f"results in {path}; see {report}"])

@@ -1,0 +1,110 @@
+"""Training of image classifiers, in the form `training.fit` takes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from xlstm_apps.vision.augmentation import augmented, mixed
+from xlstm_apps.vision.classifier import ImageClassifier
+from xlstm_apps.vision.groups import parameter_groups
+from xlstm_apps.vision.training_config import AugmentConfig
+
+Batch = dict[str, Tensor]
+
+
+class ClassifierModule(pl.LightningModule):
+    """Loss of a network that takes pixels [B, C, H, W] from 0 to 1 and gives class scores.
+
+    A batch has `pixels` (uint8 or float32) and `label` [B]. Validation logs `val_loss` and `val_accuracy` over the
+    whole part, of the average of the weights where one is kept.
+
+    Args:
+        network: What is trained.
+        num_classes: Number of classes.
+        augment: How training images are changed.
+        ema: Share of the average of the weights that stays at every step (Polyak & Juditsky 1992), less in the first
+            steps; 0: no average.
+        layer_decay: As in `parameter_groups`; for an `ImageClassifier`.
+        class_weight: How much a mistake on each class counts [classes]; None: all alike.
+    """
+
+    updates: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        augment: AugmentConfig,
+        *,
+        ema: float = 0.0,
+        layer_decay: float = 1.0,
+        class_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.num_classes, self.augment, self.ema = network, num_classes, augment, ema
+        self.layer_decay = layer_decay
+        self.average = copy.deepcopy(network).requires_grad_(False) if ema else None
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("class_weight", class_weight, persistent=False)
+        self._start()
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to be used: the average, where there is one."""
+        return self.network if self.average is None else self.average
+
+    def optimizer_groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]] | None:
+        """Groups of parameters for `training.fit`; None: the usual ones."""
+        if not isinstance(self.network, ImageClassifier):
+            return None
+        return parameter_groups(
+            self.network.model, learning_rate=learning_rate, weight_decay=weight_decay, layer_decay=self.layer_decay
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x = augmented(unit_pixels(batch["pixels"]), self.augment)
+        x, targets = mixed(x, batch["label"], self.num_classes, self.augment)
+        losses = -(targets * self.network(x).float().log_softmax(-1))
+        if self.class_weight is not None:
+            losses = losses * self.class_weight
+        return losses.sum(-1).mean()
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.average is None:
+            return
+        self.updates += 1
+        count = int(self.updates)
+        move = 1 - min(self.ema, (1 + count) / (10 + count))
+        with torch.no_grad():
+            mine, others = list(self.average.parameters()), list(self.network.parameters())
+            torch._foreach_lerp_(mine, others, move)
+            for own, other in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                own.copy_(other)
+
+    def on_validation_epoch_start(self) -> None:
+        self._start()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        scores = self.result(unit_pixels(batch["pixels"])).float()
+        self._total += cross_entropy(scores, batch["label"], reduction="sum").item()
+        self._right += int((scores.argmax(-1) == batch["label"]).sum())
+        self._count += len(scores)
+
+    def on_validation_epoch_end(self) -> None:
+        loss, right = (value / self._count if self._count else math.nan for value in (self._total, self._right))
+        self.log_dict({"val_loss": loss, "val_accuracy": right})
+
+    def _start(self) -> None:
+        self._total, self._right, self._count = 0.0, 0, 0
+
+
+def unit_pixels(pixels: Tensor) -> Tensor:
+    """uint8 from 0 to 255 as float32 from 0 to 1; what is floating already stays."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
