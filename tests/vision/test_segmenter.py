@@ -1,5 +1,7 @@
 """Windows that cover, augmentation that moves images and masks alike, training, the saved model."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,7 @@ def test_windows_cover_and_share_what_they_should():
         for window in (1, 7, 16):
             found = starts(length, window, 0.5)
             assert found[0] == 0 and max(found[-1] + window, length) == max(length, window)
-            assert all(0 < b - a <= max(1, window // 2) for a, b in zip(found, found[1:], strict=False))
+            assert all(0 < b - a <= max(1, window // 2) for a, b in pairwise(found))
     assert importance((8,)).argmax() in (3, 4) and importance((4, 5)).min() >= 1e-3
 
 
@@ -112,14 +114,14 @@ def test_training_brings_the_loss_down(precision):
     batch = {"image": torch.randn(4, 1, 16, 16) + 3 * label[:, None], "label": label}
     optimizer = torch.optim.AdamW(network.parameters(), 5e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(20):
         with torch.autocast("cpu", precision or torch.bfloat16, enabled=precision is not None):
             loss = module.training_step(batch, 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert np.isfinite(losses).all() and losses[-1] < 0.5 * losses[0]
+    assert np.isfinite(losses).all() and losses[-1] < 0.6 * losses[0]
 
 
 def test_validation_sums_over_the_whole_part(monkeypatch):

@@ -50,7 +50,7 @@ class SegmentModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         label = batch["label"]
         logits = self.network(batch["image"])
-        self._total += float(dice_cross_entropy(logits, label)) * len(label)
+        self._total += float(dice_cross_entropy(logits, label).detach()) * len(label)
         self._count += len(label)
         found = (logits[0] if isinstance(logits, list) else logits).argmax(1)
         known = label != IGNORE
