@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "estimators": ["SequenceClassifier", "SequenceRegressor", "XLSTMForecaster"],
+        "estimators": ["SequenceClassifier", "SequenceRegressor", "ViLClassifier", "XLSTMForecaster"],
         "biosequence": ["SequenceModel"],
         "core": ["xLSTMBackbone", "xLSTMConfig", "xLSTMLanguageModel"],
     },

@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "forecaster": ["XLSTMForecaster"],
         "forecast_plan": ["ForecastPlan", "plan_forecast"],
         "sequence_estimators": ["SequenceClassifier", "SequenceRegressor"],
+        "vision_estimator": ["ViLClassifier"],
     },
 )

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from xlstm_apps.datasets.images import ImageSet
-from xlstm_apps.datasets.images.batches import fitted
+from xlstm_apps.datasets.images.batches import channels_first, fitted
 from xlstm_apps.estimators.vision_scores import Tables
 from xlstm_apps.training import files
 from xlstm_apps.vision.training_config import ImagesConfig
@@ -51,8 +50,7 @@ def write_mistakes(
 
 def seen(images: ImageSet, number: int, looks: ImagesConfig) -> np.ndarray:
     """An image as the network sees it, uint8 [H, W] or [H, W, 3], small ones enlarged."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images[number].transpose(2, 0, 1)))
-    square = fitted(pixels, looks.img_size, looks.fit, looks.background).numpy()
+    square = fitted(channels_first(images[number]), looks.img_size, looks.fit, looks.background).numpy()
     if square.dtype != np.uint8:
         square = np.rint(square / max(float(square.max()), 1e-6) * 255).astype(np.uint8)
     shown = square.transpose(1, 2, 0)

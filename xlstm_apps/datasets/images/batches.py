@@ -63,11 +63,16 @@ class ImageBatches(Dataset):
         return self._fitted
 
     def _tensor(self, n: int) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.images[int(self.indices[n])].transpose(2, 0, 1)))
+        return channels_first(self.images[int(self.indices[n])])
 
     def _square(self, n: int) -> Tensor:
         reading = self.images.reading
         return fitted(self._tensor(n), reading.img_size, self.fit, reading.background)
+
+
+def channels_first(pixels: np.ndarray) -> Tensor:
+    """[H, W, C] -> [C, H, W]."""
+    return torch.from_numpy(np.require(pixels.transpose(2, 0, 1), requirements=["C", "W"]))
 
 
 def fitted(image: Tensor, size: int, fit: Fit, background: str = "white") -> Tensor:

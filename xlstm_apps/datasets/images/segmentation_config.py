@@ -56,6 +56,10 @@ class SegmentData(MaskedImages):
     normalize: Literal["image", "dataset"] = "image"
     """Bring each channel to mean 0 and deviation 1 within every image, or by one mean and deviation for all."""
 
+    patch_size: list[int] | None = None
+    """Size of the patches on which training is done, one number for each dimension. None: whole images up to a size that
+    fits the device."""
+
     spacing: list[float] | None = None
     """Length of a pixel in each dimension, such as 5,1,1. None: as the files say, else 1."""
 
@@ -93,6 +97,8 @@ class SegmentData(MaskedImages):
             raise ValueError(f"data.names={self.names}: each class needs a name of its own")
         if self.spacing is not None and not (len(self.spacing) in (2, 3) and all(s > 0 for s in self.spacing)):
             raise ValueError(f"data.spacing={self.spacing} must be two or three positive lengths")
+        if self.patch_size is not None and not (len(self.patch_size) in (2, 3) and min(self.patch_size) >= 1):
+            raise ValueError(f"data.patch_size={self.patch_size} must be two or three positive whole numbers")
         if self.group is not None:
             try:
                 re.compile(self.group)
