@@ -3,8 +3,9 @@
     python benchmarks/protein_data.py --source FOLDER --output .protein
 
 FOLDER holds DB.fasta.gz (20,000 proteins of UniProt), FLIP_secondary_structure_splits.zip (Dallago et al. 2021; states
-H, E, C of every residue that is resolved) and SEQ_LOCATION.tsv (plasma membrane or cytoplasm; from AAanalysis, which
-gives these sequences without the letters E, F, I, L, P and Q). Ids are those of the protein alphabet.
+H, E, C of every residue that is resolved), SEQ_LOCATION.tsv (plasma membrane or cytoplasm; from AAanalysis, which gives
+these sequences without the letters E, F, I, L, P and Q), A0A1C5UJ41.a3m (glycerol-1-phosphate dehydrogenases) and
+P62593.fasta (single mutants of TEM-1 beta-lactamase, measured). Ids are those of the protein alphabet.
 
 Sequences of 60 % identity and more, by shared 5-mers, and those alike to either stay on one side of every split.
 UniProt is split 90 / 4 / 6 % in whole groups, the localisation into five folds of equal classes, the secondary
@@ -24,6 +25,9 @@ import numpy as np
 HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "shared" / "data" / "protein"
 FOLDER = HERE.parent / ".protein"
+FILES = (
+    "DB.fasta.gz", "FLIP_secondary_structure_splits.zip", "SEQ_LOCATION.tsv", "A0A1C5UJ41.a3m", "P62593.fasta",
+)  # fmt: skip
 IDENTITY = 0.6
 STATES = "HEC"
 FOLDS = 5
@@ -74,7 +78,7 @@ def prepare(source: Path, folder: Path) -> None:
 
     tokenizer = get_tokenizer("protein")
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("DB.fasta.gz", "FLIP_secondary_structure_splits.zip", "SEQ_LOCATION.tsv"):
+    for name in FILES:
         if not (source / name).is_file():
             raise SystemExit(f"error: {source / name} is missing")
 
@@ -120,6 +124,21 @@ def prepare(source: Path, folder: Path) -> None:
         fold[own] = deal(np.unique(group[own], return_inverse=True)[1], np.ones(len(own)), [1 / FOLDS] * FOLDS, seed=0)
     write("location", rows, label=label, group=group, fold=fold)
     print(f"location: {len(rows):,}, {label.sum():,} of class 1; {group.max() + 1:,} groups; folds {np.bincount(fold)}")
+
+    relatives = [tokenizer.fold_text(bytes(r.sequence).decode()) for r in read_records(source / "A0A1C5UJ41.a3m")][1:]
+    relatives = [np.frombuffer(text, np.uint8) for text in dict.fromkeys(row.tobytes() for row in relatives)]
+    mutants = [*read_records(source / "P62593.fasta")]
+    rows = [tokenizer.fold_text(bytes(record.sequence).decode()) for record in mutants]
+    wild = np.array([np.bincount(column).argmax() for column in np.stack(rows).T], np.uint8)
+    changed = [n for n, row in enumerate(rows) if (row != wild).sum() == 1]
+    joint = clusters([*sequences, *relatives, wild])
+    near = np.isin(joint[: len(sequences)], joint[len(sequences) :])
+    write("relatives", relatives, near=near)
+    score = np.array([float(mutants[n].id.rpartition("|")[2]) for n in changed])
+    write("lactamase", [wild, *(rows[n] for n in changed)], score=score)
+    print(
+        f"relatives: {len(relatives):,}; lactamase: {len(changed):,}; {near.sum()} proteins of UniProt are like either"
+    )
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     print(f"wrote {folder}, {size:.1f} MiB")
 

@@ -28,9 +28,9 @@ def build(
 
     direction = "causal" if objective == "causal" else "bidirectional"
     sequence = SequenceConfig(alphabet=alphabet, objective=objective, symmetry=symmetry)
-    target = _count(_mlstm(size), alphabet)
+    target = _count(stack(size), alphabet)
     if name in ("lstm", "transformer"):
-        blocks = _mlstm(size).num_blocks
+        blocks = stack(size).num_blocks
         blocks = min(blocks, LSTM_LAYERS) if name == "lstm" else blocks
         heads = 12 if size == "86m" else 4
         layers = NetworkConfig(
@@ -47,7 +47,7 @@ def build(
     return model, count
 
 
-def _mlstm(size: str) -> Any:
+def stack(size: str) -> Any:
     from xlstm_apps.biosequence.sizes import SMALL, named_size
 
     if size == "65k":
@@ -58,7 +58,7 @@ def _mlstm(size: str) -> Any:
 
 
 def _xlstm(name: str, size: str, alphabet: str) -> Any:
-    layers = _mlstm(size)
+    layers = stack(size)
     if name == "xlstm-mlstm":
         return layers
     # mixed: every other block; where their number is odd, one more mLSTM

@@ -10,6 +10,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import protein_data as data
+import protein_families as families
 import protein_finetune as finetune
 import protein_language as language
 import sequence_networks as networks
@@ -72,6 +73,50 @@ def test_perplexity_is_that_of_all_residues_however_they_are_batched():
     for symbols in (20, 1000):
         found = language.perplexity(model, pieces, symbols, "32-true")
         assert found == pytest.approx(np.exp(np.nanmean(scores)), rel=1e-5)
+
+
+def test_lines_are_drawn_from_one_family_at_a_time_and_fill_their_rows():
+    own = [[np.full(n, 4 + f, np.uint8) for n in (7, 9, 5)] for f in range(3)]
+    lines = families.Lines(own, 40, 120, 6, seed=2)
+    batch = lines.__getitems__([4])
+    assert batch["ids"].shape == (3, 40) and (batch["weights"] == 1).all()
+    assert (batch["ids"] == lines.__getitems__([4])["ids"]).all()
+    assert (batch["ids"] != lines.__getitems__([5])["ids"]).any()
+    row = batch["ids"][0].numpy()
+    pieces = np.split(row, np.flatnonzero(row == 0))
+    assert all(len(np.unique(piece[piece > 0])) == 1 for piece in pieces if (piece > 0).any())
+    assert len({piece[-1] for piece in pieces[:3]}) == 1 and sorted(map(len, pieces[:3])) == [6, 8, 9]
+
+
+def test_a_context_that_is_read_once_gives_what_reading_everything_does():
+    import torch
+
+    from xlstm_apps.biosequence import SequenceConfig, SequenceModel
+    from xlstm_apps.biosequence.family import read_homologs
+    from xlstm_apps.biosequence.fitness import forward_scores
+    from xlstm_apps.core.config import xLSTMConfig
+
+    torch.manual_seed(0)
+    layers = xLSTMConfig(embedding_dim=16, num_blocks=1)
+    model = SequenceModel(SequenceConfig(alphabet="protein", end_token=False), layers).eval()
+    wild, homologs = residues(12), [residues(9, 1), residues(7, 2)]
+    mutants = [np.where(np.arange(12) == n, 4 + (wild - 3) % 20, wild).astype(np.uint8) for n in (0, 5, 11)]
+    fast = forward_scores(model, wild, mutants, read_homologs(model, [homologs]).begin(model))
+    slow = families.everything(model, homologs, [wild, *mutants])
+    np.testing.assert_allclose(fast, slow[1:] - slow[0], atol=1e-4)
+
+
+def test_perplexity_behind_nothing_is_that_of_the_protein_alone():
+    from xlstm_apps.biosequence import SequenceConfig, SequenceModel
+    from xlstm_apps.core.config import xLSTMConfig
+
+    model = SequenceModel(SequenceConfig(alphabet="protein"), xLSTMConfig(embedding_dim=16, num_blocks=1)).eval()
+    members = [residues(10, n) for n in range(4)]
+    rows = families.in_context(model, "uniprot", [members], seed=0)
+    alone = language.perplexity(model, language.Pieces(members[-1:], None), 64, "32-true")
+    found = {(row["control"], row["homologs"]): row["perplexity"] for row in rows}
+    assert found["real", 0] == found["shuffled", 0] == pytest.approx(alone, rel=1e-5)
+    assert found["real", 1] != found["shuffled", 1] and len(found) == 8
 
 
 def test_the_shipped_rows_are_read_back(tmp_path):
