@@ -15,6 +15,8 @@ from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import (
     Corpus,
+    FamilyWindows,
+    HeldOutMembers,
     SequenceData,
     SequenceDataset,
     Spans,
@@ -25,6 +27,7 @@ from xlstm_apps.datasets.sequences import (
     without_gaps,
 )
 from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.sequence_families import check_families, family_parts
 from xlstm_apps.training import FitConfig
 
 
@@ -52,6 +55,8 @@ _USUAL_WIDTH = 64
 _LEAST_STEPS = 20
 _FEW = 2000
 """Symbols of a test below which its scores are hardly more than chance."""
+_FAMILY = 2
+"""Windows of homologs by those of single sequences, where the user names no length."""
 _SEARCHED = 5000
 """Windows of the test whose k-mers are looked for in training, at most."""
 
@@ -73,8 +78,8 @@ class SequencePlan:
     backbone: xLSTMConfig
     fit: FitConfig
     device: torch.device
-    train: SequenceDataset
-    valid: SequenceDataset | None
+    train: SequenceDataset | FamilyWindows
+    valid: SequenceDataset | HeldOutMembers | None
     test: SequenceDataset | None
     """Windows in which every symbol of the test counts once."""
     counts: dict[str, dict[str, int]]
@@ -124,9 +129,15 @@ class SequencePlan:
             label=label,
         )
 
-    def rows_at_once(self, dataset: SequenceDataset) -> int:
+    def rows_at_once(self, dataset: SequenceDataset | HeldOutMembers) -> int:
         """Rows that can be read together without gradients."""
-        return max(1, 4 * self.budget.per_step // int(dataset.spans.lengths.max()))
+        longest = dataset.sizes if isinstance(dataset, HeldOutMembers) else dataset.spans.lengths
+        return max(1, self.symbols_at_once // int(longest.max()))
+
+    @property
+    def symbols_at_once(self) -> int:
+        """Symbols that can be read together without gradients."""
+        return 4 * self.budget.per_step
 
 
 def plan_sequences(
@@ -155,16 +166,20 @@ def plan_sequences(
     rule, _, how = split.rule.partition("; ")
     if how:
         notes.append(how)
+    families = data.families != "none"
+    if families:
+        check_families(data, sequence, corpus)
     longest = int(split.train.lengths.max())
-    context = data.context_length or min(longest, budget.context)
-    stride = data.stride or context
-    if stride > context:
-        raise ValueError(f"data.stride {stride} leaves symbols between windows of {context} out; give less")
+    context = data.context_length or (_FAMILY * budget.context if families else min(longest, budget.context))
+    piece = context - families  # homologs need a place for their end
+    stride = data.stride or piece
+    if stride > piece:
+        raise ValueError(f"data.stride {stride} leaves symbols between windows of {piece} out; give less")
     causal = sequence.objective == "causal"
     counts: dict[str, dict[str, int]] = {}
 
-    def cut(part: str, spans: Spans, step: int, once: bool) -> Spans:
-        found = windows(spans, context, step, score_once=once)
+    def cut(part: str, spans: Spans, length: int, step: int, once: bool) -> Spans:
+        found = windows(spans, length, step, score_once=once)
         kept, left = without_gaps(corpus, found, data.max_wildcard) if len(found) else (found, 0)
         counts[part] = {
             "records": len(np.unique(spans.record)),
@@ -180,7 +195,8 @@ def plan_sequences(
         end = alphabet.end if closed and sequence.ends else None
         return SequenceDataset(corpus, spans, end=end, softmask_weight=data.softmask_weight)
 
-    train = dataset(cut("train", split.train, stride, False), True)
+    pieces = cut("train", split.train, piece, stride, False)
+    train: SequenceDataset | FamilyWindows = dataset(pieces, True)
     if data.softmask_weight != 1 and not corpus.has_mask:
         notes.append("data.softmask_weight does nothing: no symbol is marked by lower case")
     # A window of the test reads half of the one before it first, so that no symbol is judged without context.
@@ -191,9 +207,10 @@ def plan_sequences(
             counts[part] = {"records": 0, "symbols": 0, "windows": 0, "left_out": 0}
             parts[part] = None
             continue
-        found = cut(part, spans, half if part == "test" else context, True)
-        scored = int((found.lengths - found.context).sum())
-        shown = spread(found, max(1, round(len(found) * most / scored))) if scored > most else found
+        length = piece if part == "val" else context
+        found = cut(part, spans, length, half if part == "test" else length, True)
+        read = len(found) * context if families and part == "val" else int((found.lengths - found.context).sum())
+        shown = spread(found, max(1, round(len(found) * most / read))) if read > most else found
         if len(shown) < len(found):
             notes.append(f"{part}: {len(shown):,} of {len(found):,} windows, evenly spread, are looked at")
         parts[part] = dataset(shown, part == "val")  # the test is of symbols: counted models know no ends
@@ -202,8 +219,12 @@ def plan_sequences(
         notes.append(f"a test of {small:,} symbols says little: bring more sequences, or raise data.test_fraction")
     if parts["val"] is None:
         notes.append("no validation part: no early stopping, the last epoch is taken")
-    typical = float(train.spans.lengths.mean())
-    batch = fit.batch_size or int(np.clip(budget.per_step // typical, 1, max(1, len(train) // 8)))
+    valid: SequenceDataset | HeldOutMembers | None = parts["val"]
+    if families:
+        held = None if valid is None else valid.spans
+        train, valid, how = family_parts(corpus, data, alphabet.end, pieces, held, context)
+        notes.append(how)
+    batch = fit.batch_size or int(np.clip(budget.per_step // train.mean_length, 1, max(1, len(train) // 8)))
     steps = fit.steps_per_epoch or min(budget.most_steps, max(_LEAST_STEPS, -(-len(train) // batch)))
     rate = fit.learning_rate or LEARNING_RATE * min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
     plan = SequencePlan(
@@ -216,7 +237,7 @@ def plan_sequences(
         fit=replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate),
         device=device,
         train=train,
-        valid=parts["val"],
+        valid=valid,
         test=parts["test"],
         counts=counts,
         notes=notes,

@@ -93,7 +93,7 @@ def prepare(
     """
     started, console = time.monotonic(), Console(stderr=True)
     training.check(fit)
-    check_used(data, ("stride", "max_wildcard", "softmask_weight"), "train")
+    check_used(data, ("stride", "max_wildcard", "softmask_weight", "families", "alone"), "train")
     if from_model is None:
         unused = ("mask_rate", "mask_token_share", "mask_random_share", "tie_weights", "end_token", "infill_spans")
         check_objective(sequence, unused)

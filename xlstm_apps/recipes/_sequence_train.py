@@ -19,6 +19,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceData, Spans, windows
 from xlstm_apps.datasets.sequences.loading import located
 from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, SequenceEvaluator
+from xlstm_apps.estimators.sequence_families import homolog_rows, ladder
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
 from xlstm_apps.estimators.sequence_saved import language_model, settled
 from xlstm_apps.recipes._sequence_run import (
@@ -230,9 +231,44 @@ def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) ->
     files.write_rows(folder / "records.csv", evaluation.records())
     files.write_rows(folder / "positions.csv", evaluation.positions())
     files.write_rows(folder / "symbols.csv", evaluation.by_symbol())
+    shown = score_homologs(job, model)
     job.folder.add_seconds(evaluate=time.monotonic() - started)
     console = Console()
-    (console if console.is_terminal else Console(width=110)).print(comparison_table(evaluation, plan))
+    console = console if console.is_terminal else Console(width=110)
+    console.print(comparison_table(evaluation, plan))
+    if shown:
+        console.print(homolog_table(shown))
+
+
+def score_homologs(job: Job, model: SequenceModel) -> list[dict[str, Any]]:
+    """What homologs before held-out proteins are worth, as `evaluation/homologs.csv`; nothing where the model did not
+    learn from families, or no held-out protein has relatives, said so."""
+    plan = job.plan
+    if plan.data.families == "none":
+        return []
+    found = ladder(plan.corpus, plan.split.train, plan.split.test, plan.context_length, plan.budget.test)
+    if found is None:
+        tell(job.console, ["note      no protein of the test has relatives to show: no evaluation/homologs.csv"])
+        return []
+    rows = homolog_rows(model, plan.corpus, found, plan.device, plan.symbols_at_once, job.console)
+    files.write_rows(job.folder.path / "evaluation" / "homologs.csv", rows)
+    return rows
+
+
+def homolog_table(rows: list[dict[str, Any]]) -> Table:
+    """The ladder of homologs for the terminal."""
+    table = Table(
+        title=f"The same {rows[0]['targets']:,} held-out proteins behind homologs, bits per residue",
+        caption="shuffled: homologs with their residues in random order",
+        header_style="bold",
+        min_width=60,
+    )
+    for heading in ("homologs shown", "real", "shuffled"):
+        table.add_column(heading, justify="right")
+    bits = {(row["homologs"], row["control"]): f"{row['bits']:.4f}" for row in rows}
+    for count in dict.fromkeys(row["homologs"] for row in rows):
+        table.add_row(str(count), bits[count, "real"], bits[count, "shuffled"])
+    return table
 
 
 def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "config": ["LabelledSource", "SequenceData", "SequencePolicy", "SequenceSource"],
         "corpus": ["Corpus"],
         "dividing": ["parse_region", "split_corpus"],
+        "families": ["Families", "FamilyWindows", "HeldOutMembers", "homologs_of"],
         "genbank": ["read_features"],
         "homologs": ["homolog_weights", "sample_homologs"],
         "identity": ["identity_clusters"],

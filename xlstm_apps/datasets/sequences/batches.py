@@ -67,6 +67,8 @@ class SequenceDataset(Dataset[Batch]):
         self._ends = (self._ends | ((spans.start == 0) & (spans.strand < 0))) & (end is not None)
         self._labels = None if labels is None else torch.from_numpy(np.asarray(labels).copy())
         self._total = spans.lengths + bos + self._ends
+        #: symbols of a sequence, with begin and end
+        self.mean_length = float(self._total.mean())
         longest, limit = int(self._total.max()), pad_length or pack_length
         if limit is not None and longest > limit:
             raise ValueError(f"a sequence is {longest} long and rows are {limit}; cut it with windows({limit - bos})")
@@ -108,28 +110,32 @@ class SequenceDataset(Dataset[Batch]):
 
     def _rows(self, members: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and weights of the members, written one after another at `places` of a flat row."""
-        corpus, alphabet = self.corpus, self.corpus.alphabet
+        alphabet = self.corpus.alphabet
         ids = np.full(size, alphabet["pad"], np.int64)
         weights = np.zeros(size, np.float32)
         for member, place in zip(members.tolist(), places.tolist(), strict=True):
-            record, start = int(self.spans.record[member]), int(self.spans.start[member])
-            stop, strand = int(self.spans.stop[member]), int(self.spans.strand[member])
             if self.bos:
                 ids[place] = alphabet["bos"]
                 place += 1
-            length = stop - start
-            symbols, scored = ids[place : place + length], weights[place : place + length]
-            symbols[:] = corpus.fetch(record, start, stop, strand)
-            scored[:] = corpus.weights[record]
-            if self.softmask_weight != 1 and corpus.has_mask:
-                scored[corpus.soft_mask(record, start, stop, strand)] *= self.softmask_weight
-            if corpus.wildcard is not None:
-                scored[symbols == corpus.wildcard] = 0
-            scored[: self.spans.context[member]] = 0
+            stop = place + int(self.spans.lengths[member])
+            ids[place:stop], weights[place:stop] = read_span(self.corpus, self.spans, member, self.softmask_weight)
             if self._ends[member]:
-                ids[place + length] = self.end
-                weights[place + length] = corpus.weights[record]
+                ids[stop] = self.end
+                weights[stop] = self.corpus.weights[self.spans.record[member]]
         return ids, weights
+
+
+def read_span(corpus: Corpus, spans: Spans, member: int, softmask_weight: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Symbols of a span and how much each counts, as in `SequenceDataset`: uint8 [T], float32 [T]."""
+    record, start, stop, strand = (int(x[member]) for x in (spans.record, spans.start, spans.stop, spans.strand))
+    ids = corpus.fetch(record, start, stop, strand)
+    weights = np.full(len(ids), corpus.weights[record], np.float32)
+    if softmask_weight != 1 and corpus.has_mask:
+        weights[corpus.soft_mask(record, start, stop, strand)] *= softmask_weight
+    if corpus.wildcard is not None:
+        weights[ids == corpus.wildcard] = 0
+    weights[: spans.context[member]] = 0
+    return ids, weights
 
 
 def _items(lengths: np.ndarray, limit: int | None) -> np.ndarray:

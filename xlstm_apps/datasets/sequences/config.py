@@ -111,6 +111,10 @@ class LabelledSource(SequenceSource):
     """Where labels come from. `column`: a table; `file`: one class per file, named after it; `header`: `label=...` in
     the FASTA header. auto: whichever is there."""
 
+    families: Literal["none", "file", "group"] = "none"
+    """Homologs that a model of proteins reads one after another. `file`: each file holds a family (FASTA, A3M; of
+    Stockholm each alignment); `group`: the groups of the records are families."""
+
     part_column: str | None = None
     """Tables: column that says train, val or test. None: the one named part or split, if there is one (FASTA headers
     say `part=test`)."""
@@ -125,6 +129,9 @@ class SequenceData(LabelledSource):
 
     stride: int | None = None
     """Symbols from one training window to the next. None: `context_length`."""
+
+    alone: float | None = None
+    """Families: share of the training windows that show one sequence by itself. None: 0.1."""
 
     softmask_weight: float = 1.0
     """Weight of lower-case symbols in the loss; 0 leaves repeats out, 1 counts them like all others."""
@@ -161,7 +168,8 @@ class SequenceData(LabelledSource):
     """Split by cluster: two columns, representative and member, as MMseqs2 writes them."""
 
     identity: float | None = None
-    """Split by identity: proteins with about this share of equal residues, or more, stay in one part. None: 0.5."""
+    """Split by identity: proteins with about this share of equal residues, or more, stay in one part. None: 0.5, or 0.8
+    where families are cut."""
 
     margin: int = 0
     """Symbols left out on both sides of a held-out stretch."""
@@ -181,6 +189,8 @@ class SequenceData(LabelledSource):
         for name in ("softmask_weight", "max_wildcard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name} lies between 0 and 1, not at {getattr(self, name)}")
+        if self.alone is not None and (self.families == "none" or not 0 <= self.alone <= 1):
+            raise ValueError(f"data.alone is a share, from 0 to 1, of windows of data.families; it is {self.alone}")
         if self.identity is not None and not 0 < self.identity <= 1:
             raise ValueError(f"data.identity is a share of equal residues, above 0 and at most 1, not {self.identity}")
         if self.margin < 0:

@@ -22,8 +22,12 @@ from .splits import (
 
 _FEW = 20
 """Records below which, counted by their length, a split cuts within them."""
+_FEW_FAMILIES = 10
+"""Families below which a split cuts within them."""
 IDENTITY = 0.5
 """Share of equal residues from which proteins stay in one part where nobody says."""
+IDENTITY_IN_FAMILY = 0.8
+"""The same where families are cut, whose members are all somewhat alike."""
 _NEEDS = {
     "contig": ("val_contigs", "test_contigs"),
     "region": ("val_regions", "test_regions"),
@@ -98,7 +102,8 @@ def chosen_rule(data: SequenceData, corpus: Corpus, whole: bool = False) -> str:
         return named[0]
     if any(part is not None for part in corpus.parts):
         return "column"
-    if any(group is not None for group in corpus.groups):
+    families = {group for group in corpus.groups if group is not None}
+    if families and (data.families == "none" or len(families) >= _FEW_FAMILIES):
         return "group"
     lengths = corpus.lengths.astype(float)
     if not whole and corpus.alphabet["name"] == "protein" and len(corpus) >= _FEW and lengths.sum() <= MOST_SYMBOLS:
@@ -158,7 +163,7 @@ def _by_identity(data: SequenceData, corpus: Corpus) -> Split:
     name = corpus.alphabet["name"]
     if name != "protein":
         raise ValueError(f"data.split: identity is for proteins, not {name}; cluster with MMseqs2, give clusters_path")
-    identity = data.identity or IDENTITY
+    identity = data.identity or (IDENTITY if data.families == "none" else IDENTITY_IN_FAMILY)
     found = identity_clusters([corpus[n] for n in range(len(corpus))], corpus.alphabet["definite"], identity)
     sizes = np.bincount(found)
     how = f"{len(sizes):,} clusters of about {identity:.0%} identity, the largest of {sizes.max():,} proteins"
