@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from xlstm_apps.core.config import xLSTMConfig
-from xlstm_apps.core.layers import CausalConv1d, GatedFeedForward, make_norm
+from xlstm_apps.core.layers import CausalConv1d, GatedFeedForward, make_norm, soft_cap
 from xlstm_apps.core.mlstm import mLSTMLargeLayer, mLSTMLayer, run_cell
 from xlstm_apps.core.state import BlockState
 from xlstm_apps.vision.config import VisionConfig
@@ -20,6 +20,9 @@ from xlstm_apps.vision.scanning import Layout, Places, Scan
 class GatedScanLayer(mLSTMLayer):
     """The layer of Vision-LSTM: up-projection, convolution over the grid or the path, mLSTM along the path, learnable
     skip, output gate, down-projection."""
+
+    cell = staticmethod(run_cell)
+    """What computes the mLSTM; exchanged by `parallel.in_parallel`."""
 
     def __init__(self, config: xLSTMConfig, vision: VisionConfig) -> None:
         taps = vision.kernel_size
@@ -39,12 +42,14 @@ class GatedScanLayer(mLSTMLayer):
         elif isinstance(self.conv, CausalConv1d):
             a, window = self.conv(u, None if state is None else state.conv, places.packing)
             a = silu(a)
-        h, cell = run_cell(self.config, *self.cell_inputs(u, a), state, places.packing, keep=keep)
+        h, cell = self.cell(self.config, *self.cell_inputs(u, a), state, places.packing, keep=keep)
         return self.output(h, a, z), None if cell is None else BlockState(cell, window)
 
 
 class LargeScanLayer(mLSTMLargeLayer):
     """The layer of the 7B design along the path, its input plus the convolution over the grid of it."""
+
+    cell = staticmethod(run_cell)
 
     def __init__(self, config: xLSTMConfig, vision: VisionConfig) -> None:
         super().__init__(config)
@@ -57,7 +62,10 @@ class LargeScanLayer(mLSTMLargeLayer):
         """[B, S, E] along the path -> [B, S, E] and, to `keep`, the state at its end."""
         if self.conv is not None:
             x = places.interior(x) + places.convolve(x, self.conv)
-        return super().forward(x, state, places.packing, keep=keep)
+        q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
+        gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
+        h, cell = self.cell(self.config, q, k, v, gates, state, places.packing, keep=keep)
+        return self.out_proj(torch.sigmoid(o) * self.head_norm(h)), None if cell is None else BlockState(cell, None)
 
 
 class DropPath(nn.Module):
