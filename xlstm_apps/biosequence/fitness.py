@@ -49,7 +49,7 @@ def forward_scores(
     Returns:
         float64 [N].
     """
-    told, tokens = advance or _ignore, tokens or _tokens(model)
+    told, tokens = advance or _ignore, _at_a_time(model, tokens)
     distinct = {mutant.tobytes(): n for n, mutant in reversed([*enumerate(mutants)])}
     first = {n: _common(wild_type, mutants[n]) // STRIDE * STRIDE for n in distinct.values()}
     blocks: dict[int, list[int]] = defaultdict(list)
@@ -98,7 +98,7 @@ def site_scores(
     Raises:
         ValueError: A causal model that was not taught to fill gaps.
     """
-    told, tokens = advance or _ignore, tokens or _tokens(model)
+    told, tokens = advance or _ignore, _at_a_time(model, tokens)
     definite = list(model.alphabet.definite)
     out = np.full((len(sites), len(definite)), np.nan)
     place = {site: n for n, site in enumerate(sites)}
@@ -211,8 +211,10 @@ def _groups(sites: list[int], size: int) -> Iterator[list[int]]:
         yield sites[begin : begin + size]
 
 
-def _tokens(model: SequenceModel) -> int:
-    return CUDA_TOKENS if model.embedding.weight.is_cuda else CPU_TOKENS
+def _at_a_time(model: SequenceModel, tokens: int | None) -> int:
+    if tokens is not None and tokens < 1:
+        raise ValueError(f"batch_symbols {tokens} must be at least 1; leave it out to choose by device")
+    return tokens or (CUDA_TOKENS if model.embedding.weight.is_cuda else CPU_TOKENS)
 
 
 def _ignore(done: int) -> None:

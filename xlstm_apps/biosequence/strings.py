@@ -15,6 +15,7 @@ from xlstm_apps.biosequence.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from xlstm_apps.biosequence.model import SequenceModel
     from xlstm_apps.biosequence.scoring import Context
+    from xlstm_apps.core.state import xLSTMState
 
 BATCH_SYMBOLS = 2**16
 """Most symbols, padding included, of a batch of several strings."""
@@ -101,10 +102,17 @@ def generate(model: SequenceModel, texts: str | Sequence[str], least: int, most:
 
 
 def generate_ids(
-    model: SequenceModel, texts: Sequence[str], least: int, most: int, options: dict[str, Any]
+    model: SequenceModel,
+    texts: Sequence[str],
+    least: int,
+    most: int,
+    options: dict[str, Any],
+    before: xLSTMState | None = None,
 ) -> list[Tensor]:
-    """The same as ids, a text that the model ended with its end."""
+    """The same as ids, a text that the model ended with its end; `before` is what was read before the begin token, such
+    as homologs, with a row for each text."""
     begins = model.begins and options.get("state") is None
+    options = options if before is None else {**options, "state": before}
     rows = encode(model, texts, empty=begins)
     if begins:  # read as a symbol before each prompt, so that a prompt may be empty
         begin = torch.tensor([model.alphabet.bos])

@@ -10,7 +10,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from xlstm_apps.biosequence import strings
+from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.scoring import Context
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 
 
@@ -48,6 +50,7 @@ def generate_sequences(
     top_p: float | None = None,
     batch_size: int = 64,
     seed: int = 0,
+    family: FamilyContext | None = None,
 ) -> Iterator[list[Made]]:
     """Batches of sequences, in the order of the prompts.
 
@@ -62,6 +65,7 @@ def generate_sequences(
         top_p: As there.
         batch_size: Sequences at a time.
         seed: Of the draws; the same seed and batch size give the same sequences.
+        family: Homologs that were read before; of several draws each sequence takes the next.
 
     Raises:
         ValueError: Options that make no sense, a masked model, or a prompt that cannot be read.
@@ -80,17 +84,22 @@ def generate_sequences(
     order = [i for i in range(len(prompts)) for _ in range(per_prompt)]
     for begin in range(0, len(order), batch_size):
         members = order[begin : begin + batch_size]
+        draws = [] if family is None else [n % len(family) for n in range(begin, begin + len(members))]
         rows = strings.generate_ids(
             model,
             [prompts[i] for i in members],
             min_length,
             max_length,
             {"temperature": temperature, "top_k": top_k, "top_p": top_p, "generator": generator},
+            None if family is None else family.state.select(draws),
         )
-        yield _judged(model, [prompts[i] for i in members], members, rows)
+        context = None if family is None else family.begin(model).select(draws)
+        yield _judged(model, [prompts[i] for i in members], members, rows, context)
 
 
-def _judged(model: SequenceModel, prompts: list[str], members: list[int], rows: list[torch.Tensor]) -> list[Made]:
+def _judged(
+    model: SequenceModel, prompts: list[str], members: list[int], rows: list[torch.Tensor], context: Context | None
+) -> list[Made]:
     """The rows with their likelihoods."""
     tokenizer, end = Tokenizer(model.alphabet), model.alphabet.end
     ended = [bool(len(row)) and int(row[-1]) == end for row in rows]
@@ -102,7 +111,8 @@ def _judged(model: SequenceModel, prompts: list[str], members: list[int], rows: 
         chosen = [full[i] for i in batch]
         ids = pad_sequence([rows[i] for i in chosen], batch_first=True, padding_value=model.alphabet.pad)
         lengths = [len(rows[i]) for i in chosen]
-        nll = model.score(ids, torch.ones(ids.shape), lengths=lengths, strands="own")
+        behind = None if context is None else context.select(chosen)
+        nll = model.score(ids, torch.ones(ids.shape), lengths=lengths, context=behind, strands="own")
         for i, row, length in zip(chosen, nll, lengths, strict=True):
             nlls[i] = row[:length].double().cpu()
     out = []

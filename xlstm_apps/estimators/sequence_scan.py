@@ -17,6 +17,7 @@ from xlstm_apps.estimators.sequence_variants import EffectOptions, numbers
 
 DELETION = "-"
 MOST_SYMBOLS = 40
+_RESIDUES = "GAVLIMPFYWSTCNQHKRDE"  # alike beside alike: small, greasy, ring, polar, charged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Scan:
 
 
 def replacements(alphabet: Alphabet, *, deletions: bool) -> str:
-    """The symbols that others are replaced by.
+    """The symbols that others are replaced by; residues in an order that puts alike ones side by side.
 
     Raises:
         ValueError: An alphabet whose symbols are not single bytes, or which has too many to try each.
@@ -80,7 +81,8 @@ def replacements(alphabet: Alphabet, *, deletions: bool) -> str:
             f"a scan replaces each symbol by every other one, which makes no sense in {alphabet.name}; it is for DNA "
             "and proteins"
         )
-    return "".join(alphabet.tokens[i] for i in alphabet.definite) + (DELETION if deletions else "")
+    symbols = _RESIDUES if alphabet.name == "protein" else "".join(alphabet.tokens[i] for i in alphabet.definite)
+    return symbols + (DELETION if deletions else "")
 
 
 def scan_stretches(

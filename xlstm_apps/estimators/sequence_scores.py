@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xlstm_apps.biosequence.model import SequenceModel
-from xlstm_apps.biosequence.scoring import evaluating, stream_scores
+from xlstm_apps.biosequence.scoring import Context, evaluating, stream_scores
 from xlstm_apps.biosequence.strings import by_length
 from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time
 
@@ -56,6 +56,7 @@ def score_stretches(
     overlap: int | None = None,
     batch_symbols: int | None = None,
     passes: int | None = None,
+    context: Context | None = None,
 ) -> Iterator[Piece]:
     """Scores of all that is asked about, in no order of stretches; memory does not depend on their lengths.
 
@@ -70,6 +71,7 @@ def score_stretches(
         overlap: Symbols that a window shares with the next. None: an eighth of the window.
         batch_symbols: Most symbols at a time, padding included. None: by the width of the model.
         passes: As in `SequenceModel.score`.
+        context: What a causal model has read before each stretch, such as homologs: one row.
 
     Raises:
         ValueError: Options that do not go with the model.
@@ -77,6 +79,8 @@ def score_stretches(
     causal = model.sequence.objective == "causal"
     if causal and passes is not None:
         raise ValueError("passes is for masked models; a causal one reads once")
+    if context is not None and window is not None:
+        raise ValueError("a context stands before whole records; leave window out")
     limit = symbols_at_a_time(model.config.embedding_dim) if batch_symbols is None else batch_symbols
     if limit < 1 or (window is not None and window < 1) or (passes is not None and passes < 1):
         raise ValueError("batch_symbols, window and passes must be at least 1")
@@ -99,7 +103,7 @@ def score_stretches(
     known[list(model.alphabet.definite)] = True
     with evaluating(model):
         for i in streamed.tolist():
-            yield from _streamed(model, stretches, i, known, limit, both=both)
+            yield from _streamed(model, stretches, i, known, limit, context, both=both)
         for members in by_length((windows.end - windows.begin).tolist(), limit):
             rows = [
                 stretches.read(int(windows.stretch[m]), int(windows.begin[m]), int(windows.end[m])) for m in members
@@ -110,7 +114,9 @@ def score_stretches(
                 row[: len(given)] = given
             device = model.embedding.weight.device
             given_ids = torch.from_numpy(ids).to(device)
-            nll = model.score(given_ids, lengths=sizes, strands=strands, chunk_length=limit, passes=passes)
+            behind = None if context is None else context.select([0] * len(members))
+            options: Any = {"strands": strands, "chunk_length": limit, "passes": passes, "context": behind}
+            nll = model.score(given_ids, lengths=sizes, **options)
             for m, own, scores in zip(members, rows, nll.cpu().numpy(), strict=True):
                 i, begin = int(windows.stretch[m]), int(windows.begin[m])
                 part = slice(int(windows.low[m]) - begin, int(windows.high[m]) - begin)
@@ -119,7 +125,14 @@ def score_stretches(
 
 
 def _streamed(
-    model: SequenceModel, stretches: Stretches, index: int, known: np.ndarray, limit: int, *, both: bool
+    model: SequenceModel,
+    stretches: Stretches,
+    index: int,
+    known: np.ndarray,
+    limit: int,
+    context: Context | None,
+    *,
+    both: bool,
 ) -> Iterator[Piece]:
     """One long stretch, read once on each strand that counts, in chunks."""
     total, low, high = (int(x[index]) for x in (stretches.spans.lengths, stretches.low, stretches.high))
@@ -134,7 +147,7 @@ def _streamed(
                 ids = stretches.read(index, start, min(start + limit, last), other=other)
                 yield torch.from_numpy(ids.copy())[None]  # the corpus is read-only
 
-        for start, nll in zip(starts, stream_scores(model, chunks()), strict=True):
+        for start, nll in zip(starts, stream_scores(model, chunks(), context), strict=True):
             end = min(start + limit, last)
             if end <= first:
                 continue

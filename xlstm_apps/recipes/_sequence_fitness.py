@@ -57,8 +57,6 @@ def run(
     """Score the mutants of a table; see `recipes.sequence_family.fitness`."""
     console = Console(stderr=True)
     target = TableOutput(output)
-    if asked.batch_symbols is not None and asked.batch_symbols < 1:
-        raise ValueError(f"batch_symbols {asked.batch_symbols} must be at least 1")
     wild = None if wild_type is None else residues(wild_type, "wild_type")
     table = read_mutants(mutants, wild, offset=offset, columns=columns, on_bad=on_bad)
     added = [column, f"{column}_sd", f"{column}_status"]

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.strings import encode
 from xlstm_apps.biosequence.tokenizer import Tokenizer
@@ -18,6 +19,7 @@ from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_stretches import open_stretches
+from xlstm_apps.recipes._sequence_protein import family_context
 from xlstm_apps.recipes._sequence_use import showing, tell
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
 from xlstm_apps.training import files
@@ -48,6 +50,7 @@ def generate(
     output: str | None,
     drawing: Drawing,
     device: str,
+    context: str | None = None,
 ) -> None:
     """Make up sequences, write them, and say what they are."""
     console = Console(stderr=True)
@@ -66,7 +69,7 @@ def generate(
         )
     names, texts = prompts(model, prompt, prompts_path)
     made: list[Made] = []
-    batches = told(model, texts, drawing, made, console)
+    batches = told(model, texts, drawing, made, console, family_context(context, model))
     if as_table:
         TableOutput(output).write(frame(batch, names, first) for first, batch in batches)
     else:
@@ -109,7 +112,12 @@ def prompts(model: SequenceModel, given: str | None, path: str | None) -> tuple[
 
 
 def told(
-    model: SequenceModel, texts: list[str], drawing: Drawing, made: list[Made], console: Console
+    model: SequenceModel,
+    texts: list[str],
+    drawing: Drawing,
+    made: list[Made],
+    console: Console,
+    family: FamilyContext | None = None,
 ) -> Iterator[tuple[int, list[Made]]]:
     """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out."""
     batches = generate_sequences(
@@ -123,6 +131,7 @@ def told(
         top_p=drawing.top_p,
         batch_size=drawing.batch_size,
         seed=drawing.seed,
+        family=family,
     )
     with showing(console, "generating", len(texts) * drawing.num_sequences) as step:
         for batch in batches:

@@ -16,10 +16,13 @@ from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences import Corpus, Region, SequenceSource, Spans, place_regions
 from xlstm_apps.datasets.sequences.dividing import parse_region
-from xlstm_apps.estimators.sequence_saved import load_sequence_model
+from xlstm_apps.estimators.sequence_fitness import Method
+from xlstm_apps.estimators.sequence_saved import language_model, load_sequence_model
 from xlstm_apps.estimators.sequence_scan import Scan, replacements, scan_stretches
+from xlstm_apps.estimators.sequence_scan_proteins import scan_proteins
 from xlstm_apps.estimators.sequence_stretches import open_stretches
 from xlstm_apps.estimators.sequence_variants import ContextLength, EffectOptions, context_for
+from xlstm_apps.recipes._sequence_protein import family_context
 from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.report.mutation_map import MOST_MAPS, MutationMap, draw, strongest, write_maps
@@ -42,13 +45,22 @@ def run(
     max_positions: int,
     batch_symbols: int | None,
     device: str,
+    family_path: str | None = None,
+    method: Method | None = None,
 ) -> None:
     """Scan stretches; see `recipes.sequence.scan`."""
     console = Console(stderr=True)
     folder = output_folder(output)
     if regions is not None and data.regions_path is not None:
         raise ValueError("regions and data.regions_path both say what to scan; leave one out")
-    model = load_sequence_model(model_path, device)
+    whole = family_path is not None or method is not None  # proteins, each read from end to end
+    if whole:
+        check_whole(deletions=deletions or None, strands=strands, context_length=context_length, downstream=downstream,
+                    per_symbol=per_symbol or None)  # fmt: skip
+        model = language_model(model_path, device, verb="compare residues")
+        family = family_context(family_path, model)
+    else:
+        model, family = load_sequence_model(model_path, device), None
     context, why = context_for(model_path, context_length)
     options = EffectOptions(
         strands=strands, context_length=context, downstream=downstream, per_symbol=per_symbol, tokens=batch_symbols
@@ -66,11 +78,16 @@ def run(
                 "name stretches with --regions chr1:1001-1200 or data.regions_path, or raise it"
             )
         note(console, stretches.notes)
-        note(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
+        if not whole:
+            note(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
         with showing(console, "replacements", positions * (len(symbols) - 1)) as step:
-            scans = list(
-                scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=step.advance)
-            )
+            if whole:
+                assert isinstance(model, SequenceModel)
+                found = scan_proteins(model, corpus, spans, names, family=family, method=method or "auto",
+                                      tokens=batch_symbols, advance=step.advance)  # fmt: skip
+            else:
+                found = scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=step.advance)
+            scans = list(found)
     folder.mkdir(exist_ok=True)
     rows = TableOutput(str(folder / "effects.tsv")).write(scan.frame() for scan in scans)
     maps = heat_maps(scans, unit_of(model))
@@ -87,6 +104,19 @@ def run(
     if len(maps) > MOST_MAPS:
         note(console, [f"heat maps of the first {MOST_MAPS} of {len(maps):,} stretches; the table holds all"])
     tell(console, [f"{rows:,} replacements at {positions:,} positions in {folder / 'effects.tsv'}, {page}"])
+
+
+def check_whole(**given: object) -> None:
+    """See that nothing is asked for that has no meaning where proteins are read from end to end.
+
+    Raises:
+        ValueError: Something is; names it.
+    """
+    said = next((name for name, value in given.items() if value is not None), None)
+    if said is not None:
+        raise ValueError(
+            f"{said} does not go with context and method, which read a protein from end to end; leave it out"
+        )
 
 
 def output_folder(output: str) -> Path:

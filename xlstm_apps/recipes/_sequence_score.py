@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_scores import Strands, Totals, score_stretches
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
+from xlstm_apps.recipes._sequence_protein import family_context
 from xlstm_apps.recipes._sequence_use import note, region_names, showing, speed, strand_marks, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.training import files
@@ -44,7 +46,13 @@ class Reading:
 
 
 def score(
-    model_path: str, data: SequenceSource, output: str | None, per_base: str | None, reading: Reading, device: str
+    model_path: str,
+    data: SequenceSource,
+    output: str | None,
+    per_base: str | None,
+    reading: Reading,
+    device: str,
+    context: str | None = None,
 ) -> None:
     """Score everything, write the table and the track, and say what came out."""
     console = Console(stderr=True)
@@ -53,6 +61,7 @@ def score(
     if track_path is not None:
         check_target(track_path, TRACKS, "per_base")
     model = language_model(model_path, device, verb="score")
+    family = family_context(context, model)
     before = reading.context_length
     one_sided = model.sequence.objective == "causal" and not reads_both(model, reading.strands)
     with ExitStack() as stack:
@@ -64,13 +73,16 @@ def score(
                 check_apart(stretches)
             track = stack.enter_context(Track(stretches.asked, track_path.parent))
         began = time.perf_counter()
-        totals = run(model, stretches, reading, track, console)
+        totals = run(model, stretches, reading, track, console, family)
         seconds = time.perf_counter() - began
         target.write(frames(model, stretches, totals, reading))
         if track is not None and track_path is not None:
             write_track(track_path, track, stretches)
         show(console, stretches, totals, seconds)
         note(console, stretches.notes)
+        if family is not None:
+            mean = f", mean of {len(family)} contexts" if len(family) > 1 else ""
+            tell(console, [f"read behind the homologs of {context}{mean}"])
     written = [] if target.path is None else [f"scores in {target.path}"]
     tell(console, written if track_path is None else [*written, f"every symbol in {track_path}"])
 
@@ -82,26 +94,36 @@ def reads_both(model: SequenceModel, strands: Strands | None) -> bool:
     return model.sequence.symmetry in ("posthoc", "shared")
 
 
-def run(model: SequenceModel, stretches: Stretches, reading: Reading, track: Track | None, console: Console) -> Totals:
-    """All scores, summed up and put into the track."""
+def run(
+    model: SequenceModel,
+    stretches: Stretches,
+    reading: Reading,
+    track: Track | None,
+    console: Console,
+    family: FamilyContext | None = None,
+) -> Totals:
+    """All scores, summed up and put into the track; of several contexts the mean."""
     totals = Totals(len(stretches))
-    streamed_twice = model.sequence.objective == "causal" and reads_both(model, reading.strands)
-    pieces = score_stretches(
-        model,
-        stretches,
-        strands=reading.strands,
-        window=reading.window,
-        overlap=reading.overlap,
-        batch_symbols=reading.batch_symbols,
-        passes=reading.passes,
-    )
-    with showing(console, "scoring", int(stretches.asked.sum())) as step:
-        for piece in pieces:
-            totals.add(piece)
-            if track is not None:
-                track.put(piece.stretch, piece.place, piece.nll / LN2, add=streamed_twice and not piece.first)
-            if piece.first:
-                step.advance(len(piece.nll))
+    draws = 1 if family is None else len(family)
+    with showing(console, "scoring", int(stretches.asked.sum()) * draws) as step:
+        for draw in range(draws):
+            pieces = score_stretches(
+                model,
+                stretches,
+                strands=reading.strands,
+                window=reading.window,
+                overlap=reading.overlap,
+                batch_symbols=reading.batch_symbols,
+                passes=reading.passes,
+                context=None if family is None else family.begin(model, draw),
+            )
+            for piece in pieces:
+                if piece.first:
+                    step.advance(len(piece.nll))
+                part = piece._replace(nll=piece.nll / draws, first=piece.first and draw == 0)
+                totals.add(part)
+                if track is not None:
+                    track.put(part.stretch, part.place, part.nll / LN2, add=not part.first)
     return totals
 
 

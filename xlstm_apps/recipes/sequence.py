@@ -171,6 +171,7 @@ def score(
     window: int | None = None,
     overlap: int | None = None,
     passes: int | None = None,
+    context: str | None = None,
     batch_symbols: int | None = None,
     device: Device = "auto",
 ) -> None:
@@ -191,6 +192,7 @@ def score(
         window: Read records in windows of so many symbols. None: a causal model reads them from end to end.
         overlap: Symbols that a window shares with the next. None: an eighth of it.
         passes: Masked models: readings, each hiding every passes-th symbol. None: 1 / mask_rate.
+        context: Proteins: file of `sequence context`, homologs to read first; the mean over several draws.
         batch_symbols: Most symbols read at a time. None: by the width of the model; lower it where memory runs out.
         device: Where to compute. auto: CUDA where there is any.
     """
@@ -204,7 +206,7 @@ def score(
         passes=passes,
         batch_symbols=batch_symbols,
     )
-    steps.score(model, data, output, per_base, reading, device)
+    steps.score(model, data, output, per_base, reading, device, context)
 
 
 def variants(
@@ -304,6 +306,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    context: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
     device: Device = "auto",
@@ -324,6 +327,7 @@ def generate(
         temperature: 1 draws as the model says, less keeps to what is probable, 0 takes the most probable symbol.
         top_k: Draw among the k most probable symbols only.
         top_p: Draw among the most probable symbols that together reach this probability only.
+        context: Proteins: file of `sequence context`, homologs to read first; several draws take turns.
         batch_size: Sequences at a time.
         seed: Seed of the draws; the same seed and batch_size give the same sequences.
         device: Where to compute. auto: CUDA where there is any.
@@ -340,7 +344,7 @@ def generate(
         batch_size=batch_size,
         seed=seed,
     )
-    steps.generate(model, prompt, prompts_path, output, drawing, device)
+    steps.generate(model, prompt, prompts_path, output, drawing, device, context)
 
 
 def scan(
@@ -353,6 +357,8 @@ def scan(
     context_length: int | Literal["all"] | None = None,
     downstream: int | None = None,
     per_symbol: bool = False,
+    context: str | None = None,
+    method: Literal["auto", "forward", "infill"] | None = None,
     max_positions: int = 20_000,
     batch_symbols: int | None = None,
     device: Device = "auto",
@@ -373,6 +379,8 @@ def scan(
         context_length: As in `sequence variants`.
         downstream: As in `sequence variants`.
         per_symbol: As in `sequence variants`.
+        context: Proteins: file of `sequence context`, homologs to read first; scores are those of `sequence fitness`.
+        method: Proteins: as in `sequence fitness`. None: auto with a context, else as in `sequence variants`.
         max_positions: Most positions to scan; more are refused, since each takes several readings.
         batch_symbols: Most symbols read at a time. None: by device; lower it where memory runs out.
         device: Where to compute. auto: CUDA where there is any.
@@ -381,5 +389,5 @@ def scan(
 
     steps.run(
         model, data, regions, output, deletions, strands, context_length, downstream, per_symbol, max_positions,
-        batch_symbols, device,
+        batch_symbols, device, context, method,
     )  # fmt: skip

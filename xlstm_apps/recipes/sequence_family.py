@@ -114,3 +114,55 @@ def fitness(
     columns = MutantColumns(mutant=mutant_column, sequence=sequence_column, measured=measured_column)
     asked = steps.Asked(method=method, show_wild_type=show_wild_type, batch_symbols=batch_symbols)
     steps.run(model, mutants, output, wild_type, context, offset, columns, column, on_bad, asked, device)
+
+
+def infill(
+    model: str,
+    pattern: str | None = None,
+    output: str | None = None,
+    patterns_path: str | None = None,
+    context: str | None = None,
+    num_sequences: int = 1,
+    max_gap: int = 50,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    batch_size: int = 64,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Fill gaps in proteins, knowing all that surrounds them: MKT[5-12]GG[*].
+
+    [5] is a gap of five residues, [5-12] of five to twelve, [5-] of five or more, [*] of one or more; there may be any
+    number of them, and what stands between is kept. The length of each filling is drawn evenly within its range, since
+    positions behind the gap depend on it; a model without rotary positions ends gaps itself. FASTA headers, or the
+    columns of a table, give the fillings, their log_likelihood in nats and bits_per_token, to choose among them.
+
+    Args:
+        model: Run folder of a training with sequence.infill_spans, model folder, or folder of a published Prot-xLSTM
+            checkpoint.
+        pattern: The protein with its gaps, in quotes.
+        output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet. None: FASTA on the standard output.
+        patterns_path: FASTA file of several patterns.
+        context: File of `sequence context`, for this model: homologs to read first; several draws take turns.
+        num_sequences: How many, for each pattern.
+        max_gap: Longest filling of a gap that names no end.
+        temperature: 1 draws as the model says, less keeps to what is probable, 0 takes the most probable residue.
+        top_k: Draw among the k most probable residues only.
+        top_p: Draw among the most probable residues that together reach this probability only.
+        batch_size: Proteins at a time.
+        seed: Seed of lengths and draws; the same seed and batch_size give the same proteins.
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_infill as steps
+
+    filling = steps.Filling(
+        num_sequences=num_sequences,
+        max_gap=max_gap,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    steps.run(model, pattern, patterns_path, output, context, filling, device)
