@@ -239,7 +239,8 @@ class SequenceModel(xLSTMLanguageModel):
                 empty string is no prompt. None makes up one sequence of ids, [T], or `num_sequences`, a list.
             max_new_tokens: Most symbols to add.
             min_new_tokens: No sequence ends before so many are added.
-            options: `temperature`, `top_k`, `top_p`, `generator`, ...; without prompts also `num_sequences`.
+            options: `temperature`, `top_k`, `top_p`, `generator`, `constraint`, ...; without prompts also
+                `num_sequences`.
 
         Raises:
             ValueError: A masked model, or no prompt for a model without begin token.
@@ -268,6 +269,9 @@ class SequenceModel(xLSTMLanguageModel):
         """Prompts and what follows them. Up to `least` new symbols the end is impossible; they are then read again."""
         if least and options.get("lengths") is not None:
             raise ValueError("min_new_tokens goes with a list of prompts, not with padded rows and their lengths")
+        constraint = options.get("constraint")
+        if constraint is not None:  # it keeps the end away itself, in one reading
+            constraint.least, least = least, 0
         try:
             if least:
                 self._impossible = self.forbidden.clone()

@@ -15,7 +15,7 @@ from xlstm_apps.core.decoding import GenerationStep, check_cuda_graph, decode
 from xlstm_apps.core.initialization import small_init_
 from xlstm_apps.core.layers import soft_cap
 from xlstm_apps.core.pretrained import PretrainedMixin
-from xlstm_apps.core.sampling import check_sampling, sample
+from xlstm_apps.core.sampling import Constraint, check_sampling, sample
 from xlstm_apps.core.state import xLSTMState
 
 LARGE_SOFT_CAP = 30.0
@@ -128,6 +128,7 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         pad_id: int | None = None,
         generator: torch.Generator | None = None,
         cuda_graph: bool | None = None,
+        constraint: Constraint | None = None,
     ) -> Tensor | list[Tensor]:
         """Continue prompts, of any lengths in one batch; every row is what it would be alone.
 
@@ -146,6 +147,7 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
             generator: Source of randomness, for reproducible draws.
             cuda_graph: Record one step as a CUDA graph and replay it for every token: the same tokens, without the
                 time Python takes. None: on CUDA, where there are tokens enough; True: or an error; False: never.
+            constraint: Chooses the tokens from what may be drawn, so that a text keeps to a form; without CUDA graphs.
 
         Returns:
             Prompts and continuations in the form of `ids`: a tensor padded behind the shorter rows, or a list. A text
@@ -161,6 +163,12 @@ class xLSTMLanguageModel(nn.Module, PretrainedMixin):
         sampling = partial(sample, temperature=temperature, top_k=top_k, top_p=top_p, generator=generator)
         check_cuda_graph(cuda_graph, self.embedding.weight.device)
         prompts = self._split_prompts(ids, lengths)
+        if constraint is not None:
+            if cuda_graph:
+                raise ValueError("cuda_graph=True excludes a constraint, which Python computes; leave one of them out")
+            cuda_graph = False
+            constraint.begin(prompts, max_new_tokens)
+            sampling = partial(constraint.choose, draw=sampling)
         eos_id = self.eos_id if eos_id is None else eos_id
         eos = torch.tensor([] if eos_id is None else eos_id, dtype=torch.long, device=prompts[0].device).reshape(-1)
         if pad_id is None:

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
+
+
+class Constraint(Protocol):
+    """What keeps a text to a form while it is drawn, token after token."""
+
+    least: int
+    """Tokens to add before a text may end."""
+
+    def begin(self, prompts: Sequence[Tensor], max_new_tokens: int) -> None:
+        """Take up the prompts, ids [T] each, before the first draw."""
+
+    def choose(self, logits: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Tokens [B] from logits [B, V] of the prompts in their order; `draw` takes logits [b, V] to tokens [b]."""
+        ...
 
 
 def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
