@@ -46,7 +46,10 @@ COMMANDS: dict[str, Any] = {
     | {verb: f"xlstm_apps.recipes.sequence_family:{verb}" for verb in ("context", "fitness", "infill")}
     | {"designs": "xlstm_apps.recipes.sequence_designs:designs"}
     | {verb: f"xlstm_apps.recipes.molecules:{verb}" for verb in ("filter", "evaluate")},
-    "vision": {verb: f"xlstm_apps.recipes.vision:{verb}" for verb in ("train", "finetune", "evaluate", "predict")}
+    "vision": {
+        verb: f"xlstm_apps.recipes.vision:{verb}"
+        for verb in ("train", "finetune", "evaluate", "predict", "embed", "explain", "export")
+    }
     | {"segment": {verb: f"xlstm_apps.recipes.vision_segment:{verb}" for verb in ("train", "predict", "evaluate")}},
     "ls": "xlstm_apps.recipes.catalog:ls",
     "cp": "xlstm_apps.recipes.catalog:cp",

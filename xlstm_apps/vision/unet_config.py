@@ -143,3 +143,7 @@ def _per_dimension(name: str, entry: int | tuple[int, ...], dims: int) -> tuple[
     if len(sizes) != dims or any(not _whole(n) for n in sizes):
         raise ValueError(f"{name}: {entry} must be a positive whole number, or {dims} of them")
     return sizes
+
+
+SMALL = UNetConfig(features=(16, 32, 64, 128), deep_supervision=True)
+"""Trained in minutes on a CPU."""

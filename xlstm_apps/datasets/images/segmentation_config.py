@@ -57,8 +57,8 @@ class SegmentData(MaskedImages):
     """Bring each channel to mean 0 and deviation 1 within every image, or by one mean and deviation for all."""
 
     patch_size: list[int] | None = None
-    """Size of the patches on which training is done, one number for each dimension. None: whole images up to a size that
-    fits the device."""
+    """Size of the patches on which training is done, one number for each dimension. None: whole images, up to a
+    size that fits the device."""
 
     spacing: list[float] | None = None
     """Length of a pixel in each dimension, such as 5,1,1. None: as the files say, else 1."""
