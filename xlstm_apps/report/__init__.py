@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "page": ["write_report"],
         "card": ["model_card"],
         "explanation": ["write_explanation"],
+        "sequence_designs": ["write_designs"],
         "residuals": ["ResidualSample"],
     },
 )
