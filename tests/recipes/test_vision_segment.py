@@ -181,9 +181,9 @@ def test_mistakes_are_told_before_a_folder_is_made(folder, tmp_path, options, me
 
 
 @pytest.mark.parametrize(
-    "options", [["--window", "8"], ["--overlap", "1"], ["--smallest", "-1"], ["--batch_size", "0"]]
+    ("option", "value"), [("window", "8"), ("overlap", "1"), ("smallest", "-1"), ("batch_size", "0")]
 )
-def test_mistakes_in_prediction(run, folder, tmp_path, options):
+def test_mistakes_in_prediction(run, folder, tmp_path, option, value):
     words = ["vision", "segment", "predict", str(run), "--data.path", str(folder), "--output", str(tmp_path / "out")]
     with pytest.raises(ValueError, match=option):
         cli.run([*words, f"--{option}", value])
