@@ -111,6 +111,8 @@ def findings(report: dict[str, Any]) -> list[str]:
         notes.append(f"characters that cannot be read: {sum(report['bad_characters'].values()):,}")
     if report["stops_stripped"]:
         notes.append(f"records whose final * was taken off: {report['stops_stripped']:,}")
+    if report.get("gapped"):
+        notes.append(f"records whose gaps (- and .) were taken out: {report['gapped']:,}")
     if report["renamed"]:
         notes.append(f"records renamed, since they shared their name: {report['renamed']:,}")
     return notes

@@ -180,7 +180,12 @@ def _facts(summary: SequenceSummary) -> Iterable[tuple[str, str]]:
     for key, words in (("soft_masked", "Lower case"), ("synonyms", "Read as another")):
         if symbols and (found := number(quality.get(key))):
             yield words, _of(found, symbols)
-    for key, words in (("unnamed", "Without a name"), ("renamed", "Renamed"), ("stops_stripped", "Final stop removed")):
+    for key, words in (
+        ("unnamed", "Without a name"),
+        ("renamed", "Renamed"),
+        ("stops_stripped", "Final stop removed"),
+        ("gapped", "Gaps removed"),
+    ):
         if found := number(quality.get(key)):
             yield words, count(found, "record")
     if (context := summary.number("context_length")) is not None:

@@ -15,6 +15,7 @@ from .record import Record
 _CHUNK = 1 << 22
 _SAMPLE = 1 << 20
 _LOWER = np.arange(ord("a"), ord("z") + 1)
+_GAPS = np.frombuffer(b"-.", np.uint8)
 Encode = Callable[[np.ndarray], np.ndarray]
 Curate = Callable[[Iterable[Record], QualityReport], Iterator[Record]]
 """What makes records ready for an alphabet, such as canonical SMILES of molecules, and counts what it leaves out."""
@@ -127,6 +128,10 @@ class _Cleaner:
         if self.codes.name == "protein" and raw[-1] == ord("*"):
             raw = raw[:-1]
             self.report.stops_stripped += 1
+        if self.codes.name == "protein" and np.isin(raw, _GAPS).any():  # a row of an alignment
+            raw = raw[~np.isin(raw, _GAPS)]
+            record.sequence = raw.tobytes()
+            self.report.gapped += 1
         if self.encode is not None:
             return self._encoded(record, raw, self.encode)
         if not self._fits(record, len(raw)):

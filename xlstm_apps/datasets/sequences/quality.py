@@ -36,6 +36,8 @@ class QualityReport:
     """Records left out, by reason."""
     stops_stripped: int = 0
     """Records whose last character was the `*` of a stop."""
+    gapped: int = 0
+    """Proteins with gaps (`-` and `.`), which are taken out."""
     unnamed: int = 0
     renamed: int = 0
     examples: list[str] = field(default_factory=list)
@@ -85,6 +87,7 @@ class QualityReport:
             "synonyms": self.synonyms,
             "bad_characters": dict(self.bad_characters),
             "stops_stripped": self.stops_stripped,
+            "gapped": self.gapped,
             "unnamed": self.unnamed,
             "renamed": self.renamed,
             "composition": self.composition(),
@@ -127,6 +130,8 @@ class QualityReport:
             found.append(f"{self.synonyms:,} U read as T" if self.alphabet == "dna" else f"{self.synonyms:,} folded")
         if self.stops_stripped:
             found.append(f"{self.stops_stripped:,} end in *, which is taken off")
+        if self.gapped:
+            found.append(f"{self.gapped:,} with gaps, which are taken out")
         if self.unnamed:
             found.append(f"{self.unnamed:,} without a name")
         if self.renamed:
