@@ -362,4 +362,7 @@ def _record_table(caption: str, frame: pl.DataFrame, unit: str) -> Table:
     columns.append(Column(title="bits"))
     for row, value in zip(rows, bits, strict=True):
         row.append(Cell(text=ABSENT if value is None else f"{value:.3f}", sort=value))
+    columns.append(Column(title="perplexity", hint=f"two to the power of the bits: as many {unit}s, equally likely"))
+    for row, value in zip(rows, bits, strict=True):
+        row.append(Cell(text=ABSENT if value is None else significant(2**value, 4), sort=value))
     return Table(caption=caption, columns=columns, rows=rows)
