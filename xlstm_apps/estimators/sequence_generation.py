@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -13,6 +13,7 @@ from xlstm_apps.biosequence import strings
 from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import Context
+from xlstm_apps.biosequence.smiles_validity import ValidSmiles
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 
 
@@ -51,6 +52,7 @@ def generate_sequences(
     batch_size: int = 64,
     seed: int = 0,
     family: FamilyContext | None = None,
+    valid: bool = False,
 ) -> Iterator[list[Made]]:
     """Batches of sequences, in the order of the prompts.
 
@@ -66,6 +68,7 @@ def generate_sequences(
         batch_size: Sequences at a time.
         seed: Of the draws; the same seed and batch size give the same sequences.
         family: Homologs that were read before; of several draws each sequence takes the next.
+        valid: Molecules: what RDKit does not read is taken back to where it went wrong, and drawn anew from there.
 
     Raises:
         ValueError: Options that make no sense, a masked model, or a prompt that cannot be read.
@@ -79,22 +82,63 @@ def generate_sequences(
             "temperature 0 always takes the most probable symbol, so all sequences of a prompt would be the same; "
             "leave num_sequences out, or give a temperature such as 1"
         )
+    if valid and model.alphabet.name != "smiles":
+        raise ValueError(f"valid is for molecules, and this model makes {model.alphabet.name}; leave it out")
+    constraint = ValidSmiles() if valid else None
     device = model.embedding.weight.device
     generator = torch.Generator(device).manual_seed(seed)
     order = [i for i in range(len(prompts)) for _ in range(per_prompt)]
     for begin in range(0, len(order), batch_size):
         members = order[begin : begin + batch_size]
         draws = [] if family is None else [n % len(family) for n in range(begin, begin + len(members))]
-        rows = strings.generate_ids(
-            model,
-            [prompts[i] for i in members],
-            min_length,
-            max_length,
-            {"temperature": temperature, "top_k": top_k, "top_p": top_p, "generator": generator},
-            None if family is None else family.state.select(draws),
-        )
+        texts = [prompts[i] for i in members]
+        options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "generator": generator}
+        before = None if family is None else family.state.select(draws)
+        rows = strings.generate_ids(model, texts, min_length, max_length, options, before)
+        if constraint is not None:
+            rows = mend(model, texts, rows, constraint, min_length, max_length, options)
         context = None if family is None else family.begin(model).select(draws)
         yield _judged(model, [prompts[i] for i in members], members, rows, context)
+
+
+def mend(
+    model: SequenceModel,
+    prompts: Sequence[str],
+    rows: list[torch.Tensor],
+    constraint: ValidSmiles,
+    least: int,
+    most: int,
+    options: dict[str, Any],
+) -> list[torch.Tensor]:
+    """The rows [T], with those that are no molecules drawn anew from where they went wrong: as if every token had been
+    drawn under the constraint, but faster where most are molecules anyway.
+
+    Args:
+        model: A model of molecules that has a begin token.
+        prompts: What the rows begin with.
+        rows: Ids drawn freely.
+        constraint: What makes molecules of them.
+        least: Fewest symbols to add.
+        most: Most symbols to add.
+        options: Those of the draws.
+
+    Raises:
+        ValueError: A prompt that no molecule begins with.
+    """
+    tokenizer, device = Tokenizer(model.alphabet), rows[0].device
+    wrong = [i for i, row in enumerate(rows) if not constraint.is_molecule(tokenizer.decode(row.cpu().numpy()))]
+    if not wrong:
+        return rows
+    given = [len(ids) for ids in strings.encode(model, [prompts[i] for i in wrong], empty=True)]
+    kept = constraint.resume([rows[i].cpu() for i in wrong], given, most)
+    begin = torch.tensor([model.alphabet.bos], device=device)
+    made = model._continue(
+        [torch.cat([begin, row.to(device)]) for row in kept], least, most, {**options, "constraint": constraint}
+    )
+    out = list(rows)
+    for i, row in zip(wrong, made, strict=True):
+        out[i] = row[1:]
+    return out
 
 
 def _judged(

@@ -41,6 +41,7 @@ class Drawing:
     top_p: float | None
     batch_size: int
     seed: int
+    valid: bool = False
 
 
 def generate(
@@ -131,6 +132,7 @@ def told(
         top_p=drawing.top_p,
         batch_size=drawing.batch_size,
         seed=drawing.seed,
+        valid=drawing.valid,
         family=family,
     )
     with showing(console, "generating", len(texts) * drawing.num_sequences) as step:

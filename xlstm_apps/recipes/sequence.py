@@ -306,6 +306,7 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
+    valid: bool = False,
     context: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
@@ -327,6 +328,8 @@ def generate(
         temperature: 1 draws as the model says, less keeps to what is probable, 0 takes the most probable symbol.
         top_k: Draw among the k most probable symbols only.
         top_p: Draw among the most probable symbols that together reach this probability only.
+        valid: Molecules: emit none that RDKit does not read; tokens are drawn as the model says among those that can
+            still become a molecule.
         context: Proteins: file of `sequence context`, homologs to read first; several draws take turns.
         batch_size: Sequences at a time.
         seed: Seed of the draws; the same seed and batch_size give the same sequences.
@@ -343,6 +346,7 @@ def generate(
         top_p=top_p,
         batch_size=batch_size,
         seed=seed,
+        valid=valid,
     )
     steps.generate(model, prompt, prompts_path, output, drawing, device, context)
 
