@@ -215,3 +215,66 @@ def test_mistakes_are_told_before_a_folder_is_made(folder, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="no such file or folder"):
         cli.run(["vision", "train", "--data.path", "nowhere"])
     assert not (tmp_path / "runs").exists()
+
+
+def test_features_of_images(run, folder, tmp_path):
+    out = tmp_path / "f.npz"
+    cli.run(["vision", "embed", str(run), "--data.path", str(folder), "--output", str(out)])
+    found = np.load(out)
+    assert found["features"].shape == (60, 32) and len(found["path"]) == 60 and found["features"].dtype == np.float32
+    cli.run(["vision", "embed", str(run), "--data.path", str(folder), "--output", str(tmp_path / "f.parquet")])
+    frame = pl.read_parquet(tmp_path / "f.parquet")
+    assert frame["path"].to_list() == found["path"].tolist()
+    assert np.allclose(frame["features"].to_numpy(), found["features"])
+    (tmp_path / "bad.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="none of 1 files can be read"):
+        cli.run(["vision", "embed", str(run), "--data.path", str(tmp_path / "bad.png"), "--output", str(out)])
+
+
+def test_explanations_are_pictures(run, folder, tmp_path):
+    options = ["--data.path", str(folder / "upright"), "--max_images", "3", "--output", str(tmp_path / "why")]
+    cli.run(["vision", "explain", str(run), *options])
+    rows = rows_of(tmp_path / "why" / "explain.csv")
+    assert len(rows) == 3 and all(row["map_of"] == row["predicted"] for row in rows)
+    for row in rows:
+        with Image.open(tmp_path / "why" / row["picture"]) as picture:
+            assert picture.size[0] > 3 * 192 and np.asarray(picture).std() > 10
+    assert (tmp_path / "why" / "explain.html").read_text().count("<img") == 3
+    with pytest.raises(ValueError, match="knows no class 'cat'"):
+        cli.run(["vision", "explain", str(run), *options[:-1], str(tmp_path / "no"), "--target", "cat"])
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        cli.run(["vision", "explain", str(run), *options])
+
+
+def test_an_exported_graph_computes_the_same(run, tmp_path):
+    import onnxruntime
+    import torch
+
+    from xlstm_apps.estimators.vision_saved import load_classifier
+
+    cli.run(["vision", "export", str(run), "--output", str(tmp_path / "m.onnx")])
+    x = torch.rand(5, 3, 12, 12)
+    with torch.no_grad():
+        expected = load_classifier(run)(x).numpy()
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    assert session.run(["logits"], {"pixels": x.numpy()})[0] == pytest.approx(expected, abs=1e-5)
+    facts = json.loads((tmp_path / "m.json").read_text())
+    assert facts["classes"] == ["across", "upright"] and facts["img_size"] == 12 and facts["in_chans"] == 3
+    assert {node.domain for node in _nodes(tmp_path / "m.onnx")} <= {"", "ai.onnx"}
+    with pytest.raises(ValueError, match=r"write to a \.onnx or \.pt2 file"):
+        cli.run(["vision", "export", str(run), "--output", str(tmp_path / "m.bin")])
+
+
+def _nodes(path):
+    import onnx
+
+    return onnx.load(path).graph.node
+
+
+def test_a_graph_of_torch_needs_nothing_of_ours(run, tmp_path):
+    import torch
+
+    cli.run(["vision", "export", str(run), "--output", str(tmp_path / "m.pt2"), "--img_size", "16"])
+    program = torch.export.load(tmp_path / "m.pt2")
+    assert not any("xlstm" in str(node.target) for node in program.graph.nodes if node.op == "call_function")
+    assert program.module()(torch.rand(3, 3, 16, 16)).shape == (3, 2)

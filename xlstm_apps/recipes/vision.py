@@ -129,3 +129,57 @@ def predict(model: str, data: ImageSource, output: str | None = None, top: int =
     from xlstm_apps.recipes import _vision_use as steps
 
     steps.predict(model, data, output, top, device)
+
+
+def embed(model: str, data: ImageSource, output: str, device: Device = "auto") -> None:
+    """Write what a model makes of each image, a vector that similar images share, for search, clustering or plots.
+
+    Args:
+        model: Run folder of `train` or `finetune`, or model folder.
+        data: The images.
+        output: File to write: .npz (features, path) or .parquet (path, features as one column of arrays).
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _vision_embed as steps
+
+    steps.embed(model, data, output, device)
+
+
+def explain(
+    model: str,
+    data: ImageSource,
+    output: str = "explained",
+    target: str | None = None,
+    block: int | None = None,
+    max_images: int = 24,
+    device: Device = "auto",
+) -> None:
+    """Show what a model looked at: its mLSTM's own weights, and Grad-CAM, as maps over the images.
+
+    Writes a folder: a picture for each image, explain.csv and explain.html.
+
+    Args:
+        model: Run folder of `train` or `finetune`, or model folder.
+        data: The images.
+        output: Folder to make.
+        target: Class whose map is drawn. None: the predicted one.
+        block: Block behind which Grad-CAM looks, from 0, -1 the last. None: two blocks before the end.
+        max_images: Most images.
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _vision_explain as steps
+
+    steps.explain(model, data, output, target, block, max_images, device)
+
+
+def export(model: str, output: str = "model.onnx", img_size: int | None = None) -> None:
+    """Write a model as ONNX, or as a graph of torch, that runs without this package; it is run and compared first.
+
+    Args:
+        model: Run folder of `train` or `finetune`, or model folder.
+        output: File to write: .onnx, or .pt2 for `torch.export.load`. A .json file beside it tells classes and sizes.
+        img_size: Width and height of the images. None: those of training.
+    """
+    from xlstm_apps.recipes import _vision_embed as steps
+
+    steps.export(model, output, img_size)

@@ -81,6 +81,9 @@ def _orders(name: str, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _indices(name: str, grid: Grid, way: int, device: torch.device) -> Tensor:
+    exporting = getattr(torch.compiler, "is_exporting", None)  # since torch 2.7
+    if exporting is not None and exporting():  # an exported graph is to need nothing of this package
+        return torch.tensor(_orders(name, grid)[way].tolist(), device=device)
     if torch.compiler.is_compiling():
         return scan_path(name, grid, way, device)
     return _kept_indices(name, grid, way, device)

@@ -1,0 +1,65 @@
+"""The steps of `vision embed` and `vision export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from xlstm_apps.datasets.images import ImageBatches, ImageSource
+from xlstm_apps.estimators.vision_export import ENDINGS
+from xlstm_apps.estimators.vision_export import export as write_graph
+from xlstm_apps.estimators.vision_saved import load_classifier
+from xlstm_apps.estimators.vision_scores import features
+from xlstm_apps.recipes._tables import check_target
+from xlstm_apps.recipes._vision_run import counting, listed, tell
+from xlstm_apps.recipes._vision_use import blocks
+from xlstm_apps.training import files
+
+
+def embed(model: str, data: ImageSource, output: str, device: str) -> None:
+    """Features of all images as one file."""
+    path, console = Path(output), Console(stderr=True)
+    check_target(path, (".npz", ".parquet"), "output")
+    classifier = load_classifier(model, device)
+    listing = listed(data, console, labelled=False)
+    names, parts, bad = [], [], {}
+    with counting(console, "embedding", len(listing.records)) as step:
+        for images, rejected, all_names in blocks(classifier, data, listing):
+            bad |= rejected
+            if images is not None:
+                names += images.ids
+                parts.append(features(classifier, ImageBatches(images, np.arange(len(images)), classifier.images.fit)))
+            step.advance(len(all_names))
+    tell(console, (f"note: {note}" for note in listing.notes))
+    tell(console, (f"left out: {name} {reason}" for name, reason in list(bad.items())[:5]))
+    if not parts:
+        raise ValueError(f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read")
+    found = np.concatenate(parts)
+    with files.replacing(path) as aside:
+        if path.suffix == ".npz":
+            np.savez(aside, features=found, path=np.array(names))
+        else:
+            pl.DataFrame({"path": names, "features": pl.Series(found, dtype=pl.Array(pl.Float32, found.shape[1]))}
+                         ).write_parquet(aside)  # fmt: skip
+    left = f"; {len(bad):,} files left out, since they cannot be read" if bad else ""
+    tell(console, [f"{len(found):,} images, {found.shape[1]} features each, in {path}{left}"])
+
+
+def export(model: str, output: str, img_size: int | None) -> None:
+    """A graph that was run and compared."""
+    path, console = Path(output), Console(stderr=True)
+    check_target(path, ENDINGS, "output")
+    if img_size is not None and img_size < 1:
+        raise ValueError(f"img_size is a number of pixels, 1 or more, not {img_size}")
+    classifier = load_classifier(model, "cpu")
+    with console.status("exporting, and comparing what was exported"):
+        worst = write_graph(classifier, path, img_size)
+    size = img_size or classifier.images.img_size
+    tell(Console(), [
+        f"{path}: pixels [N, {classifier.model.vision.in_chans}, {size}, {size}] from 0 to 1 -> logits [N, "
+        f"{len(classifier.images.classes)}]; off by at most {worst:.1g} in a probability",
+        f"{path.with_suffix('.json')}: classes, and how images are brought to that size",
+    ])  # fmt: skip
