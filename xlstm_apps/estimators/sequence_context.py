@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import yaml
 
 from xlstm_apps.biosequence.family import FamilyContext, check_family_model, read_homologs
 from xlstm_apps.biosequence.model import SequenceModel
@@ -142,6 +143,16 @@ def _remarks(family: Family, facts: list[dict[str, Any]]) -> list[str]:
             "all draws hold the same homologs, since all that fit are shown; lower num_homologs to make them differ"
         ]
     return []
+
+
+def read_families(path: str | Path) -> bool | None:
+    """Whether the training that left this run folder showed homologs together; None where nothing says."""
+    folder = Path(path).expanduser()
+    for place in (folder, folder.parent):
+        if (place / "config.yaml").is_file() and (place / "run.json").is_file():
+            config = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
+            return (config.get("data") or {}).get("families", "none") != "none"
+    return None
 
 
 def file_sha(path: str | Path) -> str:

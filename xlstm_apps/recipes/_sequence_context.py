@@ -11,7 +11,7 @@ from rich.table import Table
 
 from xlstm_apps.biosequence.family import SUFFIX, FamilyContext, check_family_model
 from xlstm_apps.datasets.sequences.family_file import read_family
-from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, build_context, file_sha
+from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, build_context, file_sha, read_families
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_variants import training_window
 from xlstm_apps.recipes._sequence_protein import residues
@@ -48,6 +48,8 @@ def run(
     with files.replacing(target) as aside:
         context.save(aside)
     show(console, context)
+    if read_families(model_path) is False:
+        notes.append("this model learned from single proteins (data.families none), so homologs may not help it")
     note(console, [*notes, *([why] if why else [])])
     size = target.stat().st_size
     shown = f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
