@@ -12,6 +12,7 @@ from xlstm_apps.vision.segment_augment import augmented
 from xlstm_apps.vision.segment_config import SegmentAugment
 from xlstm_apps.vision.segment_loss import IGNORE, dice_cross_entropy
 from xlstm_apps.vision.unet import XLSTMUNet
+from xlstm_apps.vision.unet_slices import read_slices
 
 Batch = dict[str, Tensor]
 
@@ -37,19 +38,25 @@ class SegmentModule(pl.LightningModule):
         self._both = torch.zeros(self.network.out_channels, dtype=torch.float64)
         self._sizes = torch.zeros_like(self._both)
 
+    def logits(self, image: Tensor) -> Tensor | list[Tensor]:
+        """What the network says of a batch; volumes given to a network of two dimensions are read slice by slice."""
+        if image.dim() - 2 > self.network.spatial_dims:
+            return read_slices(self.network, image)[0]
+        return self.network(image)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         image, label = batch["image"], batch["label"]
         if self.augment is not None:
             with torch.autocast(image.device.type, enabled=False):
                 image, label = augmented(image, label, self.augment)
-        return dice_cross_entropy(self.network(image), label)
+        return dice_cross_entropy(self.logits(image), label)
 
     def on_validation_epoch_start(self) -> None:
         self._reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         label = batch["label"]
-        logits = self.network(batch["image"])
+        logits = self.logits(batch["image"])
         self._total += float(dice_cross_entropy(logits, label).detach()) * len(label)
         self._count += len(label)
         found = (logits[0] if isinstance(logits, list) else logits).argmax(1)

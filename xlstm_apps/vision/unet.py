@@ -179,29 +179,45 @@ def count_weights(network: nn.Module) -> int:
 
 def plain_of_equal_size(spatial_dims: int, in_channels: int, out_channels: int, config: UNetConfig) -> UNetConfig:
     """The plain U-Net, all stages widened by one factor, whose number of weights is closest to that of `config`."""
+    weights = count_weights(_empty(spatial_dims, in_channels, out_channels, config))
+    if config.where == "none":
+        return config
+    return of_size(spatial_dims, in_channels, out_channels, replace(config, where="none"), weights)
 
-    def weights(config: UNetConfig) -> int:
-        with torch.device("meta"):
-            return count_weights(XLSTMUNet.from_config(spatial_dims, in_channels, out_channels, config))
 
-    target = weights(config)
-    low_factor, high_factor = 0.5, 1.0
-    high = _plain(config, high_factor)
-    while weights(high) < target:
-        low_factor, high_factor = high_factor, 2 * high_factor
-        high = _plain(config, high_factor)
-    low = _plain(config, low_factor)
-    while low.features != high.features:
-        middle_factor = (low_factor + high_factor) / 2
-        middle = _plain(config, middle_factor)
-        if middle.features in (low.features, high.features):
+def of_size(
+    spatial_dims: int, in_channels: int, out_channels: int, config: UNetConfig, weights: int, multiple: int = 1
+) -> UNetConfig:
+    """`config` with all stages wider or narrower by one factor, so that it has about so many weights.
+
+    Args:
+        spatial_dims: As in `XLSTMUNet`.
+        in_channels: As there.
+        out_channels: As there.
+        config: The network to change.
+        weights: How many it should have.
+        multiple: Widths are multiples of this, where hardware likes that better.
+    """
+
+    def scaled(factor: float) -> UNetConfig:
+        widths = (multiple * max(1, round(width * factor / multiple)) for width in config.features)
+        return replace(config, features=tuple(widths))
+
+    def off(found: UNetConfig) -> int:
+        return count_weights(_empty(spatial_dims, in_channels, out_channels, found)) - weights
+
+    low, high = 0.0, 1.0
+    while off(scaled(high)) < 0:
+        low, high = high, 2 * high
+    for _ in range(20):
+        middle = (low + high) / 2
+        if scaled(low).features == scaled(high).features:
             break
-        if weights(middle) < target:
-            low, low_factor = middle, middle_factor
-        else:
-            high, high_factor = middle, middle_factor
-    return min(low, high, key=lambda found: abs(weights(found) - target))
+        low, high = (middle, high) if off(scaled(middle)) < 0 else (low, middle)
+    return min(scaled(low), scaled(high), key=lambda found: abs(off(found)))
 
 
-def _plain(config: UNetConfig, factor: float) -> UNetConfig:
-    return replace(config, where="none", features=tuple(max(1, round(width * factor)) for width in config.features))
+def _empty(spatial_dims: int, in_channels: int, out_channels: int, config: UNetConfig) -> XLSTMUNet:
+    """The network without room for its weights, to count them."""
+    with torch.device("meta"):
+        return XLSTMUNet.from_config(spatial_dims, in_channels, out_channels, config)
