@@ -12,7 +12,7 @@ import xlstm_apps.datasets as datasets
 from xlstm_apps.biosequence import get_alphabet
 from xlstm_apps.datasets.sequences import SequenceData, load_corpus, open_corpus, parse_region, split_corpus
 
-DNA = get_alphabet("dna")
+DNA, PROTEIN = get_alphabet("dna"), get_alphabet("protein")
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_named_splits_and_their_mistakes(load):
 def test_samples(tmp_path):
     folder = Path(datasets.__path__[0]) / "samples"
     told = (folder / "DATA.md").read_text(encoding="utf-8")
-    for name in ("ecoli_k12.fasta.gz", "ecoli_or_bacillus.csv.gz"):
+    for name in ("ecoli_k12.fasta.gz", "ecoli_or_bacillus.csv.gz", "ww_domains.fasta.gz"):
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() in told
     corpus = load_corpus(SequenceData(path=["sample:ecoli-k12"]), DNA, tmp_path / "a")
     assert corpus.lengths.tolist() == [500_000] and corpus.report["definite"] == 500_000
@@ -171,5 +171,8 @@ def test_samples(tmp_path):
     assert [len(s) for s in (split.train, split.val, split.test)] == [2000, 500, 500] and split.rule == "column"
     assert np.unique(corpus.labels).tolist() == ["bacillus", "ecoli"]
     assert pl.Series(corpus.labels)[split.test.record].value_counts()["count"].to_list() == [250, 250]
+    corpus = load_corpus(SequenceData(path=["sample:ww-domains"], families="file"), PROTEIN, tmp_path / "d")
+    assert (len(corpus), corpus.lengths.sum()) == (3390, 98_921) and set(corpus.groups) == {"ww-domains"}
+    assert (corpus.lengths.min(), corpus.lengths.max()) == (18, 34) and corpus.report["definite"] == 98_920
     with pytest.raises(ValueError, match="a table of weather"):
         load_corpus(SequenceData(path=["sample:nyc-weather"]), DNA, tmp_path / "c")

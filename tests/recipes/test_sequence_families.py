@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from xlstm_apps import cli
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequenceModule
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceData
@@ -113,3 +114,11 @@ def test_mistakes_leave_no_folder(folder, tmp_path, options, message):
 def test_predictions_have_no_families(folder, tmp_path):
     with pytest.raises(ValueError, match=r"data\.families is for `sequence train`"):
         sequence.finetune(SequenceData(path=[str(folder)], families="file"), run_dir=str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["ww-domains", "prot-26m"])
+def test_shipped_recipes_train_two_steps(name, folder, tmp_path):
+    flags = ["--fit.max_steps=2", "--fit.steps_per_epoch=2", "--backbone.embedding_dim=16", "--backbone.num_blocks=1"]
+    flags += ["--data.path", str(folder), "--data.context_length=64", "--run_dir", str(tmp_path / "run")]
+    cli.run(["sequence", "train", "--config", f"sequence/{name}", *flags, "--fit.precision=32-true"])
+    assert SequenceModel.from_pretrained(tmp_path / "run" / "model").config.rotary_base == 500_000

@@ -14,6 +14,8 @@ SAMPLES = {
     "nyc-weather": "nyc_weather.csv.gz",
     "ecoli-k12": "ecoli_k12.fasta.gz",
     "ecoli-or-bacillus": "ecoli_or_bacillus.csv.gz",
+    "wehi-molecules": "wehi_molecules.smi.gz",
+    "ww-domains": "ww_domains.fasta.gz",
 }
 _SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".tab", ".parquet", ".pq")
 _PACKED: dict[bytes, tuple[str, Callable[[bytes], bytes], Callable[[Path], Any]]] = {

@@ -67,8 +67,8 @@ class SequenceSource(SequencePolicy):
     path: list[str]
     """Files: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm; read without gaps, insertions as symbols), a
     table (CSV, TSV, Parquet), molecules (.smi, .sdf); plain or packed (gzip, bgzip, bzip2, xz); patterns in quotes
-    (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`; or one folder that
-    `prepare` made."""
+    (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`, `sample:ww-domains`;
+    or one folder that `prepare` made."""
 
     format: Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf"] | None = None
     """Format of the files. None: seen from their content and ending."""
@@ -168,7 +168,7 @@ class SequenceData(LabelledSource):
     """Split by cluster: two columns, representative and member, as MMseqs2 writes them."""
 
     identity: float | None = None
-    """Split by identity: proteins with about this share of equal residues, or more, stay in one part. None: 0.5, or 0.8
+    """Split by identity: proteins with about this share of equal residues, or more, stay in one part. None: 0.5, or 0.7
     where families are cut."""
 
     margin: int = 0

@@ -26,7 +26,7 @@ _FEW_FAMILIES = 10
 """Families below which a split cuts within them."""
 IDENTITY = 0.5
 """Share of equal residues from which proteins stay in one part where nobody says."""
-IDENTITY_IN_FAMILY = 0.8
+IDENTITY_IN_FAMILY = 0.7
 """The same where families are cut, whose members are all somewhat alike."""
 _NEEDS = {
     "contig": ("val_contigs", "test_contigs"),

@@ -21,8 +21,8 @@ def existing(path: str | Path) -> Path:
         file = resolve(str(path))
         if file.name == SAMPLES["nyc-weather"]:
             raise ValueError(
-                f"{path} is a table of weather; the samples of sequences are sample:ecoli-k12 and "
-                "sample:ecoli-or-bacillus"
+                f"{path} is a table of weather; the samples of sequences are sample:ecoli-k12, "
+                "sample:ecoli-or-bacillus and sample:ww-domains"
             )
     else:
         file = Path(path).expanduser()
