@@ -208,16 +208,17 @@ def same_weights(a: Path, b: Path) -> bool:
 
 @pytest.mark.parametrize("stage", ["open_run", "fit_model", "fit_baseline", "score", "predict_beyond", "finish"])
 def test_stopped_after_any_stage_and_resumed(table, tmp_path, monkeypatch, stage):
-    from xlstm_apps.recipes import _forecast
+    from xlstm_apps.recipes import _forecast, _run
 
     train(table, tmp_path / "whole")
-    work = getattr(_forecast, stage)
+    module = _run if stage == "finish" else _forecast
+    work = getattr(module, stage)
 
     def dies(*args):
         work(*args)
         raise RuntimeError("power cut")
 
-    monkeypatch.setattr(_forecast, stage, dies)
+    monkeypatch.setattr(module, stage, dies)
     with pytest.raises(RuntimeError, match="power cut"):
         train(table, tmp_path / "run")
     monkeypatch.undo()

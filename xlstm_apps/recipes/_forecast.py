@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -20,9 +19,9 @@ from xlstm_apps.estimators.forecast_scores import Baseline, Evaluation, Evaluato
 from xlstm_apps.estimators.trained import TrainedForecaster
 from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, check_table, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel, described
-from xlstm_apps.report import write_report
+from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.training import FitConfig, RunFolder, files
-from xlstm_apps.training.folder import find_run, new_path
 
 TITLES = {
     "mae": "MAE",
@@ -122,21 +121,13 @@ def split_options(data: SeriesData) -> dict[str, Any]:
 def open_run(job: Job, run_dir: str | None, resume: bool) -> RunFolder | None:
     """The folder to work in: a new one, or the one to resume; None where that run is finished."""
     console, plan = job.console, job.plan
-    folder = find_run(run_dir, "forecast", job.stem) if resume else None
-    if folder is not None:
-        folder.check_same(job.sections, data_fingerprint=job.fingerprint)
-        if folder.finished:
-            console.print(f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}")
-            return None
-        console.print(f"resuming {folder.path}", soft_wrap=True)
-    else:
-        path = new_path(run_dir, "forecast", job.stem)
-        folder = RunFolder.create(path, "forecast", job.sections, seed=job.seed, data_fingerprint=job.fingerprint)
-        if resume:
-            console.print(f"no run in {folder.path} yet: starting from the beginning")
-    console.print(report_text(plan.table.report), highlight=False, soft_wrap=True)
-    for line in choices(job):
-        console.print(line, highlight=False, soft_wrap=True)
+    place = find_place(
+        "forecast", job.stem, job.sections, job.fingerprint, run_dir=run_dir, resume=resume, console=console
+    )
+    if place is None:
+        return None
+    folder = begin(place, job.sections, seed=job.seed, resume=resume, console=console)
+    tell(console, [*report_text(plan.table.report).splitlines(), *choices(job)])
     files.write_json(folder.path / "data_summary.json", summary(job))
     return folder
 
@@ -158,13 +149,7 @@ def fit_model(job: Job, folder: RunFolder, resume: bool) -> ForecastModel:
     with files.replacing_folder(folder.model) as aside:
         trained.save(aside)
     folder.note(
-        parameters=sum(p.numel() for p in model.parameters()),
-        best_epoch=result.best_epoch,
-        best_val_loss=result.best_value,
-        epochs=result.epochs,
-        steps=result.steps,
-        stopped=result.stopped,
-        device=f"{result.device} ({torch.get_num_threads()} threads)" if result.device == "cpu" else result.device,
+        **fit_facts(result, model),
         resolved={
             "head": asdict(plan.head),
             "backbone": plan.backbone.to_dict(),
@@ -215,24 +200,6 @@ def predict_beyond(job: Job, folder: RunFolder) -> None:
         if table.covariates is None:
             raise
         job.console.print(f"no predictions.csv: {error}", highlight=False, soft_wrap=True)
-
-
-def finish(job: Job, folder: RunFolder) -> None:
-    """Mark the run finished, write the report and say where everything is."""
-    started = time.monotonic()
-    folder.note(status="finished")
-    report = write_report(folder.path)
-    write_card(folder)
-    folder.add_seconds(report=time.monotonic() - started)
-    horizon = job.plan.head.prediction_length
-    console = Console()
-    console.print(f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)", highlight=False, soft_wrap=True)
-    for name, what in (
-        (report.name, "plots, comparison, data summary: open it in a browser"),
-        ("predictions.csv", f"the next {horizon} steps after the last row"),
-        ("model/", f"to forecast other data: xlstm-apps forecast predict {folder.path} --data_path FILE"),
-    ):
-        console.print(f"  {name:<16} {what}", highlight=False, soft_wrap=True)
 
 
 def evaluator_for(plan: ForecastPlan, baselines: Sequence[str]) -> Evaluator:
@@ -341,13 +308,6 @@ def csv_ready(frame: pl.DataFrame) -> pl.DataFrame:
             fraction = "" if (frame[name].dt.microsecond() == 0).all() else "%.6f"
             stamps.append(pl.col(name).dt.strftime(whole + fraction + ("%:z" if kind.time_zone else "")))
     return frame.with_columns(pl.col(pl.Float64).cast(pl.Float32), *stamps)
-
-
-def write_card(folder: RunFolder) -> None:
-    """The model card, README.md of `model/`."""
-    from xlstm_apps.report import model_card
-
-    files.write_text(folder.model / "README.md", model_card(folder.path))
 
 
 def trained_until(plan: ForecastPlan) -> str:

@@ -47,6 +47,7 @@ def train(
         resume: Go on where a killed or stopped run left off, to the same result.
     """
     from xlstm_apps.recipes import _forecast as steps
+    from xlstm_apps.recipes._run import finish
 
     job = steps.prepare(data, head, backbone, fit, seed, from_model, baselines)
     folder = steps.open_run(job, run_dir, resume)
@@ -56,7 +57,12 @@ def train(
     baseline = steps.fit_baseline(job, folder)
     steps.score(job, folder, model, baseline)
     steps.predict_beyond(job, folder)
-    steps.finish(job, folder)
+    results = {
+        "report.html": "plots, comparison, data summary: open it in a browser",
+        "predictions.csv": f"the next {job.plan.head.prediction_length} steps after the last row",
+        "model/": f"to forecast other data: xlstm-apps forecast predict {folder.path} --data_path FILE",
+    }
+    finish(folder, job.started, results)
 
 
 def predict(
