@@ -139,12 +139,15 @@ class SequenceData(LabelledSource):
     max_wildcard: float = 0.5
     """Windows with a larger share of N are left out, and counted."""
 
-    split: Literal["auto", "stretch", "contig", "region", "group", "cluster", "identity", "column", "random"] = "auto"
+    split: Literal[
+        "auto", "stretch", "contig", "region", "group", "cluster", "identity", "scaffold", "column", "random"
+    ] = "auto"
     """How validation and test are kept apart. `stretch`: the end of every record; `contig`: whole records by name;
     `region`: stretches by name; `group`: whole groups; `cluster`: whole clusters of a file; `identity`: whole
-    clusters of proteins that are alike, found here; `column`: as the table says; `random`: records at random. auto:
-    whichever of these the options or a column name, else `group` where there are groups, `identity` for a language
-    model of proteins, `stretch` for a few long records, `random` for many."""
+    clusters of proteins that are alike, found here; `scaffold`: molecules of one Murcko scaffold stay together;
+    `column`: as the table says; `random`: records at random. auto: whichever of these the options or a column name,
+    else `group` where there are groups, `identity` for a language model of proteins, `stretch` for a few long records,
+    `random` for many."""
 
     val_fraction: float = 0.1
     """Share of the data for validation, on which the best epoch is chosen."""

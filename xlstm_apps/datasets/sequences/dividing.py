@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..molecules.splitting import scaffolds_of
 from .config import SequenceData
 from .corpus import Corpus
 from .identity import MOST_SYMBOLS, identity_clusters
@@ -65,6 +66,8 @@ def split_corpus(data: SequenceData, corpus: Corpus, *, whole: bool = False) -> 
         split = split_by_group(corpus, *fractions, data.split_seed, read_clusters(data.clusters_path or ""))
     elif rule == "identity":
         split = _by_identity(data, corpus)
+    elif rule == "scaffold":
+        split = _by_scaffold(data, corpus)
     elif rule == "group":
         split = split_by_group(corpus, *fractions, data.split_seed)
     elif rule == "column":
@@ -177,6 +180,17 @@ def _by_identity(data: SequenceData, corpus: Corpus) -> Split:
         split = split_at_random(corpus, *fractions, data.split_seed)
         return replace(split, rule=f"random; the proteins are too much alike to part them by identity ({how})")
     return replace(split, rule=f"identity; {how}")
+
+
+def _by_scaffold(data: SequenceData, corpus: Corpus) -> Split:
+    """Molecules of one scaffold in one part; those without rings are each by themselves."""
+    if corpus.alphabet["name"] != "smiles":
+        raise ValueError(f"data.split: scaffold is for molecules, not for {corpus.alphabet['name']}")
+    groups = scaffolds_of(corpus)
+    if not groups:
+        raise ValueError("data.split: scaffold needs molecules with rings, and there is none; use random")
+    split = split_by_group(corpus, data.val_fraction, data.test_fraction, data.split_seed, groups)
+    return replace(split, rule=f"scaffold; {len(set(groups.values())):,} scaffolds, none in two parts")
 
 
 def _with_validation(corpus: Corpus, split: Split, data: SequenceData, whole: bool) -> Split:

@@ -8,7 +8,7 @@ from ..molecules.reading import SDF_ENDINGS, SMI_ENDINGS, read_smi, sdf_records
 from .alignment import read_a3m, read_stockholm
 from .fasta import read_fasta, read_fastq
 from .genbank import read_genbank
-from .opening import head
+from .opening import existing, head
 from .record import Record
 from .tabular import TableColumns, read_table
 
@@ -60,7 +60,8 @@ def sniff(path: str | Path) -> Format:
     if Path(path).suffix.lower() in (".parquet", ".pq"):
         return "table"
     text = head(path)
-    endings = {suffix.lower() for suffix in Path(path).suffixes[-2:]}
+    named = existing(path) if str(path).startswith("sample:") else Path(path)
+    endings = {suffix.lower() for suffix in named.suffixes[-2:]}
     if endings & {*SMI_ENDINGS, *SDF_ENDINGS} and text.strip():
         return "smi" if endings & {*SMI_ENDINGS} else "sdf"
     if {".csv", ".tsv"} & endings and text.strip():
