@@ -54,7 +54,7 @@ def test_composition_alone_is_called_so(folder):
 
 def test_no_help_and_a_rise_are_said(folder):
     write(folder, [16.0, 16.0, 15.95, 16.1], [16.0, 16.0, 16.0, 16.0])
-    assert lead(folder).startswith("Homologs do not help: perplexity is 16.00 alone and 16.10 with 16.")
+    assert lead(folder).startswith("Homologs add nothing: perplexity is 16.00 alone and 16.10 with 16.")
     write(folder, [16.0, 12.0, 9.0, 14.0])
     assert "(44 %), and rises to 14.00 with 16." in lead(folder)
 
