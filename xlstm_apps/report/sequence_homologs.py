@@ -65,8 +65,8 @@ def _lead(real: pl.DataFrame, shuffled: pl.DataFrame) -> str:
     fall = 1 - values[best] / values[0]
     if fall < LITTLE:
         return (
-            f"Homologs add nothing: perplexity is {start} and {values[-1]:.2f} with {int(counts[-1])}. Where one family "
-            "was trained on, the weights hold it already; of many families, train longer."
+            f"Homologs add nothing: perplexity is {start} and {values[-1]:.2f} with {int(counts[-1])}. Where one "
+            "family was trained on, the weights hold it already; of many families, train longer."
         )
     lead = f"Perplexity falls from {start} to {values[best]:.2f} with {int(counts[best])} homologs ({percent(fall)})"
     if values[-1] > values[best] * (1 + LITTLE):
