@@ -14,7 +14,8 @@ from xlstm_apps.estimators.vision_export import export as write_graph
 from xlstm_apps.estimators.vision_saved import load_classifier
 from xlstm_apps.estimators.vision_scores import features
 from xlstm_apps.recipes._tables import check_target
-from xlstm_apps.recipes._vision_run import counting, listed, tell
+from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._vision_run import listed
 from xlstm_apps.recipes._vision_use import blocks
 from xlstm_apps.training import files
 
@@ -26,7 +27,7 @@ def embed(model: str, data: ImageSource, output: str, device: str) -> None:
     classifier = load_classifier(model, device)
     listing = listed(data, console, labelled=False)
     names, parts, bad = [], [], {}
-    with counting(console, "embedding", len(listing.records)) as step:
+    with showing(console, "embedding", len(listing.records)) as step:
         for images, rejected, all_names in blocks(classifier, data, listing):
             bad |= rejected
             if images is not None:

@@ -17,7 +17,8 @@ from torch.nn.functional import interpolate
 from xlstm_apps.datasets.images import ImageSource
 from xlstm_apps.datasets.images.batches import as_floats, channels_first, fitted
 from xlstm_apps.estimators.vision_saved import load_classifier
-from xlstm_apps.recipes._vision_run import counting, listed, read, tell, told
+from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._vision_run import listed, read, told
 from xlstm_apps.recipes._vision_use import sizes, source_of
 from xlstm_apps.training import files
 from xlstm_apps.vision.classifier import ImageClassifier
@@ -66,7 +67,7 @@ def explain(
     listing.records = listing.records[:most]
     images = read(source_of(data, classifier), listing, console, labelled=False, **sizes(classifier))
     rows, figures = [], []
-    with files.replacing_folder(path) as aside, counting(console, "explaining", len(images)) as step:
+    with files.replacing_folder(path) as aside, showing(console, "explaining", len(images)) as step:
         for n in range(len(images)):
             square = as_floats(_square(images[n], classifier))
             row, picture = _one(classifier, square, None if target is None else classes.index(target), block)

@@ -13,6 +13,8 @@ from xlstm_apps.estimators.vision_scores import Tables
 from xlstm_apps.training import files
 from xlstm_apps.vision.training_config import ImagesConfig
 
+EACH, MOST_CLASSES, MOST_EXAMPLES = 7, 20, 70
+"""Examples of a class, classes, and examples in all."""
 LEAST = 96
 """Pixels across a picture at least; smaller images are shown larger, their pixels as squares."""
 
@@ -46,6 +48,32 @@ def write_mistakes(
             )
     if table:
         files.write_rows(folder / "mistakes.csv", table)
+
+
+def write_examples(
+    folder: Path, images: ImageSet, rows: np.ndarray, truth: np.ndarray, said: np.ndarray, looks: ImagesConfig
+) -> None:
+    """`examples.csv` and `examples/001.png` and so on: some images of every class, evenly drawn."""
+    from PIL import Image
+
+    classes = np.unique(truth)[:MOST_CLASSES]
+    each = max(1, min(EACH, MOST_EXAMPLES // len(classes)))
+    table: list[dict[str, Any]] = []
+    with files.replacing_folder(folder / "examples") as aside:
+        for name in classes.tolist():
+            members = np.flatnonzero(truth == name)
+            for place in members[np.unique(np.linspace(0, len(members) - 1, each).round().astype(int))].tolist():
+                picture = f"{len(table) + 1:03}.png"
+                Image.fromarray(seen(images, int(rows[place]), looks)).save(aside / picture)
+                table.append(
+                    {
+                        "picture": f"examples/{picture}",
+                        "id": images.ids[int(rows[place])],
+                        "label": looks.classes[name],
+                        "predicted": looks.classes[int(said[place].argmax())],
+                    }
+                )
+    files.write_rows(folder / "examples.csv", table)
 
 
 def seen(images: ImageSet, number: int, looks: ImagesConfig) -> np.ndarray:

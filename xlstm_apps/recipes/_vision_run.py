@@ -1,10 +1,8 @@
-"""What verbs of vision share: reading images with a bar, names of runs, lines on the terminal."""
+"""What verbs of vision share: reading images with a bar, names of runs, what was left out."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from rich.console import Console
 
 from xlstm_apps.datasets.images import ImageSet, Listing, find_images, read_images
 from xlstm_apps.datasets.images.config import ImageSource
-from xlstm_apps.recipes._sequence_use import Step, showing, tell
+from xlstm_apps.recipes._terminal import showing
 
 _SHOWN = 5
 
@@ -60,13 +58,3 @@ def told(images: ImageSet) -> list[str]:
         if count > _SHOWN:
             lines.append("          ...")
     return lines + [f"note      {note}" for note in images.report["notes"]]
-
-
-@contextmanager
-def counting(console: Console, label: str, total: int) -> Iterator[Step]:
-    """A bar on the error stream."""
-    with showing(console, label, total) as step:
-        yield step
-
-
-__all__ = ["counting", "fingerprint", "listed", "read", "stem", "tell", "told"]

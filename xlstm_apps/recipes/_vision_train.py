@@ -17,12 +17,11 @@ from xlstm_apps.datasets.images import ImageData, leaks, split_images
 from xlstm_apps.estimators import vision_baselines, vision_scores
 from xlstm_apps.estimators.vision_plan import VisionPlan, plan_vision
 from xlstm_apps.estimators.vision_saved import load_vision_model
-from xlstm_apps.recipes._sequence_run import fit_facts
-from xlstm_apps.recipes._vision_pictures import write_mistakes
-from xlstm_apps.recipes._vision_run import counting, fingerprint, listed, read, stem, tell, told
-from xlstm_apps.report import model_card, write_report
+from xlstm_apps.recipes._run import begin, find_place, finish, fit_facts
+from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._vision_pictures import write_examples, write_mistakes
+from xlstm_apps.recipes._vision_run import fingerprint, listed, read, stem, told
 from xlstm_apps.training import FitConfig, RunFolder, files
-from xlstm_apps.training.folder import find_run, new_path
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
@@ -64,7 +63,12 @@ def train(
         return  # finished before; said so
     classifier = fit_model(job, resume)
     score(job, classifier)
-    finish(job)
+    results = {
+        "report.html": "pictures, comparison, data: open it in a browser",
+        "evaluation/": "the numbers behind them, as CSV",
+        "model/": f"to use it: xlstm-apps vision predict {job.folder.path} --data.path FOLDER",
+    }
+    finish(job.folder, job.started, results)
 
 
 def prepare(
@@ -104,13 +108,9 @@ def prepare(
     sections |= {"balanced": balanced, "baselines": baselines, "seed": seed}
     listing = listed(data, console, labelled=True)
     digest = fingerprint(listing)
-    folder = find_run(run_dir, task, stem(data)) if resume else None
-    if folder is not None:
-        folder.check_same(sections, data_fingerprint=digest)
-        if folder.finished:
-            tell(console, [f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}"])
-            return None
-    path = folder.path if folder is not None else new_path(run_dir, task, stem(data))
+    place = find_place(task, stem(data), sections, digest, run_dir=run_dir, resume=resume, console=console)
+    if place is None:
+        return None
     size, channels = data.img_size, data.in_chans
     if isinstance(start, ImageClassifier):
         size, channels = size or start.images.img_size, channels or start.model.vision.in_chans
@@ -123,12 +123,7 @@ def prepare(
         source=str(from_model), head_only=head_only, balanced=balanced, ema=ema, layer_decay=layer_decay,
     )  # fmt: skip
     plan.classifier(seed)  # a network that cannot be built says so here
-    if folder is None:
-        folder = RunFolder.create(path, task, sections, seed=seed, data_fingerprint=digest)
-        if resume:
-            tell(console, [f"no run in {path} yet: starting from the beginning"])
-    else:
-        tell(console, [f"resuming {path}"])
+    folder = begin(place, sections, seed=seed, resume=resume, console=console)
     job = Job(
         plan=plan, folder=folder, baselines=chosen, seed=seed, started=started,
         load_seconds=time.monotonic() - started, console=console,
@@ -178,7 +173,7 @@ def score(job: Job, classifier: ImageClassifier) -> None:
     started = time.monotonic()
     batches = plan.batches("test")
     truth = plan.images.labels[plan.parts["test"]]
-    with counting(job.console, "scoring", len(truth)) as step:
+    with showing(job.console, "scoring", len(truth)) as step:
         said = vision_scores.probabilities(classifier.to(plan.device), batches, step.advance)
     classifier.cpu()
     seconds = folder.facts.get("seconds", {}).get("fit")
@@ -198,25 +193,10 @@ def score(job: Job, classifier: ImageClassifier) -> None:
     for name, table in {"comparison": rows, **found.tables}.items():
         files.write_rows(folder.path / "evaluation" / f"{name}.csv", table)
     write_mistakes(folder.path / "evaluation", plan.images, plan.parts["test"], found, truth, said, plan.looks)
+    write_examples(folder.path / "evaluation", plan.images, plan.parts["test"], truth, said, plan.looks)
     folder.add_seconds(evaluate=time.monotonic() - started)
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(comparison_table(rows))
-
-
-def finish(job: Job) -> None:
-    """Mark the run finished, write report and card, and say where everything is."""
-    folder, started = job.folder, time.monotonic()
-    folder.note(status="finished")
-    report = write_report(folder.path)
-    files.write_text(folder.model / "README.md", model_card(folder.path))
-    folder.add_seconds(report=time.monotonic() - started)
-    rows = (
-        (report.name, "pictures, comparison, data: open it in a browser"),
-        ("evaluation/", "the numbers behind them, as CSV"),
-        ("model/", f"to use it: xlstm-apps vision predict {folder.path} --data.path FOLDER"),
-    )
-    lines = [f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)"]
-    tell(Console(), [*lines, *(f"  {name:<12} {what}" for name, what in rows)])
 
 
 def choices(job: Job) -> list[str]:

@@ -17,8 +17,9 @@ from xlstm_apps.datasets.images.config import LabelledImages
 from xlstm_apps.estimators import vision_scores
 from xlstm_apps.estimators.vision_saved import load_classifier
 from xlstm_apps.recipes._tables import TableOutput
-from xlstm_apps.recipes._vision_pictures import write_mistakes
-from xlstm_apps.recipes._vision_run import counting, listed, read, tell, told
+from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._vision_pictures import write_examples, write_mistakes
+from xlstm_apps.recipes._vision_run import listed, read, told
 from xlstm_apps.recipes._vision_train import MAIN, comparison_table
 from xlstm_apps.report import write_report
 from xlstm_apps.training import RunFolder, files
@@ -37,7 +38,7 @@ def predict(model: str, data: ImageSource, output: str | None, top: int, device:
         raise ValueError(f"top={top}: the model knows {classes} classes; give 0 to {classes}")
     listing = listed(data, console, labelled=False)
     bad: list[str] = []
-    with counting(console, "predicting", len(listing.records)) as step:
+    with showing(console, "predicting", len(listing.records)) as step:
         rows = target.write(_frames(classifier, data, listing, top, bad, step.advance))
     tell(console, (f"note: {note}" for note in listing.notes))
     if bad:
@@ -130,7 +131,7 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, d
     source = ImageData(**known, background=looks.background, fit=looks.fit)
     images = read(source, listing, console, labelled=True, classes=looks.classes, **sizes(classifier))
     rows = np.arange(len(images))
-    with counting(console, "scoring", len(images)) as step:
+    with showing(console, "scoring", len(images)) as step:
         said = vision_scores.probabilities(classifier, ImageBatches(images, rows, looks.fit), step.advance)
     truth, size = images.labels, sum(p.numel() for p in classifier.parameters())
     table = [vision_scores.row(MAIN, truth, said, parameters=size, seconds=None)]
@@ -144,6 +145,7 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, d
     for name, content in {"comparison": table, **found.tables}.items():
         files.write_rows(path / "evaluation" / f"{name}.csv", content)
     write_mistakes(path / "evaluation", images, rows, found, truth, said, looks)
+    write_examples(path / "evaluation", images, rows, truth, said, looks)
     if images.rejected:
         files.write_rows(path / "rejected.csv", images.rejected)
     labels = {"task": "classification", "classes": list(looks.classes), "test": images.counts(rows)}

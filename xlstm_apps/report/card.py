@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import forecast_card, sequence_card
+from . import forecast_card, segment_card, sequence_card, vision_card
 from .card_parts import Card, plain
 from .run import Run
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CARDS: dict[str, Callable[[Run], Card]] = {
     "sequence": sequence_card.language,
     "sequence-finetune": sequence_card.prediction,
+    "vision-segment": segment_card.segmentation,
+    "vision": vision_card.classification,
+    "vision-finetune": vision_card.classification,
 }
 """By the run's task; others have the card of a forecast."""
 

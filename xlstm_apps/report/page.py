@@ -25,6 +25,8 @@ from . import (
     forecast_scores,
     forecast_series,
     headlines,
+    segment_overlays,
+    segment_scores,
     sequence_classes,
     sequence_comparison,
     sequence_data,
@@ -33,6 +35,9 @@ from . import (
     sequence_language,
     sequence_predictions,
     shared,
+    vision_data,
+    vision_headlines,
+    vision_pictures,
 )
 from .blocks import Chart, Headline, Panels, Row, Section
 from .charts import compact
@@ -51,6 +56,34 @@ class Task:
 
 _ENDING: tuple[MakeSection, ...] = (shared.training,)
 _FACTS: tuple[MakeSection, ...] = (shared.configuration, shared.facts)
+
+VISION = Task(
+    headline=vision_headlines.classification,
+    sections=(
+        sequence_comparison.comparison,
+        vision_pictures.mistakes,
+        vision_pictures.examples,
+        sequence_classes.classes,
+        sequence_classes.thresholds,
+        sequence_classes.calibration,
+        *_ENDING,
+        vision_data.data,
+        *_FACTS,
+    ),
+)
+
+SEGMENT = Task(
+    headline=segment_scores.headline,
+    sections=(
+        segment_scores.comparison,
+        segment_overlays.overlays,
+        segment_scores.images,
+        segment_scores.classes,
+        *_ENDING,
+        segment_overlays.data,
+        *_FACTS,
+    ),
+)
 
 TASKS: dict[str, Task] = {
     "forecast": Task(
@@ -81,6 +114,11 @@ TASKS: dict[str, Task] = {
             *_FACTS,
         ),
     ),
+    "vision": VISION,
+    "vision-finetune": VISION,
+    "vision-evaluate": VISION,
+    "vision-segment": SEGMENT,
+    "vision-segment-evaluate": SEGMENT,
     "sequence-finetune": Task(
         headline=sequence_headlines.prediction,
         sections=(

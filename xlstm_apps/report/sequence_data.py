@@ -94,11 +94,20 @@ class SequenceSummary(DataSummary):
     @property
     def example(self) -> str:
         """What one prediction is about."""
+        if self.images:
+            return "image"
         return self.unit if self.run.option("head.per_symbol") else "record"
 
     @property
+    def images(self) -> bool:
+        """Whether it is pictures, of which the same is told as of labelled sequences."""
+        return self.run.task.startswith("vision")
+
+    @property
     def part(self) -> str:
-        """What the test consists of: a language model's windows, or sequences of which something is predicted."""
+        """What the test consists of: a language model's windows, or sequences or images of which something is told."""
+        if self.images:
+            return "image"
         return "window" if self.run.task == "sequence" else "sequence"
 
 

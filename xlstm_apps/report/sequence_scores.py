@@ -40,6 +40,10 @@ METRICS = {
         "MCC", "Matthews correlation: 1 is perfect, 0 no better than chance, whatever the sizes of the classes"
     ),
     "accuracy": Metric("accuracy", "share of predictions that are right", share=True),
+    **{
+        f"top{k}": Metric(f"top {k}", f"share whose class is among the {k} most probable ones", share=True)
+        for k in (2, 3, 5)
+    },
     "balanced_accuracy": Metric(
         "balanced accuracy", "mean over the classes of the share that is found, so that small classes count as much",
         share=True,
@@ -68,6 +72,7 @@ _TITLES = {
     "xlstm": "xLSTM", "unigram": "symbol frequencies", "uniform": "equal chances", "lstm": "LSTM",
     "transformer": "Transformer", "cnn": "CNN", "majority": "the largest class", 
     "frequencies": "class frequencies", "mean": "the mean", "linear": "linear",
+    "logistic": "logistic regression", "resnet": "ResNet", "vit": "ViT", "chance": "chance",
     "xlstm-scratch": "xLSTM from scratch", "xlstm-alone": "xLSTM without linear members",
 }  # fmt: skip
 _HYPHEN = "\N{NON-BREAKING HYPHEN}"
@@ -264,7 +269,7 @@ class Comparison:
         if scored := self.value(self.ours, "num_symbols"):
             return count(scored, self.summary.unit)
         tested = self.value(self.ours, "n") or self.summary.number("split", "test", "records")
-        noun = self.summary.unit if self.summary.run.option("head.per_symbol") else "sequence"
+        noun = self.summary.unit if self.summary.run.option("head.per_symbol") else self.summary.part
         return count(tested, noun) if tested else ""
 
     def titles(self, names: list[str]) -> str:
