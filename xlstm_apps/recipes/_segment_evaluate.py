@@ -12,7 +12,7 @@ from xlstm_apps.datasets.images.objects import Separation
 from xlstm_apps.datasets.images.segmentation_config import MaskedImages
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
 from xlstm_apps.recipes._segment_run import Scored, comparison_table, read, told
-from xlstm_apps.recipes._sequence_use import showing, tell
+from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.report import write_report
 from xlstm_apps.training import RunFolder, files
 from xlstm_apps.vision.unet import count_weights

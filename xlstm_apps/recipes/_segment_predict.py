@@ -16,7 +16,7 @@ from xlstm_apps.datasets.images.segmentation_pairs import Pair, find_images
 from xlstm_apps.datasets.images.segmentation_set import Unusable, read_for
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
 from xlstm_apps.recipes import _segment_pictures as pictures
-from xlstm_apps.recipes._sequence_use import showing, tell
+from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.training import files
 from xlstm_apps.vision.segmenter import Segmenter
 

@@ -19,7 +19,7 @@ from xlstm_apps.datasets.images.segmentation_pairs import find_pairs
 from xlstm_apps.datasets.images.segmentation_set import Meaning, SegmentSet, load_masked
 from xlstm_apps.estimators.segment_scores import ImageScores, by_class, summary
 from xlstm_apps.recipes import _segment_pictures as pictures
-from xlstm_apps.recipes._sequence_use import showing
+from xlstm_apps.recipes._terminal import showing
 from xlstm_apps.training import files
 
 _SHOWN = 5

@@ -18,12 +18,10 @@ from xlstm_apps.datasets.images.segmentation_splits import split_masked
 from xlstm_apps.estimators.segment_baselines import PixelClassifier
 from xlstm_apps.estimators.segment_plan import SegmentPlan, plan_segmentation
 from xlstm_apps.estimators.segment_saved import Reading, segment
+from xlstm_apps.recipes._run import begin, find_place, fit_facts
 from xlstm_apps.recipes._segment_run import Scored, comparison_table, fingerprint, read, stem, told
-from xlstm_apps.recipes._sequence_run import fit_facts
-from xlstm_apps.recipes._sequence_use import showing, tell
-from xlstm_apps.report import model_card, write_report
+from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
-from xlstm_apps.training.folder import find_run, new_path
 from xlstm_apps.vision.segment_config import SegmentAugment
 from xlstm_apps.vision.segmenter import Segmenter
 from xlstm_apps.vision.unet import count_weights
@@ -76,22 +74,14 @@ def prepare(
         "data": data, "unet": unet, "augment": augment, "fit": fit, "baselines": sorted(set(baselines)),
         "objects": objects, "seed": seed,
     }  # fmt: skip
-    folder, digest = find_run(run_dir, TASK, stem(data)) if resume else None, fingerprint(data)
-    if folder is not None:
-        folder.check_same(sections, data_fingerprint=digest)
-        if folder.finished:
-            tell(console, [f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}"])
-            return None
-    path = folder.path if folder is not None else new_path(run_dir, TASK, stem(data))
+    place = find_place(TASK, stem(data), sections, fingerprint(data), run_dir=run_dir, resume=resume, console=console)
+    if place is None:
+        return None
     images = read(data, console)
     parts, rule = split_masked(images, data)
     plan = plan_segmentation(images, parts, data=data, unet=unet, augment=augment, fit=fit)
     loaded = time.monotonic()
-    if folder is None:
-        folder = RunFolder.create(path, TASK, sections, seed=seed, data_fingerprint=digest)
-        tell(console, [f"no run in {path} yet: starting from the beginning"] if resume else [])
-    else:
-        tell(console, [f"resuming {folder.path}"])
+    folder = begin(place, sections, seed=seed, resume=resume, console=console)
     job = Job(
         plan=plan, data=data, folder=folder, baselines=sections["baselines"], objects=objects, seed=seed,
         started=started, load_seconds=loaded - started, console=console,
@@ -178,20 +168,14 @@ def score(job: Job, models: dict[str, Segmenter]) -> None:
     (console if console.is_terminal else Console(width=110)).print(comparison_table(table, len(rows)))
 
 
-def finish(job: Job) -> None:
-    """Mark the run finished, write report and card, and say where everything is."""
-    folder, started = job.folder, time.monotonic()
-    folder.note(status="finished")
-    report = write_report(folder.path)
-    files.write_text(folder.model / "README.md", model_card(folder.path))
-    folder.add_seconds(report=time.monotonic() - started)
-    rows = (
-        (report.name, "overlays, comparison, every image: open it in a browser"),
-        ("evaluation/", "the numbers behind them, as CSV"),
-        ("model/", f"to use it: xlstm-apps vision segment predict {folder.path} --data.path FOLDER --output MASKS"),
-    )
-    lines = [f"results in {folder.path} ({time.monotonic() - job.started:.0f} s)"]
-    tell(Console(), [*lines, *(f"  {name:<12} {what}" for name, what in rows)])
+def results(job: Job) -> dict[str, str]:
+    """What is in the folder, for the last lines."""
+    use = f"xlstm-apps vision segment predict {job.folder.path} --data.path FOLDER --output MASKS"
+    return {
+        "report.html": "overlays, comparison, every image: open it in a browser",
+        "evaluation/": "the numbers behind them, as CSV",
+        "model/": f"to use it: {use}",
+    }
 
 
 def choices(job: Job, rule: str) -> list[str]:

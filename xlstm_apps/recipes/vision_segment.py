@@ -44,6 +44,7 @@ def train(
         resume: Go on where a killed or stopped run left off, to the same result.
     """
     from xlstm_apps.recipes import _segment_train as steps
+    from xlstm_apps.recipes._run import finish
 
     job = steps.prepare(
         data, unet, augment, fit, baselines=["pixels"] if baselines is None else baselines, objects=objects,
@@ -53,7 +54,7 @@ def train(
         return  # finished before; said so
     model = steps.fit_model(job, resume)
     steps.score(job, {"xlstm-unet" if job.plan.unet.where != "none" else "unet": model} | steps.fit_networks(job))
-    steps.finish(job)
+    finish(job.folder, job.started, steps.results(job))
 
 
 def predict(
