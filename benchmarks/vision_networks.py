@@ -1,0 +1,43 @@
+"""Networks of equal size for the benchmarks of images: Vision-LSTM, a ViT with fused attention, a ResNet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NETWORKS = ("vil", "vil-mlp", "vit", "resnet")
+SIZES: dict[str, dict[str, Any]] = {
+    "300k": {"embedding_dim": 64, "num_blocks": 8},
+    "3m": {"embedding_dim": 160, "num_blocks": 14},
+}
+"""Width and blocks of the Vision-LSTM; the others get as many weights."""
+
+
+def build(name: str, size: str, *, img_size: int, in_chans: int, num_classes: int, patch_size: int) -> Any:
+    """A network of that kind, pixels to class scores."""
+    import torch
+
+    from xlstm_apps.vision import create_model
+    from xlstm_apps.vision.baselines import matched
+
+    shape = {"img_size": img_size, "in_chans": in_chans, "num_classes": num_classes, "patch_size": patch_size}
+    made = create_model("vil_tiny", **shape, **SIZES[size])
+    if name == "vil":
+        return made
+    weights = parameters(made)
+    if name == "vil-mlp":
+        shape |= {"num_blocks": SIZES[size]["num_blocks"] // 2}
+
+        def distance(dim: int) -> int:
+            with torch.device("meta"):
+                return abs(parameters(create_model("vil_mlp_tiny", **shape, embedding_dim=dim)) - weights)
+
+        return create_model("vil_mlp_tiny", **shape, embedding_dim=min(range(32, 400, 8), key=distance))
+    return matched(
+        name, weights, in_chans=in_chans, num_classes=num_classes, img_size=img_size, patch_size=patch_size,
+        depth=SIZES[size]["num_blocks"] // 2,
+    )  # fmt: skip
+
+
+def parameters(network: Any) -> int:
+    """Number of learned numbers."""
+    return sum(p.numel() for p in network.parameters())

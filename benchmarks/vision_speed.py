@@ -1,0 +1,135 @@
+"""Images per second of vil_tiny beside ViT-tiny (fused attention) by resolution: training and inference, and memory.
+
+    python benchmarks/vision_speed.py --output FOLDER                              # one GPU: 224, 448, 896, bfloat16
+    python benchmarks/vision_speed.py --resolutions 224 448 1024 --tasks infer --batch 1 --output FOLDER    # CPU
+
+One row per (network, task, resolution, batch) goes to vision_speed.csv in the output folder, with the rows that were in
+results/ before; rows that are there are not made again. Patches of 16 pixels; both networks have about as many weights;
+times are medians. The batch is such that about `--tokens` patches are read at a time, unless `--batch` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from grid import RESULTS, Row, read, write
+from torch import nn
+from vision_networks import parameters
+
+from xlstm_apps.vision import create_model
+from xlstm_apps.vision.baselines import ViT
+
+NAME = "vision_speed.csv"
+KEY = ("network", "task", "resolution", "batch", "precision", "device")
+FIELDS = (*KEY, "parameters", "patches", "milliseconds", "images_per_second", "peak_mib", "threads", "torch")
+NETWORKS = ("vil_tiny", "vil_mlp_tiny", "vit_tiny")
+
+
+def build(name: str, resolution: int) -> nn.Module:
+    if name == "vit_tiny":  # 12 blocks of width 192 and three heads, as DeiT-tiny
+        return ViT(3, 1000, resolution, 16, dim=192, depth=12, num_heads=3)
+    return create_model(name, img_size=resolution)
+
+
+def call_of(network: nn.Module, task: str, x: torch.Tensor, bfloat16: bool) -> Any:
+    """One step of training, or one pass."""
+    labels = torch.randint(1000, (len(x),), device=x.device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4) if task == "train" else None
+
+    def call() -> None:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            if optimizer is None:
+                with torch.inference_mode():
+                    network(x)
+                return
+            loss = nn.functional.cross_entropy(network(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return call
+
+
+def measure(name: str, task: str, resolution: int, batch: int, options: argparse.Namespace) -> Row:
+    device = torch.device(options.device)
+    network = build(name, resolution).to(device).train(task == "train")
+    x = torch.randn(batch, 3, resolution, resolution, device=device)
+    call, cuda = call_of(network, task, x, options.bfloat16), device.type == "cuda"
+    peak = None
+    for _ in range(options.warmup):
+        call()
+    if cuda:
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+    times, started = [], time.perf_counter()
+    while len(times) < 3 or (time.perf_counter() - started < options.budget and len(times) < 50):
+        begin = time.perf_counter()
+        call()
+        if cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    if cuda:
+        peak = (torch.cuda.max_memory_allocated() - before) / 2**20
+    seconds = statistics.median(times)
+    return {
+        "network": name, "task": task, "resolution": resolution, "batch": batch,
+        "precision": "bf16" if options.bfloat16 else "fp32", "device": device_name(options),
+        "parameters": parameters(network), "patches": (-(-resolution // 16)) ** 2, "milliseconds": 1000 * seconds,
+        "images_per_second": batch / seconds, "peak_mib": peak, "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }  # fmt: skip
+
+
+def device_name(options: argparse.Namespace) -> str:
+    return torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
+
+
+def main() -> None:
+    cuda = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--tasks", nargs="+", default=["infer", "train"], choices=["infer", "train"])
+    parser.add_argument("--resolutions", nargs="+", type=int, default=[224, 448, 896])
+    parser.add_argument("--tokens", type=int, default=2**16 if cuda else 2**10, help="patches at a time, about")
+    parser.add_argument("--batch", type=int, help="images at a time, whatever their size")
+    parser.add_argument("--budget", type=float, default=5.0, help="seconds for a row")
+    parser.add_argument("--warmup", type=int, default=3 if cuda else 1)
+    parser.add_argument("--device", default="cuda" if cuda else "cpu")
+    parser.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=cuda)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = read(options.output / NAME)
+    have = {tuple(str(row[k]) for k in KEY) for row in rows}
+    rows += [row for row in read(RESULTS / NAME) if tuple(str(row[k]) for k in KEY) not in have]
+    have = {tuple(str(row[k]) for k in KEY) for row in rows}
+    for resolution in options.resolutions:
+        batch = options.batch or max(1, round(options.tokens / (-(-resolution // 16)) ** 2))
+        for task in options.tasks:
+            for name in options.networks:
+                key = (
+                    name,
+                    task,
+                    str(resolution),
+                    str(batch),
+                    "bf16" if options.bfloat16 else "fp32",
+                    device_name(options),
+                )
+                if key in have:
+                    continue
+                row = measure(name, task, resolution, batch, options)
+                rows.append(row)
+                write(options.output / NAME, FIELDS, rows)
+                print(
+                    f"{name:13s} {task:6s} {resolution:5d} x{batch:<4d} {row['images_per_second']:10.2f} images/s",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
