@@ -45,7 +45,7 @@ COMMANDS: dict[str, Any] = {
     }
     | {verb: f"xlstm_apps.recipes.sequence_family:{verb}" for verb in ("context", "fitness", "infill")}
     | {"designs": "xlstm_apps.recipes.sequence_designs:designs"}
-    | {verb: f"xlstm_apps.recipes.molecules:{verb}" for verb in ("filter", "evaluate")},
+    | {verb: f"xlstm_apps.recipes.molecules:{verb}" for verb in ("like", "filter", "evaluate")},
     "vision": {
         verb: f"xlstm_apps.recipes.vision:{verb}"
         for verb in ("train", "finetune", "evaluate", "predict", "embed", "explain", "export")

@@ -100,3 +100,56 @@ def test_evaluate_reads_what_generate_writes(tmp_path, capsys):
     made.write_text(">generated_1 added=3\nCCO\n>generated_2 added=4\nC1CC\n")
     assert run("evaluate", made) == 0
     assert "0.5000" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    import torch
+
+    from xlstm_apps.biosequence import SequenceConfig, SequenceModel
+    from xlstm_apps.core.config import xLSTMConfig
+
+    torch.manual_seed(0)
+    backbone = xLSTMConfig(embedding_dim=16, num_blocks=1, num_heads=2, slstm_at="all")
+    folder = tmp_path_factory.mktemp("model")
+    SequenceModel(SequenceConfig(alphabet="smiles"), backbone).save_pretrained(folder)
+    return folder
+
+
+def test_like_writes_new_molecules_and_compares(small_model, given, tmp_path, capsys):
+    actives, output = tmp_path / "actives.smi", tmp_path / "new.csv"
+    actives.write_text("CCOC(C)=O a\nCCCOC(C)=O b\nCCOC(=O)CC c\n")
+    options = ["--passes", 20, "--learning_rate", 0.02, "--draws", 20, "--max_length", 8, "--keep", "mw<=300"]
+    call = ["like", small_model, "--data.path", actives, "--exclude", given, *options]
+    assert run(*call, "--num_candidates", 4, "--output", output) == 0
+    rows = pl.read_csv(output)
+    assert rows.columns[:4] == ["rank", "smiles", "similarity", "nearest"] and rows["rank"].to_list() == [1, 2, 3, 4]
+    assert rows["similarity"].is_sorted(descending=True) and rows["mw"].max() <= 300
+    assert not set(rows["smiles"]) & {"CCOC(C)=O", "CCO"} and set(rows["nearest"]) <= {"a", "b", "c"}
+    told = capsys.readouterr().err
+    assert "of the model as it was" in told and "3 molecules say little" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("C1CC bad\n", [], "record 'bad': syntax: unclosed ring"),
+        ("CCO\n", ["--num_candidates", "0"], "num_candidates must be at least 1"),
+        ("CCO\n", ["--passes", "0"], "passes must be at least 1"),
+        ("CCO\n", ["--output", "x.smi"], "write to a .csv, .tsv or .parquet file"),
+    ],
+)
+def test_like_names_mistakes(small_model, tmp_path, text, options, message, capsys):
+    actives = tmp_path / "actives.smi"
+    actives.write_text(text)
+    assert run("like", small_model, "--data.path", actives, *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_generate_valid_from_the_command_line(small_model, tmp_path):
+    from rdkit import Chem
+
+    output = tmp_path / "made.tsv"
+    assert run("generate", small_model, output, "--num_sequences", 3, "--max_length", 8, "--valid") == 0
+    made = pl.read_csv(output, separator="\t")["sequence"].to_list()
+    assert len(made) == 3 and all(Chem.MolFromSmiles(text) is not None for text in made)

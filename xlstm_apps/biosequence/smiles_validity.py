@@ -64,6 +64,12 @@ class ValidSmiles:
 
     def is_molecule(self, smiles: str) -> bool:
         """Whether RDKit reads it, as something."""
+        silence = self._silence()
+        found = self._reads(smiles)
+        del silence
+        return found
+
+    def _reads(self, smiles: str) -> bool:
         return bool(smiles) and self._read(smiles, self._params) is not None
 
     def begin(self, prompts: Sequence[Tensor], max_new_tokens: int) -> None:
@@ -182,7 +188,7 @@ class ValidSmiles:
     def _take(self, row: _Row, token: int) -> bool:
         """Let the string go on with a token, if it may."""
         if token == SMILES.eos:
-            row.ended = row.prefix.may_end and (not row.ending or self.is_molecule(row.prefix.text))
+            row.ended = row.prefix.may_end and (not row.ending or self._reads(row.prefix.text))
             return row.ended
         following = row.prefix.push(_TOKENS[token])
         if following is None:
@@ -212,7 +218,7 @@ class ValidSmiles:
             whole = prefix.push_all(ending)
             if whole is None or not whole.may_end:
                 continue
-            if self.is_molecule(text):
+            if self._reads(text):
                 return ending
             tried.add(text)
             if len(tried) == _MOST_TRIES:

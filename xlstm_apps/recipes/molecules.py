@@ -1,6 +1,7 @@
-"""Verbs of `sequence` that are about molecules alone: `filter` and `evaluate`. They need RDKit.
+"""Verbs of `sequence` that are about molecules alone: `like`, `filter` and `evaluate`. They need RDKit.
 
 xlstm-apps sequence filter --data.path generated.smi --keep "mw<=500,qed>=0.5" --alerts pains
+xlstm-apps sequence like runs/my-training --data.path actives.smi --output candidates.csv
 xlstm-apps sequence evaluate generated.tsv --training runs/my-training
 """
 
@@ -46,6 +47,70 @@ def filter(
         lacks=tuple((lacks or "").split()),
     )
     steps.run(data, output, rejects, wanted, exclude or [], properties)
+
+
+def like(
+    model: str,
+    data: MoleculeSource,
+    output: str | None = None,
+    num_candidates: int = 100,
+    exclude: list[str] | None = None,
+    keep: list[str] | None = None,
+    alerts: list[Alert] | None = None,
+    contains: str | None = None,
+    lacks: str | None = None,
+    rank_by: Literal["similarity", "perplexity"] = "similarity",
+    passes: int = 10,
+    learning_rate: float = 5e-4,
+    draws: int = 1000,
+    max_length: int = 200,
+    temperature: float = 1.0,
+    top_p: float | None = None,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> None:
+    """Make up new molecules like the ones given, and rank them.
+
+    A copy of the model is trained on the molecules given for a few passes; what it then draws is a molecule always.
+    Left out is what was given, what is excluded, what comes twice and what filters take. As many draws of the model as
+    it was tell what it would have made without them.
+
+    Columns: rank, smiles, similarity (Tanimoto, to the nearest given), nearest (its name), perplexity (of a token),
+    drawn (how often), new_scaffold, mw, logp, qed, sa.
+
+    Args:
+        model: Run folder of a training on molecules, or model folder.
+        data: The molecules to be like, such as actives of an assay.
+        output: File to write, .tsv, .csv or .parquet. None: TSV on the standard output.
+        num_candidates: How many to write, at most.
+        exclude: Files of molecules that are known already; a run folder stands for its training part.
+        keep: Conditions such as mw<=500,logp<5,qed>=0.5.
+        alerts: Catalogues of groups that no molecule may have: pains, brenk, nih, zinc.
+        contains: SMARTS that must be there; several parted by spaces, and all must.
+        lacks: SMARTS that must not be there; several parted by spaces, and none may.
+        rank_by: similarity: the most similar first; perplexity: what the model finds most probable first.
+        passes: How often the copy sees each molecule: more makes the new ones more like them, and less new.
+        learning_rate: Of these passes.
+        draws: How many molecules are made up.
+        max_length: Most tokens of a molecule.
+        temperature: 1 draws as the model says, less keeps to what is probable.
+        top_p: Draw among the most probable tokens that together reach this probability only.
+        seed: Of the order of the molecules and of the draws.
+        device: Where to compute. auto: CUDA where there is any.
+    """
+    from xlstm_apps.recipes import _sequence_like as steps
+
+    filters = steps.FilterConfig(
+        keep=tuple(keep or ()),
+        alerts=tuple(alerts or ()),
+        contains=tuple((contains or "").split()),
+        lacks=tuple((lacks or "").split()),
+    )
+    turning = steps.Turning(
+        passes=passes, learning_rate=learning_rate, draws=draws, max_length=max_length, temperature=temperature,
+        top_p=top_p, seed=seed,
+    )  # fmt: skip
+    steps.run(model, data, output, num_candidates, exclude or [], filters, rank_by, turning, device)
 
 
 def evaluate(
