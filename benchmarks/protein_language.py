@@ -185,14 +185,16 @@ def markov(options: argparse.Namespace) -> list[Row]:
     part, started = sequences(options.data), time.monotonic()
     chosen = MarkovModel.fit(part["train"], part["val"], get_alphabet("protein"), max_order=5)
     fitted = time.monotonic() - started
-    test = Pieces(part["test"], None).spread(options.residues)
+    test = {"pieces": options.context, "whole": None}
+    test = {how: Pieces(part["test"], context).spread(options.residues) for how, context in test.items()}
     rows = []
     for model in {each.name: each for each in (chosen, chosen.lower(min(2, chosen.order)), chosen.lower(0))}.values():
         row: Row = {"network": model.name, "parameters": model.parameters, "fit_seconds": round(fitted, 1)}
-        row |= {"n_train": sum(map(len, part["train"])), "n_test": test.residues, "device": "cpu"}
-        for name, own in (("val_perplexity", part["val"]), ("test_whole", test.rows)):
-            row[name] = math.exp(np.nanmean(np.concatenate([model.score(ids) for ids in own])))
-        print(f"{model.name}: validation {row['val_perplexity']:.3f}, test {row['test_whole']:.3f}", flush=True)
+        row |= {"n_train": sum(map(len, part["train"])), "n_test": test["pieces"].residues, "device": "cpu"}
+        valid = Pieces(part["val"], options.context).spread(options.residues)
+        for name, own in (("val_perplexity", valid), *((f"test_{how}", own) for how, own in test.items())):
+            row[name] = math.exp(np.nanmean(np.concatenate([model.score(ids) for ids in own.rows])))
+        print(f"{model.name}: validation {row['val_perplexity']:.3f}, test {row['test_pieces']:.3f}", flush=True)
         rows.append(row)
     return rows
 

@@ -1,0 +1,38 @@
+"""The page of what was measured on proteins says what the rows of the benchmarks say."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "sequence-benchmarks.md").read_text(encoding="utf-8")
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """Cells behind the first word of each row of the first table below a heading."""
+    below = TEXT.partition(f"## {heading}\n")[2]
+    lines = re.search(r"^\|.*?(?=\n\n)", below, flags=re.DOTALL | re.MULTILINE)
+    assert lines, f"no table below {heading}"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].splitlines()[2:]]
+    return {first.split()[0]: rest for first, *rest in cells}
+
+
+def test_language_models():
+    found = {row["network"]: row for row in rows("protein_language")}
+    shown = table("Language models")
+    assert shown.keys() == found.keys()
+    for name, cells in shown.items():
+        row = found[name]
+        assert cells == [
+            f"{int(row['parameters']):,}", f"{float(row['val_perplexity']):.2f}", f"{float(row['test_pieces']):.2f}"
+        ]  # fmt: skip
+    tests = {name: float(row["test_pieces"]) for name, row in found.items()}
+    assert sorted(tests, key=tests.__getitem__)[:2] == ["lstm", "xlstm"]
+    assert tests["xlstm"] - tests["lstm"] == pytest.approx(0.10, abs=0.005)
