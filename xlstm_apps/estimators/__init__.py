@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "forecaster": ["XLSTMForecaster"],
         "forecast_plan": ["ForecastPlan", "plan_forecast"],
+        "molecule_generator": ["MoleculeGenerator"],
         "sequence_estimators": ["SequenceClassifier", "SequenceRegressor"],
         "vision_estimator": ["ViLClassifier"],
     },
