@@ -8,6 +8,7 @@ import torch
 
 from xlstm_apps.biosequence import get_tokenizer
 from xlstm_apps.datasets.sequences import Corpus, Record, SequenceData, Spans, load_corpus, split_corpus
+from xlstm_apps.datasets.sequences import families as module
 from xlstm_apps.datasets.sequences.families import Families, FamilyWindows, HeldOutMembers, homologs_of
 from xlstm_apps.training import BatchLoader
 
@@ -46,7 +47,15 @@ def test_families_and_weights(corpus):
     assert families.names == ["six", "three", "p9"]
     assert [m.tolist() for m in families.members] == [[0, 1, 2, 3, 4, 5, 10], [6, 7, 8], [9]]
     assert families.weights.tolist() == [1] * 6 + [0.5, 0.5, 1, 1, 0]
-    assert families.fill().tolist() == [sum(range(10, 16)) + 11 + 7, 40 + 40 + 12 + 3, 10]
+    assert families.fill().tolist() == [sum(range(10, 16)) + 6, 40 + 40 + 12 + 3, 10]
+    few = Families.around(corpus, Spans.whole(corpus)[:1], Spans.whole(corpus))
+    assert few.names == ["six"] and few.weights.tolist() == [1] * 6 + [0]
+
+
+def test_near_copies_are_looked_for_in_portions(corpus, monkeypatch):
+    whole = Families.of(corpus, Spans.whole(corpus)).weights
+    monkeypatch.setattr(module, "_AT_ONCE", 50)
+    assert (Families.of(corpus, Spans.whole(corpus)).weights == whole).all()
 
 
 def test_draws_fill_the_room_and_follow_the_weights(corpus):
@@ -65,16 +74,16 @@ def test_draws_fill_the_room_and_follow_the_weights(corpus):
 
 def test_windows_hold_closed_homologs_of_one_family(corpus):
     data = FamilyWindows(corpus, Families.of(corpus, Spans.whole(corpus)), 45, END, alone=0.0)
-    assert len(data) == 3 + 3 + 1
+    assert len(data) == 2 + 3 + 1
     texts = [TOKENIZER.decode(corpus[n]) for n in range(len(corpus))]
-    batch = data.draw(range(7), np.random.default_rng(1))
+    batch = data.draw(range(6), np.random.default_rng(1))
     assert batch["ids"].dtype == torch.int64 and batch["ids"].shape[1] == int(batch["lengths"].max()) <= 45
     for n, (row, weights, length) in enumerate(zip(*(batch[k] for k in ("ids", "weights", "lengths")), strict=True)):
         members = [texts.index(text) for text in homologs(row)]
-        assert {corpus.groups[m] for m in members} == {("six", "three", None)[(n >= 3) + (n >= 6)]}
+        assert {corpus.groups[m] for m in members} == {("six", "three", None)[(n >= 2) + (n >= 5)]}
         assert length == sum(len(texts[m]) + 1 for m in members)
         assert (weights[:length] == 1).all() and (weights[length:] == 0).all() and (row[length:] == PAD).all()
-    single = FamilyWindows(corpus, data.families, 45, END, alone=1.0).draw(range(7), np.random.default_rng(1))
+    single = FamilyWindows(corpus, data.families, 45, END, alone=1.0).draw(range(6), np.random.default_rng(1))
     assert all(len(homologs(row)) == 1 for row in single["ids"])
 
 
@@ -165,6 +174,9 @@ def test_mistakes(tmp_path):
     load_corpus(SequenceData(path=paths[:1]), PROTEIN, tmp_path / "plain")
     with pytest.raises(ValueError, match="prepared without families"):
         load_corpus(SequenceData(path=[str(tmp_path / "plain")], families="file"), PROTEIN, tmp_path / "c")
+    nothing = Corpus.build([Record(id="a", sequence=b"MKT", group="g", weight=0.0)], tmp_path / "n", PROTEIN)
+    with pytest.raises(ValueError, match="all have weight 0"):
+        FamilyWindows(nothing, Families.of(nothing, Spans.whole(nothing)), 9, END, alone=0.0)
     with pytest.raises(ValueError, match=r"data\.alone is a share"):
         SequenceData(path=["x"], alone=0.5)
 

@@ -17,7 +17,7 @@ from xlstm_apps.estimators.sequence_evaluation import causal_logits
 
 ALONE = 0.1
 """Share of the windows with one sequence where nobody says."""
-_LEAST_TARGETS = 20
+_LEAST_TARGETS, _MOST_TARGETS = 20, 2000
 _LN2 = math.log(2)
 
 
@@ -64,7 +64,7 @@ def family_parts(
     note = f"{many} training sequences, windows of {length:,}"
     if val is None:
         return FamilyParts(windows_of_train, None, note)
-    pool = Families.of(corpus, Spans.join([train, val]))
+    pool = Families.around(corpus, val, Spans.join([train, val]))
     shown = homologs_of(corpus, val, pool, length)
     lonely = np.random.default_rng(0).random(len(shown)) < alone
     shown = [[] if single else row for row, single in zip(shown, lonely.tolist(), strict=True)]
@@ -95,7 +95,8 @@ def ladder(corpus: Corpus, train: Spans, test: Spans, length: int, most_symbols:
     whole = test[(test.lengths == corpus.lengths[test.record]) & (test.lengths <= length // 2)]
     if not len(whole):
         return None
-    pool = Families.of(corpus, Spans.join([windows(train, length - 1), whole]))
+    whole = whole[np.linspace(0, len(whole) - 1, min(len(whole), _MOST_TARGETS)).round().astype(int)]
+    pool = Families.around(corpus, whole, Spans.join([windows(train, length - 1), whole]))
     shown = homologs_of(corpus, whole, pool, length)
     sizes = np.array([len(row) for row in shown])
     if not (sizes > 0).any():

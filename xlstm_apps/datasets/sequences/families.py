@@ -5,7 +5,7 @@ A row holds homologs one after another, `end` behind each, as a model reads them
 is drawn by weight without repeats; those that no longer fit are passed over, so that none is cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ Batch = dict[str, Tensor]
 Line = tuple[np.ndarray, np.ndarray]
 NEAR_COPY = 0.8
 """Share of equal residues from which members of a family count as one."""
+_AT_ONCE = 10_000_000  # symbols among which near copies are looked for at a time
 _MISSES = 32  # members that do not fit before a window is taken to be full
 
 
@@ -51,14 +52,22 @@ class Families:
         keys = [(0, corpus.groups[r]) if corpus.groups[r] is not None else (1, corpus.ids[r]) for r in records]
         numbers = {key: n for n, key in enumerate(dict.fromkeys(keys))}
         family = np.array([numbers[key] for key in keys], np.int64)
-        rows = [read_span(corpus, spans, n)[0] for n in range(len(spans))]
-        copies = identity_clusters(rows, corpus.alphabet["definite"], NEAR_COPY)
-        both = np.stack([family, copies])
-        _, place, sizes = np.unique(both, axis=1, return_inverse=True, return_counts=True)
-        weights = corpus.weights[spans.record].astype(float) / sizes[place.reshape(-1)]
         order = np.argsort(family, kind="stable")
-        borders = np.cumsum(np.bincount(family, minlength=len(numbers)))[:-1]
-        return Families(spans, np.split(order, borders), [str(name) for _, name in numbers], weights)
+        members = np.split(order, np.cumsum(np.bincount(family, minlength=len(numbers)))[:-1])
+        weights = corpus.weights[spans.record].astype(float)
+        for few in _portions(members, spans.lengths):
+            chosen = np.concatenate(few)
+            rows = [read_span(corpus, spans, n)[0] for n in chosen.tolist()]
+            both = np.stack([family[chosen], identity_clusters(rows, corpus.alphabet["definite"], NEAR_COPY)])
+            _, place, sizes = np.unique(both, axis=1, return_inverse=True, return_counts=True)
+            weights[chosen] /= sizes[place.reshape(-1)]
+        return Families(spans, members, [str(name) for _, name in numbers], weights)
+
+    @staticmethod
+    def around(corpus: Corpus, targets: Spans, spans: Spans) -> "Families":
+        """Those of `spans` that are of a family of the targets."""
+        wanted = {corpus.groups[record] for record in np.unique(targets.record).tolist()}
+        return Families.of(corpus, spans[np.array([corpus.groups[r] in wanted for r in spans.record.tolist()], bool)])
 
     def draw(self, family: int, room: int, rng: np.random.Generator, without: Sequence[int] = ()) -> list[int]:
         """Members in random order, drawn by weight without repeats, that with an end each fit into `room`.
@@ -85,8 +94,9 @@ class Families:
         return [taken[i] for i in rng.permutation(len(taken)).tolist()]
 
     def fill(self) -> np.ndarray:
-        """Places that the members of each family take, with an end each: int64 [F]."""
-        return np.array([int((self.spans.lengths[members] + 1).sum()) for members in self.members], np.int64)
+        """Places that the members of each family take that may be drawn, with an end each: int64 [F]."""
+        places = np.where(self.weights > 0, self.spans.lengths + 1, 0)
+        return np.array([int(places[members].sum()) for members in self.members], np.int64)
 
 
 class FamilyWindows(Dataset[Batch]):
@@ -109,6 +119,8 @@ class FamilyWindows(Dataset[Batch]):
         self.corpus, self.families, self.length, self.end = corpus, families, length, end
         self.alone, self.softmask_weight = alone, softmask_weight
         fill = families.fill()
+        if not fill.any():
+            raise ValueError("there are no sequences to walk over: all have weight 0")
         self._owner = np.repeat(np.arange(len(families)), -(-fill // length))
         #: places of a window, about
         self.mean_length = float(np.minimum(fill, length)[self._owner].mean())
@@ -197,17 +209,32 @@ def homologs_of(corpus: Corpus, targets: Spans, families: Families, room: int) -
         room: places of a row: the target and its homologs, with an end each.
     """
     where = {name: n for n, name in enumerate(families.names)}
-    out: list[list[int]] = []
+    spans, out = families.spans, []
+    texts = np.array([hash(corpus[record].tobytes()) for record in spans.record.tolist()], np.int64)
     for index, record in enumerate(targets.record.tolist()):
         family = where.get(corpus.groups[record]) if corpus.groups[record] is not None else None
         if family is None:
             out.append([])
             continue
-        own, spans = corpus[record].tobytes(), families.spans
-        same = [n for n in families.members[family].tolist() if corpus[int(spans.record[n])].tobytes() == own]
+        members = families.members[family]
+        same = members[texts[members] == hash(corpus[record].tobytes())].tolist()
         left = room - int(targets.lengths[index]) - 1
         out.append(families.draw(family, left, np.random.default_rng(index), same))
     return out
+
+
+def _portions(members: Sequence[np.ndarray], lengths: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Families, some at a time, that together have at most `_AT_ONCE` symbols, if one by itself has no more."""
+    held: list[np.ndarray] = []
+    total = 0
+    for family in members:
+        size = int(lengths[family].sum())
+        if held and total + size > _AT_ONCE:
+            yield held
+            held, total = [], 0
+        held.append(family)
+        total += size
+    yield from [held] if held else []
 
 
 def _with_end(line: Line, end: int, weight: float) -> Line:
