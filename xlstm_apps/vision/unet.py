@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Self
@@ -199,22 +200,17 @@ def of_size(
         multiple: Widths are multiples of this, where hardware likes that better.
     """
 
-    def scaled(factor: float) -> UNetConfig:
-        widths = (multiple * max(1, round(width * factor / multiple)) for width in config.features)
-        return replace(config, features=tuple(widths))
-
-    def off(found: UNetConfig) -> int:
-        return count_weights(_empty(spatial_dims, in_channels, out_channels, found)) - weights
-
-    low, high = 0.0, 1.0
-    while off(scaled(high)) < 0:
-        low, high = high, 2 * high
-    for _ in range(20):
-        middle = (low + high) / 2
-        if scaled(low).features == scaled(high).features:
+    tried: dict[tuple[int, ...], tuple[int, UNetConfig]] = {}
+    factor = 1.0
+    for _ in range(8):
+        widths = tuple(multiple * max(1, round(width * factor / multiple)) for width in config.features)
+        if widths in tried:
             break
-        low, high = (middle, high) if off(scaled(middle)) < 0 else (low, middle)
-    return min(scaled(low), scaled(high), key=lambda found: abs(off(found)))
+        found = replace(config, features=widths)
+        count = count_weights(_empty(spatial_dims, in_channels, out_channels, found))
+        tried[widths] = (abs(count - weights), found)
+        factor *= math.sqrt(weights / count)  # most weights join two widths
+    return min(tried.values(), key=lambda entry: entry[0])[1]
 
 
 def _empty(spatial_dims: int, in_channels: int, out_channels: int, config: UNetConfig) -> XLSTMUNet:
