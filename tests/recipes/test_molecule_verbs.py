@@ -33,7 +33,10 @@ def run(*arguments) -> int:
 def test_filter_keeps_what_passes_and_says_where_the_rest_went(given, tmp_path, capsys):
     kept, rejects = tmp_path / "kept.csv", tmp_path / "rejects.tsv"
     options = ["--keep", "mw<=300,logp<5", "--alerts", "pains", "--data.salts", "largest", "--lacks", "[Cl,Br] [I]"]
-    assert run("filter", "--data.path", given, *options, "--output", kept, "--rejects", rejects) == 0
+    picture = tmp_path / "kept.svg"
+    files = ["--output", kept, "--rejects", rejects, "--picture", picture]
+    assert run("filter", "--data.path", given, *options, *files) == 0
+    assert picture.read_text().startswith("<?xml") and "legend" in picture.read_text()
     rows = pl.read_csv(kept)
     assert rows.columns == ["id", "smiles", "mw", "logp"]
     assert rows["id"].to_list() == ["ethanol", "aspirin", "salt"]
@@ -61,6 +64,7 @@ def test_filter_writes_to_the_standard_output(given, capsys):
     ("options", "message"),
     [
         (["--keep", "weight<3"], "no property 'weight'; there are mw"),
+        (["--picture", "kept.png"], "picture kept.png: write to a .svg file"),
         (["--output", "kept.txt"], "write to a .smi, .csv, .tsv or .parquet file"),
         (["--output", "kept.smi", "--properties", "mw"], "a .smi file has no room for properties"),
         (["--contains", "C1("], "'C1(' is no SMARTS"),

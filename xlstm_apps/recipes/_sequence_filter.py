@@ -13,6 +13,7 @@ from rich.table import Table
 from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator, Reject
+from xlstm_apps.datasets.molecules.drawing import grid
 from xlstm_apps.datasets.molecules.filters import FilterConfig, MoleculeFilter
 from xlstm_apps.datasets.molecules.properties import PROPERTIES, calculator
 from xlstm_apps.datasets.sequences.loading import read_source
@@ -54,6 +55,7 @@ def run(
     data: MoleculeSource,
     output: str | None,
     rejects: str | None,
+    picture: str | None,
     wanted: FilterConfig,
     exclude: Sequence[str],
     properties: Sequence[str] | None,
@@ -64,6 +66,7 @@ def run(
         check_target(Path(str(output)), LIST, "output")
     elif output not in (None, "-"):
         check_target(Path(str(output)), (*LIST, *SEPARATORS, ".parquet"), "output")
+    check_picture(picture)
     rejected = None if rejects is None else TableOutput(rejects, "rejects")
     judge = MoleculeFilter(wanted)
     names = columns(judge, properties)
@@ -77,12 +80,29 @@ def run(
         files.write_text(str(output), "".join(f"{row.smiles} {row.id}\n" for row in kept))
     else:
         TableOutput(output).write([frame])
+    if picture is not None:
+        draw(picture, [row.mol for row in kept], [row.id for row in kept])
     if rejected is not None:
         rejected.write([pl.DataFrame(left_out, schema=Reject._fields, orient="row")])
     (console if console.is_terminal else Console(stderr=True, width=110)).print(funnel_table(funnel))
     lines = [f"{len(kept):,} of {funnel.read:,} molecules pass"]
     lines += [] if output in (None, "-") else [f"molecules in {output}"]
     tell(console, lines + ([] if rejects is None else [f"what did not pass, and why, in {rejects}"]))
+
+
+def check_picture(picture: str | None) -> None:
+    """Find out before any work whether a picture can be written.
+
+    Raises:
+        ValueError: Another ending, or a folder that does not exist.
+    """
+    if picture is not None:
+        check_target(Path(picture), (".svg",), "picture")
+
+
+def draw(picture: str, molecules: Sequence[Any], legends: Sequence[str]) -> None:
+    """Write the structures of the first molecules."""
+    files.write_text(picture, grid(molecules, legends))
 
 
 def columns(judge: MoleculeFilter, properties: Sequence[str] | None) -> list[str]:

@@ -18,7 +18,7 @@ from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.estimators.molecule_likeness import Candidate, Drawn, Turning, draw_new, turn
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
-from xlstm_apps.recipes._sequence_filter import known_molecules
+from xlstm_apps.recipes._sequence_filter import check_picture, draw, known_molecules
 from xlstm_apps.recipes._sequence_use import note, tell
 from xlstm_apps.recipes._tables import TableOutput
 
@@ -29,6 +29,7 @@ def run(
     model_path: str,
     data: MoleculeSource,
     output: str | None,
+    picture: str | None,
     num_candidates: int,
     exclude: Sequence[str],
     filters: FilterConfig,
@@ -39,6 +40,7 @@ def run(
     """Turn the model, draw, filter, rank and write."""
     if num_candidates < 1:
         raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
+    check_picture(picture)
     target, judge = TableOutput(output), MoleculeFilter(filters)
     model = language_model(model_path, device, verb="make up molecules")
     if model.alphabet.name != "smiles" or not model.begins:
@@ -59,6 +61,9 @@ def run(
         kept.sort(key=lambda candidate: (candidate.perplexity, candidate.smiles))
     written = kept[:num_candidates]
     target.write([frame(written, [record.id for record in given])])
+    if picture is not None:
+        legends = [f"{candidate.similarity:.2f} to {given[candidate.nearest].id}" for candidate in written]
+        draw(picture, [molecule(candidate.smiles) for candidate in written], legends)
     (console if console.is_terminal else Console(stderr=True, width=110)).print(comparison(before, after))
     note(console, [f"{count:,} given molecules left out ({reason})" for reason, count in report.left_out.items()])
     note(console, [f"{count:,} candidates taken out by {stage}" for stage, count in taken.items()])

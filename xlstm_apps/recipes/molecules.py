@@ -15,6 +15,7 @@ def filter(
     data: MoleculeSource,
     output: str | None = None,
     rejects: str | None = None,
+    picture: str | None = None,
     keep: list[str] | None = None,
     alerts: list[Alert] | None = None,
     contains: str | None = None,
@@ -31,6 +32,7 @@ def filter(
         data: The molecules, and what is made of salts and stereochemistry.
         output: File to write, .smi, or .tsv, .csv or .parquet with the properties. None: TSV on the standard output.
         rejects: File for what does not pass, with the reason: .tsv, .csv or .parquet.
+        picture: File for the structures of the first hundred: .svg.
         keep: Conditions such as mw<=500,logp<5,qed>=0.5.
         alerts: Catalogues of groups that no molecule may have: pains, brenk, nih, zinc.
         contains: SMARTS that must be there; several parted by spaces, and all must.
@@ -46,13 +48,14 @@ def filter(
         contains=tuple((contains or "").split()),
         lacks=tuple((lacks or "").split()),
     )
-    steps.run(data, output, rejects, wanted, exclude or [], properties)
+    steps.run(data, output, rejects, picture, wanted, exclude or [], properties)
 
 
 def like(
     model: str,
     data: MoleculeSource,
     output: str | None = None,
+    picture: str | None = None,
     num_candidates: int = 100,
     exclude: list[str] | None = None,
     keep: list[str] | None = None,
@@ -82,6 +85,7 @@ def like(
         model: Run folder of a training on molecules, or model folder.
         data: The molecules to be like, such as actives of an assay.
         output: File to write, .tsv, .csv or .parquet. None: TSV on the standard output.
+        picture: File for the structures of the first hundred: .svg.
         num_candidates: How many to write, at most.
         exclude: Files of molecules that are known already; a run folder stands for its training part.
         keep: Conditions such as mw<=500,logp<5,qed>=0.5.
@@ -110,7 +114,7 @@ def like(
         passes=passes, learning_rate=learning_rate, draws=draws, max_length=max_length, temperature=temperature,
         top_p=top_p, seed=seed,
     )  # fmt: skip
-    steps.run(model, data, output, num_candidates, exclude or [], filters, rank_by, turning, device)
+    steps.run(model, data, output, picture, num_candidates, exclude or [], filters, rank_by, turning, device)
 
 
 def evaluate(
