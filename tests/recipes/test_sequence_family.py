@@ -220,5 +220,5 @@ def test_mistakes_of_fitness_are_told_in_one_line(work, capsys, words, message):
 def test_rank_correlation():
     score, measured = np.array([1, 2, 3, np.nan, 5]), np.array([2, 2, 1, 4, np.nan])
     assert agreement(score, measured) == (3, pytest.approx(spearmanr([1, 2, 3], [2, 2, 1]).statistic))
-    assert agreement(score[:2], measured[:2]).count == 2 and np.isnan(agreement(score[:2], measured[:2]).spearman)
+    assert agreement(score[:2], measured[:2]).both == 2 and np.isnan(agreement(score[:2], measured[:2]).spearman)
     assert np.isnan(agreement(np.ones(4), np.arange(4.0)).spearman)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,11 @@ def family_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @torch.no_grad()
 def read_homologs(
-    model: SequenceModel, draws: Sequence[Sequence[np.ndarray]], about: Mapping[str, Any] | None = None
+    model: SequenceModel,
+    draws: Sequence[Sequence[np.ndarray]],
+    about: Mapping[str, Any] | None = None,
+    *,
+    advance: Callable[[int], None] | None = None,
 ) -> FamilyContext:
     """Let a model read homologs.
 
@@ -114,6 +118,7 @@ def read_homologs(
         model: A causal model of proteins.
         draws: For each draw the ids of its homologs, the most telling last; a draw may be empty.
         about: What to remember beside the state.
+        advance: Called with a number of homologs that are read.
 
     Raises:
         ValueError: Another kind of model.
@@ -128,6 +133,8 @@ def read_homologs(
             for chunk in line.split(_CHUNK, 1) if len(ids) else ():
                 _, state = model(chunk, state, return_state=True)
             states.append(state)
+            if advance is not None:
+                advance(len(homologs))
     return FamilyContext(xLSTMState.concat(states), {"model_sha": model_sha(model), **(about or {})})
 
 

@@ -200,8 +200,8 @@ class _Rows:
             state = state.select([0] * self.count)
         with evaluating(self.model):
             given = {"positions": places} if self.placed else {}
-            logits, state = self.model(ids, state, return_state=True, **given)
-        return logits[:, -1], state
+            logits, behind = self.model(ids, state, return_state=True, **given)
+        return logits[:, -1], behind
 
     def possible(self) -> Tensor:
         """Which tokens may come next: [count, V]."""

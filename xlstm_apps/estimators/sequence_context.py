@@ -66,7 +66,7 @@ def build_context(
         options: Which are drawn.
         on_bad: What to do with homologs of characters that no protein holds: `error` stops, `skip` leaves them out.
         about: What to remember beside what is known here.
-        advance: Called with a number of draws that are read.
+        advance: Called with a number of homologs that are read.
 
     Raises:
         ValueError: Another kind of model, a homolog that `on_bad` calls an error, or bounds without a query.
@@ -103,9 +103,8 @@ def build_context(
             "contexts": facts,
             **(about or {}),
         },
+        advance=advance,
     )
-    if advance is not None:
-        advance(options.draws)
     return context, [*family.notes, *notes, *_remarks(family, facts)]
 
 

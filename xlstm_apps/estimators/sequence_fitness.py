@@ -170,7 +170,7 @@ def _ids(model: SequenceModel, text: str) -> np.ndarray:
 class Agreement(NamedTuple):
     """How scores and measurements agree."""
 
-    count: int
+    both: int
     """Mutants with both."""
     spearman: float
     """Rank correlation; NaN where it says nothing: fewer than three, or all alike."""

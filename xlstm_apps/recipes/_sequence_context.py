@@ -43,7 +43,8 @@ def run(
         "source": str(family_path),
         "source_sha256": None if str(family_path).startswith("sample:") else file_sha(family_path),
     }
-    with showing(console, "reading homologs", options.draws) as step:
+    most = len(family) if options.num_homologs is None else min(options.num_homologs, len(family))
+    with showing(console, "reading homologs", options.draws * most) as step:
         context, notes = build_context(model, family, options, on_bad=on_bad, about=about, advance=step.advance)
     with files.replacing(target) as aside:
         context.save(aside)

@@ -19,7 +19,7 @@ from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_stretches import open_stretches
-from xlstm_apps.recipes._sequence_protein import family_context
+from xlstm_apps.recipes._sequence_protein import behind, family_context
 from xlstm_apps.recipes._sequence_use import showing, tell
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
 from xlstm_apps.training import files
@@ -84,6 +84,7 @@ def generate(
                     for first, batch in batches:
                         file.write(fasta(batch, names, first, wrap))
     show(console, made, path)
+    tell(console, behind(context))
 
 
 def prompts(model: SequenceModel, given: str | None, path: str | None) -> tuple[list[str], list[str]]:

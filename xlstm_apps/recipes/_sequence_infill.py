@@ -22,7 +22,7 @@ from xlstm_apps.core.sampling import check_sampling
 from xlstm_apps.datasets.sequences.fasta import read_fasta
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.recipes._sequence_generate import FASTA, LINE, TABLES
-from xlstm_apps.recipes._sequence_protein import family_context
+from xlstm_apps.recipes._sequence_protein import behind, family_context
 from xlstm_apps.recipes._sequence_use import showing, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.report.numbers import count
@@ -100,6 +100,7 @@ def run(
             step.advance(1)
     write(rows, path, output)
     show(console, rows, path)
+    tell(console, behind(context))
 
 
 def read_patterns(given: str | None, path: str | None, max_gap: int) -> list[tuple[str, Pattern]]:

@@ -34,6 +34,12 @@ def residues(given: str, option: str) -> str:
     return text
 
 
+def behind(path: str | None, mean_of: FamilyContext | None = None) -> list[str]:
+    """A line that says which homologs were read, where any were."""
+    mean = f", mean of {len(mean_of)} contexts" if mean_of is not None and len(mean_of) > 1 else ""
+    return [] if path is None else [f"behind the homologs of {path}{mean}"]
+
+
 def family_context(path: str | None, model: SequenceModel) -> FamilyContext | None:
     """The saved context of a family; None where none is named.
 

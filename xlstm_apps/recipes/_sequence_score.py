@@ -23,7 +23,7 @@ from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_scores import Strands, Totals, score_stretches
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
-from xlstm_apps.recipes._sequence_protein import family_context
+from xlstm_apps.recipes._sequence_protein import behind, family_context
 from xlstm_apps.recipes._sequence_use import note, region_names, showing, speed, strand_marks, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.training import files
@@ -80,9 +80,7 @@ def score(
             write_track(track_path, track, stretches)
         show(console, stretches, totals, seconds)
         note(console, stretches.notes)
-        if family is not None:
-            mean = f", mean of {len(family)} contexts" if len(family) > 1 else ""
-            tell(console, [f"read behind the homologs of {context}{mean}"])
+        tell(console, behind(context, family))
     written = [] if target.path is None else [f"scores in {target.path}"]
     tell(console, written if track_path is None else [*written, f"every symbol in {track_path}"])
 
