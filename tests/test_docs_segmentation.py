@@ -1,0 +1,26 @@
+"""The page on segmentation: every block of it runs, and its commands have the options it names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from xlstm_apps.cli import COMMANDS, load, option_types
+
+TEXT = (Path(__file__).resolve().parents[1] / "docs" / "segmentation.md").read_text(encoding="utf-8")
+
+
+def test_every_block_runs():
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
+        exec(block, names)
+    assert names["logits"].shape == (1, 2, 65, 43) and names["logits3d"].shape == (1, 4, 5, 16, 16)
+    assert names["whole"].shape == (1, 2, 6, 16, 16) and names["one_by_one"].shape == (2, 6, 16, 16)
+    assert (names["one_by_one"] - names["whole"][0]).abs().max() < 1e-4
+    assert names["classes"].shape == (100, 120)
+
+
+@pytest.mark.parametrize("option", sorted(set(re.findall(r"--([a-z_]+(?:\.[a-z_]+)?)", TEXT))))
+def test_options_exist(option):
+    known = {name for verb in COMMANDS["vision"]["segment"].values() for name in option_types(load(verb))}
+    assert option in known or any(name.startswith(f"{option}.") for name in known)
