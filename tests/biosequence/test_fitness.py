@@ -6,10 +6,11 @@ import torch
 from sequence_models import layers, make
 from test_family import HOMOLOGS, PROTEIN, TOKENIZER, ids, protein
 
-from xlstm_apps.biosequence import SequenceConfig, fitness
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel, fitness
 from xlstm_apps.biosequence.family import read_homologs
 from xlstm_apps.biosequence.fitness import forward_scores, site_scores
-from xlstm_apps.biosequence.infilling import lay_out
+from xlstm_apps.biosequence.infilling import lay_out, lay_out_family
+from xlstm_apps.interop import load_reference
 
 WILD = "MKTAYIAKQRXISFVK"
 
@@ -98,3 +99,18 @@ def test_proteins_beyond_the_published_limit_of_positions():
     later, first = forward_scores(model, wild, [mutant])[0], forward_scores(model, wild[1000:], [mutant[1000:]])[0]
     assert np.isfinite(later) and later != first
     assert np.isfinite(site_scores(model, wild, [2090])).all()
+
+
+def test_published_weights_are_asked_as_published(golden):
+    """Homologs, the wild type, and the wild type with a gap at the site, in one line of the published model."""
+    tensors, meta = golden("prot_xlstm")
+    model = SequenceModel.from_published(meta["config"], {k[3:]: v for k, v in tensors.items() if k.startswith("sd.")})
+    wild = ids("MKTAYIAKQR")[0]
+    context = read_homologs(model, [ids(*HOMOLOGS)]).begin(model)
+    found = site_scores(model, wild, [4], context, show_wild_type=True)[0]
+    line = lay_out_family([*((h, []) for h in ids(*HOMOLOGS)), (wild, []), (wild, [(4, 5)])], PROTEIN)
+    published = load_reference("prot-xlstm", meta, tensors)
+    tokens, places = (torch.from_numpy(column[:-1])[None] for column in (line.ids, line.positions))
+    with torch.no_grad():
+        chances = published(tokens, position_ids=places)[0, -1, 4:24].double().log_softmax(-1).numpy()
+    np.testing.assert_allclose(found, chances - chances[wild[4] - 4], atol=1e-4)
