@@ -22,7 +22,7 @@ from xlstm_apps.recipes._vision_run import listed, read, told
 from xlstm_apps.recipes._vision_use import sizes, source_of
 from xlstm_apps.training import files
 from xlstm_apps.vision.classifier import ImageClassifier
-from xlstm_apps.vision.explaining import grad_cam, relevance
+from xlstm_apps.vision.explaining import grad_cam, read_patches, relevance
 
 MOST = 200
 SIDE = 192
@@ -42,8 +42,8 @@ img {{ max-width: 100% }}
 </style>
 <h1>What {model} looked at</h1>
 <p class="key">Left: the image as the model sees it. Middle: how much of each patch reaches what the classifier reads,
-along the weights of the mLSTM through all blocks. Right: Grad-CAM, where the class is seen. Bright is much; each map on
-its own scale.</p>
+along the weights of the mLSTM through all blocks; what the patches it reads keep of themselves is cut off. Right:
+Grad-CAM, where the class is seen. Bright is much; each map on its own scale.</p>
 {figures}
 </html>
 """
@@ -104,7 +104,13 @@ def _one(classifier: ImageClassifier, image: Tensor, target: int | None, block: 
     names = classifier.images.classes
     row = {"predicted": names[guess], "p_predicted": float(f"{said[guess]:.4g}"), "map_of": names[shown],
            "p_map_of": float(f"{said[shown]:.4g}")}  # fmt: skip
-    maps = [relevance(classifier, x)[0], grad_cam(classifier, x, torch.tensor([shown], device=x.device), block)[0]]
+    flow = relevance(classifier, x)[0].float().cpu()
+    # What the patches that are read, in the corners, keep of themselves would leave all others dark.
+    own = read_patches(classifier.model, flow.numel()) or []
+    others = [n for n in range(flow.numel()) if n not in own]
+    if others:
+        flow = flow.clamp(max=float(flow.flatten()[others].max()))
+    maps = [flow, grad_cam(classifier, x, torch.tensor([shown], device=x.device), block)[0]]
     times = -(-SIDE // image.shape[-1])
     plain = image.expand(3, -1, -1).permute(1, 2, 0).cpu().numpy() * 255
     plain = plain.repeat(times, 0).repeat(times, 1)

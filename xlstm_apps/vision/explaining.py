@@ -59,7 +59,8 @@ def relevance(classifier: ImageClassifier, x: Tensor) -> Tensor:
     for a in maps:
         flow = (flow + (a / a.sum(-1, keepdim=True).clamp(min=1e-12)) @ flow) / 2
     _, grid = model.patch_embed(x[:1])
-    return _readers(model, flow).unflatten(-1, grid)
+    places = read_patches(model, flow.shape[1])
+    return (flow if places is None else flow[:, places]).mean(1).unflatten(-1, grid)
 
 
 def grad_cam(classifier: ImageClassifier, x: Tensor, classes: Tensor, block: int | None = None) -> Tensor:
@@ -94,13 +95,11 @@ def grad_cam(classifier: ImageClassifier, x: Tensor, classes: Tensor, block: int
     return (kept[0].detach() * weight).sum(-1).relu().unflatten(-1, grid)
 
 
-def _readers(model: VisionLSTM, flow: Tensor) -> Tensor:
-    """The rows of the patches that pooling reads, averaged: [B, S]."""
-    kind = model.vision.pooling
-    last = flow.shape[1] - 1
-    places = {"bilateral_concat": [0, last], "bilateral_avg": [0, last], "first": [0], "last": [last],
-              "middle": [flow.shape[1] // 2]}.get(kind)  # fmt: skip
-    return (flow if places is None else flow[:, places]).mean(1)
+def read_patches(model: VisionLSTM, count: int) -> list[int] | None:
+    """Numbers of the patches that pooling reads, of `count`; None: all of them."""
+    last = count - 1
+    known = {"bilateral_concat": [0, last], "bilateral_avg": [0, last], "first": [0], "last": [last]}
+    return {**known, "middle": [count // 2]}.get(model.vision.pooling)
 
 
 def _check(grid: Grid) -> None:

@@ -278,9 +278,9 @@ def _report(images: ImageSet, listing: Listing, seen: Counter[str], channels: in
     copies = len(images) - len(by_digest)
     conflicts = sum(len(labels) > 1 for labels in by_digest.values())
     if copies:
-        notes.append(f"{copies:,} images have the very pixels of another one; such stay in one part of a random split")
+        notes.append(f"images with the very pixels of another one: {copies:,}; such stay in one part of a random split")
     if conflicts:
-        notes.append(f"{conflicts:,} pictures are there under several classes: one of them must be wrong")
+        notes.append(f"pictures that are there under several classes, so that one must be wrong: {conflicts:,}")
     return {
         "images": len(listing.records),
         "kept": len(images),

@@ -118,7 +118,7 @@ def _add_classes(listing: Listing, folder: Path, root: Path, part: str | None) -
         hint = f"; it holds {len(loose):,} files, make a sub-folder of each class" if loose else ""
         raise ValueError(f"{folder}: no sub-folders, whose names would be the classes{hint}, or give a table")
     if loose:
-        listing.notes.append(f"{len(loose):,} files in {folder} lie in no class folder, left out: {_some(loose)}")
+        listing.notes.append(f"left out, in {folder} but in no class folder: {len(loose):,} ({_some(loose)})")
     for child in classes:
         files = _files(child, listing)
         if not files:
@@ -139,7 +139,7 @@ def _files(folder: Path, listing: Listing) -> list[Path]:
     if others:
         kinds = Counter(file.suffix.lower() for file in others).most_common()
         listing.notes.append(
-            f"{len(others):,} files in {folder} are no images by name, left out: "
+            f"left out, in {folder} but no images by name: "
             + ", ".join(f"{count:,} {kind}" for kind, count in kinds[:5])
         )
     return found
