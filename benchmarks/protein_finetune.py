@@ -15,9 +15,10 @@ same batches and take the learning rate of the grid with the lowest validation l
 of the best of `--looks` looks at validation. Networks read the first `--context` residues of a protein to be located,
 k-mers all of them.
 
-`xlstm`: what the package trains where nothing is said; `cnn`: convolutions on one learned vector per residue, which is
-a linear map of one-hot input; `kmers`: logistic regression on k-mers, k and its strength chosen on validation.
-`joined`: the xLSTM and the k-mers together, as the package gives them, with weights chosen on validation.
+`xlstm`: what the package trains where nothing is said; `xlstm-4`: the same with convolutions of 4 residues; `cnn`:
+convolutions on one learned vector per residue, which is a linear map of one-hot input; `kmers`: logistic regression on
+k-mers, k and its strength chosen on validation. `joined`: the xLSTM and the k-mers together, as the package gives them,
+with weights chosen on validation.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from protein_data import FOLDER, FOLDS, STATES, UNKNOWN, deal, load
 from protein_language import Batches, Pieces, device_name
 
 RATES = (1e-3, 3e-3)
-NETWORKS = ("xlstm", "cnn", "kmers")
+NETWORKS = ("xlstm", "xlstm-4", "cnn", "kmers")
 TASKS = ("structure", "location")
 KEY = ("task", "network", "learning_rate", "seed", "steps", "symbols", "context")
 FIELDS = (
@@ -145,14 +147,17 @@ def predictor(name: str, per_symbol: bool) -> Any:
     from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, trained_weights
     from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
     from xlstm_apps.biosequence.heads import SequencePredictor
-    from xlstm_apps.biosequence.sizes import PREDICTOR
+    from xlstm_apps.biosequence.sizes import PREDICTOR, predictor_layers
 
     sequence = SequenceConfig(alphabet="protein", objective="masked")
     head = HeadConfig(
         task="classification", num_outputs=len(STATES) if per_symbol else 2, per_symbol=per_symbol, pooling="mean"
     )
-    made = SequencePredictor(head, sequence, PREDICTOR)
-    return made if name == "xlstm" else ConvPredictor.matched(head, sequence, trained_weights(made), ConvConfig())
+    layers = predictor_layers(PREDICTOR, "protein", per_symbol)
+    if name == "xlstm-4":
+        layers = replace(layers, conv1d_kernel_size=4)
+    made = SequencePredictor(head, sequence, layers)
+    return made if name != "cnn" else ConvPredictor.matched(head, sequence, trained_weights(made), ConvConfig())
 
 
 def network(options: argparse.Namespace, row: Row, part: dict[str, Any]) -> tuple[Row, dict[str, list[np.ndarray]]]:
@@ -278,7 +283,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=FOLDER, help="what protein_data.py made")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--networks", nargs="+", default=["xlstm", "cnn", "kmers"], choices=NETWORKS)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--symbols", type=int, default=4096, help="residues per step, about")
     parser.add_argument("--context", type=int, default=512, help="residues read at a time, at most")

@@ -24,6 +24,18 @@ SMALL = xLSTMConfig(embedding_dim=64, num_blocks=2)
 PREDICTOR = xLSTMConfig(embedding_dim=64, num_blocks=2, direction="alternating", mlstm_proj_factor=1.0, dropout=0.1)
 """The same for predictions about sequences without a trained model: the blocks read both ways in turn."""
 
+RESIDUE_TAPS = 9
+"""Width of the convolutions in a predictor of residues where the user names none. On secondary structure, 250 steps
+with it leave less loss on validation than 500 steps with the 4 that all other models have."""
+
+
+def predictor_layers(layers: xLSTMConfig, alphabet: str, per_symbol: bool) -> xLSTMConfig:
+    """The layers of a new predictor, with what the user left open."""
+    opened = layers.family == "xlstm" and layers.conv1d_kernel_size is None
+    if opened and per_symbol and alphabet == "protein":
+        return replace(layers, conv1d_kernel_size=RESIDUE_TAPS)
+    return layers
+
 
 def named_size(name: str, **options: object) -> xLSTMConfig:
     """The layers of a named size, with options of `xLSTMConfig` changed, such as `direction`.

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from xlstm_apps import biosequence, training
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequencePredictor, get_alphabet, language_part
 from xlstm_apps.biosequence.heads import MISSING
-from xlstm_apps.biosequence.sizes import PREDICTOR
+from xlstm_apps.biosequence.sizes import PREDICTOR, predictor_layers
 from xlstm_apps.biosequence.strings import by_length
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
@@ -208,6 +208,8 @@ def plan_predictor(
     if start is None and sequence.objective == "masked" and backbone.direction == "causal":
         backbone = replace(backbone, direction="alternating")
         notes.append("a model for predictions reads both ways: backbone.direction is alternating")
+    if start is None:
+        backbone = predictor_layers(backbone, sequence.alphabet, targets.head.per_symbol)
     spans: dict[str, Spans] = {}
     known = targets.known
     for part in ("train", "val", "test"):
