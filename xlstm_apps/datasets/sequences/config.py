@@ -67,8 +67,8 @@ class SequenceSource(SequencePolicy):
     path: list[str]
     """Files: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm; read without gaps, insertions as symbols), a
     table (CSV, TSV, Parquet), molecules (.smi, .sdf); plain or packed (gzip, bgzip, bzip2, xz); patterns in quotes
-    (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`, `sample:ww-domains`;
-    or one folder that `prepare` made."""
+    (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`, `sample:ww-domains`,
+    `sample:wehi-molecules`; or one folder that `prepare` made."""
 
     format: Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf"] | None = None
     """Format of the files. None: seen from their content and ending."""

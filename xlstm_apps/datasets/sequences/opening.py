@@ -22,7 +22,7 @@ def existing(path: str | Path) -> Path:
         if file.name == SAMPLES["nyc-weather"]:
             raise ValueError(
                 f"{path} is a table of weather; the samples of sequences are sample:ecoli-k12, "
-                "sample:ecoli-or-bacillus and sample:ww-domains"
+                "sample:ecoli-or-bacillus, sample:ww-domains and sample:wehi-molecules"
             )
     else:
         file = Path(path).expanduser()
