@@ -188,3 +188,10 @@ def test_mistakes_in_prediction(run, folder, tmp_path, option, value):
     with pytest.raises(ValueError, match=option):
         cli.run([*words, f"--{option}", value])
     assert not (tmp_path / "out").exists()
+
+
+def test_shipped_recipe_is_copied_with_its_command(tmp_path, capsys):
+    cli.run(["cp", "segment-any", str(tmp_path / "mine.yaml")])
+    assert "xlstm-apps vision segment train --config" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"data\.path your-folder: no such file or folder"):
+        cli.run(["vision", "segment", "train", "--config", str(tmp_path / "mine.yaml")])

@@ -1,6 +1,7 @@
 """The shipped recipes: list them, copy one to edit."""
 
 import shutil
+from itertools import takewhile
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -74,5 +75,6 @@ def cp(recipe: str, to: str | None = None) -> None:
     shutil.copyfile(source, target)
     task = source.parent.name
     _, *words = describe_recipe(source).get("command", "").split()
-    verb = words[1] if words[:1] == [task] and len(words) > 1 else "train"
+    verbs = takewhile(lambda word: not word.startswith("-"), words[1:] if words[:1] == [task] else [])
+    verb = " ".join(verbs) or "train"
     print(f"wrote {target}; run it with: xlstm-apps {task} {verb} --config {target}")
