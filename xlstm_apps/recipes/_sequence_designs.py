@@ -17,8 +17,8 @@ from xlstm_apps.datasets.sequences.designs import Designs, Proteins, judge_desig
 from xlstm_apps.datasets.sequences.mutations import clean_protein
 from xlstm_apps.datasets.sequences.reading import sniff
 from xlstm_apps.datasets.sequences.tabular import read_frame
-from xlstm_apps.recipes._sequence_use import note, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
+from xlstm_apps.recipes._terminal import note, tell
 
 _BITS = "bits_per_token"
 _TOLD = re.compile(rf"\b{_BITS}=([-+.\de]+)")
