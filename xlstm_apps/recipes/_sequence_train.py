@@ -204,8 +204,9 @@ def count_symbols(plan: SequencePlan) -> tuple[dict[str, MarkovModel], str | Non
 
     valid = ids(spread(pieces(plan.split.val), max(1, (MOST_COUNTED >> 3) // _PIECE)))
     best = MarkovModel.fit(ids(train), valid, plan.alphabet)
-    models = {best.name: best}
-    return models | ({} if best.order == 0 else {"unigram": best.lower(0)}), note
+    orders = [2, 0] if plan.alphabet.name == "protein" else [0]  # trigrams are what protein models are compared with
+    lower = [best.lower(order) for order in orders if order < best.order]
+    return {model.name: model for model in (best, *lower)}, note
 
 
 def pieces(spans: Spans) -> Spans:
