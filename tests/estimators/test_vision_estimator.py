@@ -113,7 +113,7 @@ def test_options_that_do_not_exist(fitted):
     with pytest.raises(ValueError, match="did you mean 'num_blocks'"):
         ViLClassifier(network={"num_block": 2}).fit(X, y)
     with pytest.raises(ValueError, match="did you mean 'rotate'"):
-        ViLClassifier(augment={"rotat": 2}).fit(X, y)
+        ViLClassifier(augment={"rotates": 2}).fit(X, y)
     with pytest.raises(ValueError, match="shape is crop, pad or squash"):
         ViLClassifier(shape="stretch").fit(X, y)
     with pytest.raises(NotFittedError):

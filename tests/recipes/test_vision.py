@@ -278,3 +278,27 @@ def test_a_graph_of_torch_needs_nothing_of_ours(run, tmp_path):
     program = torch.export.load(tmp_path / "m.pt2")
     assert not any("xlstm" in str(node.target) for node in program.graph.nodes if node.op == "call_function")
     assert program.module()(torch.rand(3, 3, 16, 16)).shape == (3, 2)
+
+
+@pytest.mark.parametrize("name", ["digits", "any-folder"])
+def test_shipped_recipes_train_two_steps(name, folder, tmp_path):
+    options = ["--fit.max_steps", "2", "--fit.max_epochs", "1", "--baselines", "[]", "--run_dir", str(tmp_path / "run")]
+    if name == "any-folder":
+        options += ["--data.path", str(folder), "--data.img_size", "32", "--network.num_blocks", "2"]
+    cli.run(["vision", "train", "--config", name, *options])
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 2
+
+
+def test_weights_without_classes_can_be_fine_tuned(folder, tmp_path):
+    from xlstm_apps.vision import create_model
+
+    plain = create_model(
+        "vil_tiny", img_size=16, patch_size=4, num_classes=7, embedding_dim=16, num_blocks=2, num_heads=2
+    )
+    plain.save_pretrained(tmp_path / "plain")
+    with pytest.raises(ValueError, match="fine-tune them first"):
+        cli.run(["vision", "predict", str(tmp_path / "plain"), "--data.path", str(folder)])
+    options = ["--data.path", str(folder), "--fit.max_epochs", "1", "--baselines", "[]", "--head_only"]
+    cli.run(["vision", "finetune", str(tmp_path / "plain"), *options, "--run_dir", str(tmp_path / "run")])
+    images = json.loads((tmp_path / "run" / "run.json").read_text())["resolved"]["images"]
+    assert images["mean"] == [0.485, 0.456, 0.406] and images["img_size"] == 16
