@@ -11,7 +11,7 @@ from rich.console import Console
 from xlstm_apps.datasets.images.decoding import pillow
 from xlstm_apps.datasets.images.objects import objects_of, renumbered
 from xlstm_apps.datasets.images.segmentation_config import SegmentSource
-from xlstm_apps.datasets.images.segmentation_files import ending, write_labels
+from xlstm_apps.datasets.images.segmentation_files import ending, smallest_type, write_labels
 from xlstm_apps.datasets.images.segmentation_pairs import Pair, find_images
 from xlstm_apps.datasets.images.segmentation_set import Unusable, read_for
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
@@ -100,14 +100,13 @@ def values(segmenter: Segmenter, found: np.ndarray, objects: Objects, smallest: 
     known = segmenter.images.values
     if min(known) < 0:
         raise ValueError(f"masks cannot be written with negative values {known}; train with others (data.values)")
-    return np.array(known, np.int32)[found]
+    return np.array(known, smallest_type(max(known)))[found]
 
 
 def facts(segmenter: Segmenter, found: np.ndarray, labels: np.ndarray, objects: Objects) -> dict[str, Any]:
     """Shares of the classes, and the number of objects."""
-    counts = np.bincount(found.reshape(-1), minlength=len(segmenter.images.names)) / found.size
     row: dict[str, Any] = {
-        f"share_{name}": float(f"{share:.5g}")
-        for name, share in zip(segmenter.images.names[1:], counts[1:].tolist(), strict=True)
+        f"share_{name}": float(f"{np.count_nonzero(found == number) / found.size:.5g}")
+        for number, name in enumerate(segmenter.images.names[1:], 1)
     }
     return row if objects == "none" else {**row, "objects": int(labels.max(initial=0))}

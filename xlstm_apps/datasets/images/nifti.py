@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,8 +95,12 @@ def write_nifti(
             struct.pack_into("<4f", new, 280 + 16 * row, *(length if n == row else 0.0 for n in range(3)), 0.0)
     struct.pack_into("<3f", new, 108, float(OFFSET), 1.0, 0.0)
     new[344:348] = b"n+1\0"
-    content = bytes(new) + bytes(OFFSET - HEADER) + pixels.tobytes()
-    path.write_bytes(gzip.compress(content, 5, mtime=0) if path.name.lower().endswith(".gz") else content)
+    with path.open("wb") as raw:
+        packed = path.name.lower().endswith(".gz")
+        with gzip.GzipFile("", "wb", 5, raw, mtime=0) if packed else nullcontext(raw) as file:
+            file.write(bytes(new) + bytes(OFFSET - HEADER))
+            for part in pixels:  # a slice at a time, so that no second copy is in memory
+                file.write(part.tobytes())
 
 
 def _swapped(header: bytes) -> bytes:

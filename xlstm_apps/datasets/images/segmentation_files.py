@@ -78,8 +78,7 @@ def read_labels(path: Path) -> np.ndarray:
 
 def write_labels(path: Path, labels: np.ndarray, header: bytes | None, spacing: tuple[float, ...]) -> None:
     """Write a mask in the form that the ending asks for, as uint8, or wider where numbers are larger."""
-    top = int(labels.max(initial=0))
-    labels = labels.astype(np.uint8 if top < 256 else np.uint16 if top < 65536 else np.int32)
+    labels = labels.astype(smallest_type(int(labels.max(initial=0))), copy=False)
     kind = ending(path)
     if kind in NIFTI:
         write_nifti(path, labels, header, spacing)
@@ -91,6 +90,11 @@ def write_labels(path: Path, labels: np.ndarray, header: bytes | None, spacing: 
         pages = [Image.fromarray(page) for page in (labels if labels.ndim == 3 else labels[None])]
         more: dict[str, Any] = {"save_all": True, "append_images": pages[1:]} if len(pages) > 1 else {}
         pages[0].save(path, **more)
+
+
+def smallest_type(top: int) -> type[np.integer]:
+    """Of whole numbers from 0 to `top`."""
+    return np.uint8 if top < 256 else np.uint16 if top < 65536 else np.int32
 
 
 def _array(path: Path) -> np.ndarray:
