@@ -8,7 +8,7 @@ from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.tokenizer import file_encoder, get_tokenizer
 from xlstm_apps.datasets.molecules import read_smi
 from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceSource
-from xlstm_apps.datasets.sequences.loading import load_corpus, read_source
+from xlstm_apps.datasets.sequences.loading import load_corpus, open_corpus, read_source
 from xlstm_apps.datasets.sequences.reading import sniff
 from xlstm_apps.recipes._sequence_validate import inspect
 
@@ -218,3 +218,9 @@ def test_without_rdkit_there_is_advice(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"pip install 'xlstm-apps\[chem\]'; data.standardise false reads"):
         corpus_of(tmp_path, path)
     assert corpus_of(tmp_path, path, standardise=False)[1][0] == "CCO"
+
+
+def test_who_asks_about_molecules_gets_an_answer_for_each(tmp_path):
+    data = SequenceSource(path=[write(tmp_path, "list.smi", LIST)])
+    with open_corpus(data, SMILES, encode=file_encoder(SMILES)) as corpus:
+        assert len(corpus) == 4 and (corpus[0] == corpus[1]).all()
