@@ -173,6 +173,8 @@ def test_rows_that_do_not_fit_are_refused_or_told(tmp_path):
     [
         ("a,b\n1,2\n", WILD, None, "no column of mutants such as A10G, .* of a, b"),
         ("mutant\n", WILD, None, "has no rows"),
+        (">a\nMKT\n", WILD, None, "d.csv: this is FASTA; mutants come as a table"),
+        ("", WILD, None, "the file is empty"),
         ("mutant\nK2G\n", None, None, "give --wild_type"),
         ("mutant,sequence\nK2G,MRTA\nK2R,MGTA\n", None, None, "agree on no wild type"),
         ("mutant\nK2G\n", WILD, MutantColumns(mutant="nothing"), "no column 'nothing'; there are mutant"),

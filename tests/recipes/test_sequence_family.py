@@ -164,6 +164,15 @@ def test_contexts_are_averaged_and_told(work, capsys):
     assert pl.read_csv("p.csv")["xlstm_score"][0] == pytest.approx(np.mean(forward), abs=1e-4)
 
 
+@pytest.mark.parametrize("method", ["forward", "infill"])
+def test_tables_without_anything_to_score(work, capsys, method):
+    run("fitness", "m", mutants("K2*,1", "K2X,2"), "--wild_type", WILD, "--method", method, "--output", "o.csv")
+    found = pl.read_csv("o.csv")
+    assert found["xlstm_score"].null_count() == 2 and found["xlstm_score_status"].to_list() == ["stop", "ambiguous"]
+    run("fitness", "m", mutants("WT,1", "K2K,2"), "--wild_type", WILD, "--method", method, "--output", "o.csv")
+    assert pl.read_csv("o.csv")["xlstm_score"].to_list() == [0, 0]
+
+
 def test_insertions_and_deletions_are_read_forward(work, capsys):
     table = mutants(
         "K2del,MTAYIAKQRQISFVK", "ins,MKKTAYIAKQRQISFVK", "K2G,MGTAYIAKQRQISFVK", head="mutant,mutated_sequence"

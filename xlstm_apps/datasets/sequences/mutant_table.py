@@ -18,6 +18,7 @@ from .mutations import (
     parse_mutations,
     reverted,
 )
+from .opening import head
 from .tabular import as_numbers, read_frame
 
 _MUTANT_NAMES = ("mutant", "mutants", "mutation", "mutations", "variant", "hgvs_pro", "hgvs_p")
@@ -80,6 +81,8 @@ def read_mutants(
         ValueError: No such column, rows that `on_bad` calls an error, no wild type, or something measured that is no
             number; names the line, what the wild type holds there and an offset that would fit.
     """
+    if not str(path).endswith((".parquet", ".pq")) and head(path).lstrip().startswith(b">"):
+        raise ValueError(f"{path}: this is FASTA; mutants come as a table with a column mutant or mutated_sequence")
     frame, columns = read_frame(path), columns or MutantColumns()
     if not len(frame):
         raise ValueError(f"{path}: the table has no rows")
