@@ -21,13 +21,15 @@ def test_python_blocks_run(index):
         {"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=400, freq="h"), "y": np.sin(steps / 4)}
     )
     sequences = ["ACGTTGCA" * 5, "TTGACCGA" * 5] * 20
-    names = {"df": df, "sequences": sequences, "labels": [0, 1] * 20}
+    images = [np.full((16, 16), value, np.uint8) for value in (40, 200)] * 20
+    names = {"df": df, "sequences": sequences, "images": images, "labels": [0, 1] * 20}
     exec(BLOCKS[index], names)
     if "forecast" in names:
         assert list(names["forecast"].columns) == ["unique_id", "ds", "0.1", "0.5", "0.9"]
         assert len(names["forecast"]) == 24
     if "classifier" in names:
-        assert names["classifier"].predict(sequences[:2]).tolist() == [0, 1]
+        given = images if "images" in BLOCKS[index] else sequences
+        assert names["classifier"].predict(given[:2]).tolist() == [0, 1]
 
 
 def test_linked_files_exist():
