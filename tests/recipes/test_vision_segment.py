@@ -158,6 +158,10 @@ def test_volumes(tmp_path):
     cli.run(["vision", "segment", "predict", str(run), "--data.path", str(volume), "--output", str(tmp_path / "out")])
     found = read_nifti(tmp_path / "out" / "v0.nii.gz")
     assert found.pixels.shape == (1, 8, 12, 12) and found.spacing == (4.0, 1.0, 1.0)
+    run = tmp_path / "slices"
+    cli.run([*words, "--data.patch_size", "8,8,8", "--data.slices", "--run_dir", str(run)])
+    cli.run(["vision", "segment", "predict", str(run), "--data.path", str(volume), "--output", str(tmp_path / "out2")])
+    assert read_nifti(tmp_path / "out2" / "v0.nii.gz").pixels.shape == (1, 8, 12, 12)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +174,7 @@ def test_volumes(tmp_path):
         (["--unet.features", "8"], "two or more"),
         (["--unet.strides", "1,2,2"], "strides has 3 entries"),
         (["--data.val_fraction", "0.9"], "leave nothing"),
+        (["--data.slices"], "data.slices is for volumes"),
         (["--data.masks", "objects", "--data.values", "0,1"], "masks of classes"),
     ],
 )

@@ -157,3 +157,31 @@ def test_saved_model_and_prediction(tmp_path, dims):
     np.testing.assert_array_equal(lean.classes(pixels, moments, window=(16,) * dims, flips=True),
                                   model.classes(pixels, moments, window=(16,) * dims, flips=True))  # fmt: skip
     assert not hasattr(lean(x), "append") and isinstance(model(x), list) == (len(config.features) > 1)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_model_of_slices_reads_them_one_by_one(flips):
+    config = UNetConfig(features=(8, 12), where="all", deep_supervision=False)
+    model = Segmenter(config, images(3, slices=True)).eval()
+    assert model.network.spatial_dims == 2
+    volume = np.random.default_rng(0).normal(size=(1, 4, 12, 10)).astype(np.float32)
+    deepest = []
+
+    class Volume:
+        shape = volume.shape
+
+        def __getitem__(self, box):
+            deepest.append(box[1].stop)
+            return volume[box]
+
+    slabs = []
+    for number, slab in enumerate(model.stream(Volume(), ([0.0], [1.0]), window=None, flips=flips)):
+        assert max(deepest) == number + 1
+        slabs.append(slab)
+    with torch.no_grad():  # mirrored in the slices, not in their order
+        x = torch.from_numpy(volume)[None]
+        axes = [(), (3,), (4,), (3, 4)] if flips else [()]
+        whole = sum(model.probabilities(x.flip(a)).flip(a) for a in axes) / len(axes)
+    np.testing.assert_allclose(np.concatenate(slabs, axis=1), whole[0].numpy(), atol=1e-4)
+    with pytest.raises(ValueError, match="slices are of volumes"):
+        images(2, slices=True)

@@ -59,7 +59,7 @@ class SegmentPlan:
     def plain(self) -> UNetConfig:
         """The plain U-Net of equal size."""
         spec = self.spec
-        return plain_of_equal_size(spec.dims, spec.in_chans, len(spec.names), self.unet)
+        return plain_of_equal_size(spec.network_dims, spec.in_chans, len(spec.names), self.unet)
 
     def train_model(
         self,
@@ -114,11 +114,16 @@ def plan_segmentation(
     moments: Moments | None = None
     if data.normalize == "dataset":
         moments = all_moments(images, parts["train"])
+    if data.slices and dims != 3:
+        raise ValueError("data.slices is for volumes, and these are pictures; leave it out")
     spacing = tuple(np.median([images.spacing(n, data.spacing) for n in parts["train"]], 0).tolist())
-    if unet.strides is None and max(spacing) >= 2 * min(spacing):
-        unet = _spaced(unet, patch, spacing)
+    first = 1 if data.slices else 0  # the dimensions of the network
+    if unet.strides is None and max(spacing[first:]) >= 2 * min(spacing[first:]):
+        unet = _spaced(unet, patch[first:], spacing[first:])
         lengths, strides = " x ".join(f"{length:g}" for length in spacing), [*(unet.strides or ())]
         notes.append(f"pixels are {lengths}: strides {strides}")
+    if data.slices and unet.where == "none":
+        notes.append("without an xLSTM (unet.where none) nothing is remembered: each slice is read by itself")
     whole = bool((sizes <= patch).all())
     cover = max(1, math.ceil(float(np.median(sizes.prod(1))) / math.prod(patch)))
     batch = fit.batch_size or int(np.clip(_PIXELS[kind, dims] // math.prod(patch), 1, _MOST_ROWS))
@@ -127,7 +132,7 @@ def plan_segmentation(
     steps = fit.steps_per_epoch or max(10, min(_STEPS[kind], math.ceil(len(sizes) * cover / batch)))
     spec = SegmentImages(
         dims=dims, in_chans=meaning.in_chans, names=meaning.names, values=meaning.values, patch_size=tuple(patch),
-        masks=meaning.masks,  # type: ignore[arg-type]
+        slices=data.slices, masks=meaning.masks,  # type: ignore[arg-type]
         mean=None if moments is None else tuple(moments[0]), std=None if moments is None else tuple(moments[1]),
         spacing=None if data.spacing is None else tuple(data.spacing),
     )  # fmt: skip

@@ -62,6 +62,8 @@ class Reading:
         Raises:
             ValueError: A window for other dimensions, or an overlap that is none.
         """
+        if model.images.slices and self.window:
+            raise ValueError(f"window={[*self.window]}: this model reads whole slices; leave it out")
         window = model.images.patch_size if self.window is None else self.window
         if window and (len(window) != model.images.dims or min(window) < 1):
             raise ValueError(f"window={[*window]} must be {model.images.dims} positive numbers")

@@ -20,6 +20,8 @@ class SegmentImages:
     """Size of the patches in training."""
     masks: Literal["classes", "objects"] = "classes"
     """Whether masks had a value for each class, or one for each object."""
+    slices: bool = False
+    """Whether volumes are read slice by slice, with a memory that goes on, by a network of two dimensions."""
     mean: tuple[float, ...] | None = None
     """Of every channel over all training images. None: each image is normalised by its own."""
     std: tuple[float, ...] | None = None
@@ -32,8 +34,15 @@ class SegmentImages:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        if self.slices and self.dims != 3:
+            raise ValueError("slices are of volumes; pictures have none")
         if len(self.names) != len(self.values) or len(self.names) < 2:
             raise ValueError(f"names={self.names} and values={self.values} must be two or more, one for each class")
+
+    @property
+    def network_dims(self) -> int:
+        """Dimensions of the network."""
+        return 2 if self.slices else self.dims
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from xlstm_apps.core.pretrained import PretrainedMixin
 from xlstm_apps.vision.segment_config import SegmentImages
 from xlstm_apps.vision.unet import XLSTMUNet
 from xlstm_apps.vision.unet_config import UNetConfig
-from xlstm_apps.vision.windows import flipped_mean, slide
+from xlstm_apps.vision.unet_slices import SliceState, read_slices
+from xlstm_apps.vision.windows import Read, flipped_mean, slide
 
 Moments = tuple[Sequence[float], Sequence[float]]
 
@@ -30,7 +31,7 @@ class Segmenter(nn.Module, PretrainedMixin):
     def __init__(self, unet: UNetConfig, images: SegmentImages) -> None:
         super().__init__()
         self.images = images
-        self.network = XLSTMUNet.from_config(images.dims, images.in_chans, len(images.names), unet)
+        self.network = XLSTMUNet.from_config(images.network_dims, images.in_chans, len(images.names), unet)
 
     @property
     def unet(self) -> UNetConfig:
@@ -45,7 +46,7 @@ class Segmenter(nn.Module, PretrainedMixin):
         """Normalised images [B, C, *size] -> probabilities [B, K, *size] at full resolution."""
 
         def once(x: Tensor) -> Tensor:
-            logits = self.network(x)
+            logits = read_slices(self.network, x)[0] if self.images.slices else self.network(x)
             return (logits[0] if isinstance(logits, list) else logits).float().softmax(1)
 
         return flipped_mean(once, x) if flips else once(x)
@@ -69,6 +70,8 @@ class Segmenter(nn.Module, PretrainedMixin):
             window: As in `windows.slide`, like `overlap` and `batch_size`.
             flips: Average over mirror images.
             precision: Compute in this type where that is safe (autocast). None: in float32.
+
+        A model of slices reads them one by one, each as a whole; windows have no meaning for it.
         """
         device = next(self.parameters()).device
         shape = (-1, *(1,) * self.images.dims)
@@ -78,12 +81,30 @@ class Segmenter(nn.Module, PretrainedMixin):
             part = torch.from_numpy(np.ascontiguousarray(pixels[(slice(None), *box)], np.float32))
             return ((part - mean) / std).to(device)
 
+        if self.images.slices:
+            yield from self._stream_slices(read, pixels.shape[1:], flips)
+            return
+
         def predict(x: Tensor) -> Tensor:
             with torch.autocast(device.type, precision or torch.bfloat16, enabled=precision is not None):
                 return self.probabilities(x, flips)
 
         for slab in slide(predict, read, pixels.shape[1:], window, overlap=overlap, batch_size=batch_size):
             yield slab.cpu().numpy()
+
+    @torch.no_grad()
+    def _stream_slices(self, read: Read, size: Sequence[int], flips: bool) -> Iterator[np.ndarray]:
+        """One slice after the other, whole, with the memory of those before; mirror images each have their own."""
+        mirrors = [(), (2,), (3,), (2, 3)] if flips else [()]
+        states: list[SliceState | None] = [None] * len(mirrors)
+        for number in range(size[0]):
+            one = read((slice(number, number + 1), *(slice(0, n) for n in size[1:])))
+            total = torch.zeros(())
+            for place, axes in enumerate(mirrors):
+                logits, states[place] = read_slices(self.network, one.flip(axes)[None], states[place])
+                finest = logits[0] if isinstance(logits, list) else logits
+                total = total.to(finest.device) + finest[0].float().softmax(0).flip(axes)
+            yield (total / len(mirrors)).cpu().numpy()
 
     def classes(
         self, pixels: Any, moments: Moments, tick: Callable[[int], None] | None = None, **how: Any

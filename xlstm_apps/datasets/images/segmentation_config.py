@@ -60,6 +60,10 @@ class SegmentData(MaskedImages):
     """Size of the patches on which training is done, one number for each dimension. None: whole images, up to a
     size that fits the device."""
 
+    slices: bool = False
+    """Volumes: read them slice by slice, by a network of two dimensions whose xLSTM remembers the slices before; so
+    volumes of any depth are segmented with one slice in memory. False: a network of three dimensions."""
+
     spacing: list[float] | None = None
     """Length of a pixel in each dimension, such as 5,1,1. None: as the files say, else 1."""
 
