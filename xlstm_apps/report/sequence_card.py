@@ -106,7 +106,7 @@ def _card(
     return Card(
         title=title,
         about=" ".join(words),
-        accuracy=_accuracy(summary, scores),
+        accuracy=accuracy_text(summary, scores),
         use=use,
         data=_data(summary),
         intended_use=intended_use,
@@ -114,11 +114,11 @@ def _card(
         tags=tuple(filter(None, ("biology" if summary.alphabet in ("dna", "protein") else "", summary.alphabet))),
         dataset_type="sequences",
         dataset=summary.name,
-        results=_results(scores),
+        results=card_results(scores),
     )
 
 
-def _accuracy(summary: SequenceSummary, scores: Comparison | None) -> str:
+def accuracy_text(summary: SequenceSummary, scores: Comparison | None) -> str:
     if scores is None:
         return "Not evaluated."
     sentence, tone = scores.verdict()
@@ -170,7 +170,7 @@ def _kind(summary: SequenceSummary) -> str:
     return {"dna": "DNA", "protein": "amino acids", "smiles": "SMILES", "text": "text"}.get(summary.alphabet, "symbols")
 
 
-def _results(scores: Comparison | None) -> list[tuple[str, str, float | None]]:
+def card_results(scores: Comparison | None) -> list[tuple[str, str, float | None]]:
     if scores is None:
         return []
     shown = [name for name in scores.metrics if name in _SHOWN]

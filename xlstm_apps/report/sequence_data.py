@@ -121,7 +121,7 @@ def data(run: Run) -> Section | None:
     blocks += summary.found([str(note) for note in summary.items("notes")], "Chosen for this run:")
     blocks.append(Facts(items=list(_facts(summary))))
     blocks += [block for block in (_timeline(summary),) if block is not None]
-    blocks += [block for block in (_letters(summary), _labels(summary)) if block is not None]
+    blocks += [block for block in (_letters(summary), label_table(summary)) if block is not None]
     return Section(id="data", title="Data", lead=_lead(summary), blocks=blocks)
 
 
@@ -279,7 +279,7 @@ def _gc(found: dict[str, float]) -> str:
     return f"; GC {percent(strong / all_four, 1)}" if is_dna else ""
 
 
-def _labels(summary: SequenceSummary) -> Table | None:
+def label_table(summary: SequenceSummary) -> Table | None:
     """Records of each class in each part."""
     labels = summary.record("labels")
     parts = {k: labels[k] for k in PARTS if isinstance(labels.get(k), dict)}

@@ -35,9 +35,9 @@ def _headline(run: Run, summary: SequenceSummary, subject: str, detail: str) -> 
     verdict, tone = scores.verdict()
     tested = scores.tested_on()
     detail = " ".join(filter(None, [detail, f"Tested once, on {tested} held out." if tested else ""]))
-    notices += [*_judgement(scores, tone), *_chance(scores, summary), *leak_notice(summary)]
+    notices += [*judgement(scores, tone), *chance_notice(scores, summary), *leak_notice(summary)]
     return Headline(
-        subject=subject, verdict=verdict, detail=detail, tone=tone, notices=notices, tiles=_tiles(run, scores)
+        subject=subject, verdict=verdict, detail=detail, tone=tone, notices=notices, tiles=score_tiles(run, scores)
     )
 
 
@@ -83,7 +83,7 @@ def _model_name(path: str) -> str:
     return parts[-2] if len(parts) > 1 and parts[-1] == "model" else parts[-1] if parts else path
 
 
-def _judgement(scores: Comparison, tone: Tone) -> list[Notice]:
+def judgement(scores: Comparison, tone: Tone) -> list[Notice]:
     """A plain warning where the model is behind a baseline, or not clearly ahead."""
     if scores.strongest is None or scores.value(scores.ours, scores.main) is None:
         return []
@@ -118,7 +118,7 @@ def _span(scores: Comparison, name: str) -> str:
     return " to ".join(written(scores.main, list(interval))) if interval else scores.written(scores.main, name)
 
 
-def _chance(scores: Comparison, summary: SequenceSummary) -> list[Notice]:
+def chance_notice(scores: Comparison, summary: SequenceSummary) -> list[Notice]:
     """A warning where always naming the largest class is as often right."""
     accuracy, test = scores.value(scores.ours, "accuracy"), summary.record("labels", "test")
     found = {str(k): number(v) or 0.0 for k, v in test.items()}
@@ -132,7 +132,7 @@ def _chance(scores: Comparison, summary: SequenceSummary) -> list[Notice]:
     return [Notice(title="No more often right than the largest class.", text=text, tone="bad")]
 
 
-def _tiles(run: Run, scores: Comparison) -> list[Tile]:
+def score_tiles(run: Run, scores: Comparison) -> list[Tile]:
     ours, tiles = scores.ours, []
     if scores.main == "bits":
         unit, guess = scores.summary.unit, scores.summary.guess

@@ -8,7 +8,7 @@ from .card_parts import Card, plain
 from .charts import shorten
 from .numbers import count
 from .run import Run, number
-from .sequence_card import _accuracy, _results
+from .sequence_card import accuracy_text, card_results
 from .sequence_scores import Comparison
 from .vision_data import ImageSummary
 
@@ -57,7 +57,7 @@ def classification(run: Run) -> Card:
     return Card(
         title=f"Vision-LSTM for {summary.name}",
         about=" ".join(words),
-        accuracy=_accuracy(summary, scores),
+        accuracy=accuracy_text(summary, scores),
         use=USE.format(size=int(size), channels=int(channels)),
         data=lines,
         intended_use="For images taken as those it was trained on; where cameras, places or the share of the classes "
@@ -66,5 +66,5 @@ def classification(run: Run) -> Card:
         tags=("vision",),
         dataset_type="images",
         dataset=summary.name,
-        results=_results(scores),
+        results=card_results(scores),
     )

@@ -8,7 +8,7 @@ from . import charts
 from .blocks import Block, Facts, Notice, Part, Section, Timeline
 from .numbers import ABSENT, count
 from .run import Run, number
-from .sequence_data import SequenceSummary, _labels
+from .sequence_data import SequenceSummary, label_table
 from .summary import PARTS
 
 MAX_REJECTED = 5
@@ -27,7 +27,7 @@ def data(run: Run) -> Section | None:
     blocks += summary.found([str(note) for note in summary.items("quality", "notes")])
     blocks += summary.found([str(note) for note in summary.items("notes")], "Chosen for this run:")
     blocks.append(Facts(items=list(_facts(run, summary))))
-    blocks += [block for block in (_timeline(summary), _labels(summary)) if block is not None]
+    blocks += [block for block in (_timeline(summary), label_table(summary)) if block is not None]
     rule = summary.record("split").get("rule")
     return Section(id="data", title="Data", lead=f"Split: {rule}." if rule else "", blocks=blocks)
 

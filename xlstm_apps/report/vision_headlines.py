@@ -6,7 +6,7 @@ from .blocks import Headline, Notice
 from .headlines import status
 from .numbers import count, percent
 from .run import Run, number
-from .sequence_headlines import _chance, _judgement, _tiles
+from .sequence_headlines import chance_notice, judgement, score_tiles
 from .sequence_scores import Comparison
 from .vision_data import ImageSummary
 
@@ -24,15 +24,15 @@ def classification(run: Run) -> Headline:
         tested = f"Looked at {scores.tested_on()}."
     else:
         tested = f"Tested once, on {scores.tested_on()} held out."
-        notices += _judgement(scores, tone)
-    notices += [*_chance(scores, summary), *_leaks(summary)]
+        notices += judgement(scores, tone)
+    notices += [*chance_notice(scores, summary), *_leaks(summary)]
     return Headline(
         subject=subject,
         verdict=verdict,
         detail=f"{detail} {tested}",
         tone=tone,
         notices=notices,
-        tiles=_tiles(run, scores),
+        tiles=score_tiles(run, scores),
     )
 
 
