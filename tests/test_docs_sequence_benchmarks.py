@@ -2,6 +2,7 @@
 
 import csv
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,31 @@ def test_language_models():
     tests = {name: float(row["test_pieces"]) for name, row in found.items()}
     assert sorted(tests, key=tests.__getitem__)[:2] == ["lstm", "xlstm"]
     assert tests["xlstm"] - tests["lstm"] == pytest.approx(0.10, abs=0.005)
+
+
+def test_secondary_structure():
+    found = {
+        row["network"]: row
+        for row in rows("protein_finetune")
+        if row["task"] == "structure" and row["learning_rate"] == "0.005"
+    }
+    shown = table("Secondary structure")
+    assert shown.keys() == found.keys()
+    for name, cells in shown.items():
+        row = found[name]
+        assert cells == [
+            f"{int(row['parameters']):,}", f"{float(row['val_loss']):.4f}", f"{100 * float(row['accuracy']):.1f} %",
+            f"{float(row['mcc']):.3f}",
+        ]  # fmt: skip
+    assert max(found, key=lambda name: float(found[name]["accuracy"])) == "xlstm"
+
+
+def test_localisation():
+    for name, cells in table("Localisation").items():
+        own = [row for row in rows("protein_finetune") if (row["task"], row["network"]) == ("location", name)]
+        texts = [f"{int(own[0]['parameters']):,}", str(len(own))]
+        for field, scale, digits, unit in (("accuracy", 100, 1, " %"), ("mcc", 1, 3, "")):
+            values = [scale * float(row[field]) for row in own]
+            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(own) > 1 else ""
+            texts.append(f"{statistics.mean(values):.{digits}f}{spread}{unit}")
+        assert cells == texts
