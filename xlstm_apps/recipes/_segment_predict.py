@@ -55,7 +55,7 @@ def predict(
                 step.advance(1)
                 continue
             found = segment(segmenter, image.values, reading)
-            name, labels = mask_name(pair), values(segmenter, found, objects, smallest)
+            name, labels = mask_name(pair, found.ndim), values(segmenter, found, objects, smallest)
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
             write_labels(aside / name, labels, image.header, image.spacing)
             rows.append({"id": pair.id, "status": "ok", "mask": name, **facts(segmenter, found, labels, objects)})
@@ -76,10 +76,9 @@ def predict(
     tell(console, [f"{len(rows) - bad:,} masks in {path}"])
 
 
-def mask_name(pair: Pair) -> str:
+def mask_name(pair: Pair, dims: int) -> str:
     """Of volumes the same kind of file, of pictures PNG."""
-    kind = ending(pair.image)
-    return f"{pair.id}{kind if kind in ('.nii', '.nii.gz', '.npy', '.tif', '.tiff') else '.png'}"
+    return f"{pair.id}{ending(pair.image) if dims == 3 else '.png'}"
 
 
 def values(segmenter: Segmenter, found: np.ndarray, objects: Objects, smallest: int) -> np.ndarray:
