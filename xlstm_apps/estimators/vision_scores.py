@@ -23,6 +23,8 @@ from xlstm_apps.vision.module import unit_pixels
 
 Rows = list[dict[str, Any]]
 Tick = Callable[[int], None]
+MOST_COLUMNS = 100
+"""Classes up to which the probability of each is written for every image, and cells of the confusion that are 0."""
 BATCH_PIXELS = 128 * 128 * 64
 """Pixels read at a time."""
 
@@ -96,13 +98,14 @@ def tables(
     """
     guess = said.argmax(1)
     sure, wrong = said.max(1), guess != truth
-    counts = confusion(truth, said)
+    counts, few = confusion(truth, said), len(classes) <= MOST_COLUMNS
     found: dict[str, Rows] = {
-        "confusion": confusion_rows(counts, classes),
+        "confusion": [row for row in confusion_rows(counts, classes) if few or row["count"]],
         "classes": class_rows(counts, classes),
         "calibration": calibration_rows(~wrong, sure),
         "predictions": [
-            {"id": ids[n], "label": classes[truth[n]], **cells(classes, said[n])} for n in range(len(truth))
+            {"id": ids[n], "label": classes[truth[n]], **(cells if few else _guess)(classes, said[n])}
+            for n in range(len(truth))
         ],
     }
     if len(classes) == 2:
@@ -110,6 +113,11 @@ def tables(
     order = np.flatnonzero(wrong)
     worst = order[np.argsort(-sure[order], kind="stable")][:most].tolist()
     return Tables(tables={name: rows for name, rows in found.items() if rows}, mistakes=worst)
+
+
+def _guess(classes: Sequence[str], said: np.ndarray) -> dict[str, Any]:
+    """The most probable class of one image."""
+    return {"predicted": classes[int(said.argmax())], "p_predicted": float(f"{said.max():.6g}")}
 
 
 def cells(classes: Sequence[str], said: np.ndarray) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def find_images(data: ImageSource, *, labelled: bool) -> Listing:
         ValueError: A path that does not exist or holds no images, or images without classes.
     """
     listing = Listing()
+    _check_columns(data)
     for path in data.path:
         if path == SAMPLE:
             listing.records += digits()
@@ -51,6 +52,15 @@ def find_images(data: ImageSource, *, labelled: bool) -> Listing:
     if not listing.records:
         raise ValueError(f"{', '.join(data.path[:3])}: no images there")
     return listing
+
+
+def _check_columns(data: ImageSource) -> None:
+    """Columns are those of tables."""
+    if any(Path(path).suffix.lower() in tables.TABLES for path in data.path):
+        return
+    for name in ("path_column", "label_column", "part_column", "group_column"):
+        if getattr(data, name, None) is not None:
+            raise ValueError(f"data.{name} names a column of a table, and there is none among data.path")
 
 
 def digits() -> list[ImageRecord]:
