@@ -65,3 +65,12 @@ def test_localisation():
             spread = f" ± {statistics.stdev(values):.{digits}f}" if len(own) > 1 else ""
             texts.append(f"{statistics.mean(values):.{digits}f}{spread}{unit}")
         assert cells == texts
+
+
+def test_time_that_a_context_saves():
+    found = {row["control"].split()[0]: row for row in rows("protein_families") if row["measure"] == "seconds"}
+    shown = table("Families")
+    assert shown.keys() == found.keys() == {"context", "all"}
+    for name, cells in shown.items():
+        total, count = float(found[name]["seconds"]), int(found[name]["targets"])
+        assert cells == [f"{total:.1f}", f"{1000 * total / count:.1f} ms"]
