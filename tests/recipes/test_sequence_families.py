@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_proteins_without_relatives_have_no_curve(tmp_path, capsys):
         ({"data": {"families": "group"}}, "needs records with groups"),
         ({"data": {"context_length": 1}}, "must be 1 or more"),
         ({"data": {"stride": 64}}, "leaves symbols between windows of 63 out"),
+        ({"baselines": ["lstm"], "backbone": replace(BACKBONE, num_heads=4)}, "no lstm of 1 blocks has"),
     ],
 )
 def test_mistakes_leave_no_folder(folder, tmp_path, options, message):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -32,6 +32,9 @@ from xlstm_apps.recipes._sequence_run import (
 )
 from xlstm_apps.recipes._sequence_use import tell
 from xlstm_apps.training import FitConfig, RunFolder, files
+
+if TYPE_CHECKING:
+    from xlstm_apps.biosequence.baselines.network_config import NetworkConfig
 
 TASK = "sequence"
 MOST_COUNTED = 1 << 25
@@ -95,6 +98,8 @@ def prepare(
             loaded = time.monotonic()
             plan = plan_sequences(corpus, data=data, sequence=sequence, backbone=backbone, fit=fit)
             plan.model(seed)  # a backbone that cannot be built says so here
+            for name in sections["baselines"]:
+                network_like(plan, name, seed)  # and so does a network that cannot be made as large
             folder = begin(place, sections, corpus, seed=seed, resume=resume, console=console)
         leaks = find_leakage(plan)
     job = Job(
@@ -178,15 +183,25 @@ def fit_networks(job: Job) -> dict[str, SequenceModel]:
 
 def network(plan: SequencePlan, name: str, seed: int) -> SequenceModel:
     """Another network with as many weights as the xLSTM."""
-    from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
     from xlstm_apps.biosequence.baselines.networks import NetworkModel
+
+    config = network_like(plan, name, seed)
+    with training.seeded(seed):
+        return NetworkModel(plan.sequence, config)
+
+
+def network_like(plan: SequencePlan, name: str, seed: int) -> "NetworkConfig":
+    """Layers of another network with as many weights as the xLSTM.
+
+    Raises:
+        ValueError: There are none.
+    """
+    from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
 
     size = sum(p.numel() for p in plan.model(seed).parameters())
     direction = "causal" if plan.backbone.direction == "causal" else "bidirectional"
     config = NetworkConfig(family=name, direction=direction, num_blocks=plan.backbone.num_blocks)  # type: ignore[arg-type]
-    config = matched(config, size, len(plan.alphabet), plan.sequence)
-    with training.seeded(seed):
-        return NetworkModel(plan.sequence, config)
+    return matched(config, size, len(plan.alphabet), plan.sequence)
 
 
 def count_symbols(plan: SequencePlan) -> tuple[dict[str, MarkovModel], str | None]:
