@@ -73,6 +73,9 @@ def test_words_tell_relatives_from_strangers():
         assert word_identity(strangers[0], [changed.tobytes()])[0] == pytest.approx(share, abs=0.05)
     assert word_identity(strangers[0], strangers)[0] == 1 and word_identity(strangers[0], strangers)[1:].max() < 0.3
     np.testing.assert_allclose(word_weights([*strangers, strangers[0], changed.tobytes()])[[0, 1, 20]], [0.5, 1, 0.5])
+    long = bytes(rng.choice(list(b"ACDEFGHIKLMNPQRSTVWY"), 9000).tolist())
+    among = word_identity(strangers[0], [long, long[:4000] + strangers[0] + long[4000:], long[:4000] + strangers[0]])
+    assert among[0] < 0.35 and among[1:].min() > 0.8  # a domain among others
     assert word_identity(b"MK", [b"MK", b"MKT", b""]).tolist() == [1, 0, 0] and word_weights([b"", b"MK"]).tolist() == [
         1,
         1,

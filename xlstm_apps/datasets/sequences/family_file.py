@@ -19,7 +19,6 @@ from .reading import read_records, sniff
 from .record import Record
 
 WORD, LONG_WORD = 3, 5
-_RESIDUES = 20
 _BLOCK = 512
 
 
@@ -159,14 +158,33 @@ def _unaligned(name: str, records: list[Record], query: str | None) -> Family:
 def word_identity(query: bytes, sequences: Sequence[bytes]) -> np.ndarray:
     """Estimated share of the query's residues that each sequence has in common with it: float64 [N].
 
-    Good for near relatives; distant ones come out too near, a true 0.25 at about 0.4, since what they share lies close
-    together.
+    Words that a stranger of this length and composition would share are taken off. Of a sequence more than twice as
+    long, the most similar stretch of that length counts.
     """
-    counts = _words([query, *sequences], WORD)
+    size = max(len(query), 1)
+    pieces, first = list[bytes](), list[int]()
+    for sequence in sequences:
+        first.append(len(pieces))
+        pieces += [sequence[begin : begin + 2 * size] for begin in range(0, max(len(sequence) - size, 1), size)]
+    counts = _words([query, *pieces], WORD)
     shared = (counts[1:] @ counts[0].T).toarray()[:, 0] / max(counts[0].nnz, 1)
-    chance = np.minimum(np.diff(counts.indptr)[1:] / _RESIDUES**WORD, 0.99)
-    out = ((shared - chance) / (1 - chance)).clip(0, 1) ** (1 / WORD)
-    return np.where([sequence == query for sequence in sequences], 1.0, out)
+    chance = _chance(query, pieces)
+    alike = ((shared - chance) / (1 - chance)).clip(0, 1) ** (1 / WORD)
+    best = np.maximum.reduceat(alike, first) if first else np.zeros(0)
+    return np.where([sequence == query for sequence in sequences], 1.0, best)
+
+
+def _chance(query: bytes, sequences: Sequence[bytes]) -> np.ndarray:
+    """Share of the query's words that a stranger of the same length and usual composition holds: float64 [N]."""
+    letters = np.frombuffer(query, np.uint8)
+    counts = np.bincount(np.frombuffer(b"".join([query, *sequences]), np.uint8), minlength=256)
+    frequency = (counts / max(counts.sum(), 1))[letters]
+    rate = np.prod([frequency[n : max(len(letters) - WORD + 1, 0) + n] for n in range(WORD)], 0)
+    if not len(rate):
+        return np.zeros(len(sequences))
+    lengths = [len(sequence) for sequence in sequences]
+    held = {length: 1 - np.exp(-rate * max(length - WORD + 1, 0)).mean() for length in {*lengths}}
+    return np.minimum([held[length] for length in lengths], 0.99)
 
 
 def word_weights(sequences: Sequence[bytes], threshold: float = 0.2) -> np.ndarray:
