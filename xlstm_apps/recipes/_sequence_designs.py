@@ -13,12 +13,12 @@ from xlstm_apps.biosequence.family import family_facts
 from xlstm_apps.biosequence.tokenizer import Tokenizer, get_tokenizer
 from xlstm_apps.datasets.sequences import Corpus, SequenceData, read_records, split_corpus
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
-from xlstm_apps.datasets.sequences.designs import Designs, Proteins, judge_designs
+from xlstm_apps.datasets.sequences.designs import MOST_NATURAL, Designs, Proteins, judge_designs
 from xlstm_apps.datasets.sequences.mutations import clean_protein
 from xlstm_apps.datasets.sequences.reading import sniff
 from xlstm_apps.datasets.sequences.tabular import read_frame
 from xlstm_apps.recipes._tables import TableOutput, check_target
-from xlstm_apps.recipes._terminal import note, tell
+from xlstm_apps.recipes._terminal import note, showing, tell
 
 _BITS = "bits_per_token"
 _TOLD = re.compile(rf"\b{_BITS}=([-+.\de]+)")
@@ -41,11 +41,12 @@ def run(
     made, perplexity, notes = read_designs(made_path)
     family = read_proteins(family_path)
     context = None if context_path is None else in_context(context_path, family, family_path)
-    known = None
-    if training_paths:
-        known = training_of(training_paths)
-    with console.status("comparing"):
-        found = judge_designs(made, family, perplexity=perplexity, context=context, training=known, seed=seed)
+    known = training_of(training_paths) if training_paths else None
+    total = len(made) * (1 + (context is not None) + (known is not None)) + min(len(family), MOST_NATURAL)
+    with showing(console, "comparing", total) as step:
+        found = judge_designs(
+            made, family, perplexity=perplexity, context=context, training=known, seed=seed, advance=step.advance
+        )
     subject = f"{Path(made_path).name} beside {Path(family_path).name}"
     report.write_designs(page, found, subject=subject)
     if target is not None:

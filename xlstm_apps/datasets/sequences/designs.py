@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,7 @@ def judge_designs(
     context: Proteins | None = None,
     training: Proteins | None = None,
     seed: int = 0,
+    advance: Callable[[int], None] | None = None,
 ) -> Designs:
     """Compare designs with a family.
 
@@ -72,6 +73,7 @@ def judge_designs(
         context: The members that the model had read.
         training: What the model was trained on.
         seed: Of the draw of natural members.
+        advance: Called with a number of proteins whose nearest relative was found.
 
     Raises:
         ValueError: No design, or no member.
@@ -83,14 +85,14 @@ def judge_designs(
         columns["perplexity"] = pl.Series([None if p is None or math.isnan(p) else p for p in perplexity], dtype=float)
     for name, others in (("", family), ("_context", context), ("_training", training)):
         if others is not None and len(others):
-            found = nearest(made.sequences, others.sequences)
+            found = nearest(made.sequences, others.sequences, advance=advance)
             columns |= _nearest(found, others, name)
     first = {sequence: n for n, sequence in reversed([*enumerate(made.sequences)])}
     columns["repeated"] = [first[sequence] != n for n, sequence in enumerate(made.sequences)]
     usual = family.composition()
     columns["composition_distance"] = [distance(shares([sequence]), usual) for sequence in made.sequences]
     chosen = np.random.default_rng(seed).permutation(len(family))[:MOST_NATURAL]
-    own = nearest([family.sequences[n] for n in chosen], family.sequences, apart=chosen.tolist())
+    own = nearest([family.sequences[n] for n in chosen], family.sequences, apart=chosen.tolist(), advance=advance)
     natural = np.array([pair.identity for pair in own if pair.index >= 0])
     return Designs(made=made, family=family, table=pl.DataFrame(columns), natural=natural)
 

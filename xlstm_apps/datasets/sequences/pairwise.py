@@ -1,6 +1,6 @@
 """How alike two sequences are when they are aligned, and which of many is the nearest."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +50,12 @@ def aligned_identity(one: bytes, other: bytes) -> float:
 
 
 def nearest(
-    asked: Sequence[bytes], known: Sequence[bytes], *, apart: Sequence[int] | None = None, count: int = CANDIDATES
+    asked: Sequence[bytes],
+    known: Sequence[bytes],
+    *,
+    apart: Sequence[int] | None = None,
+    count: int = CANDIDATES,
+    advance: Callable[[int], None] | None = None,
 ) -> list[Nearest]:
     """The most similar known sequence of each that is asked for: those with most words in common are aligned.
 
@@ -59,6 +64,7 @@ def nearest(
         known: What they are compared with.
         apart: For each a number of `known` that does not count, such as its own; None: all count.
         count: How many are aligned.
+        advance: Called with a number of sequences that are done.
     """
     if not known:
         return [Nearest(-1, float("nan"))] * len(asked)
@@ -66,6 +72,8 @@ def nearest(
     table, out = _words(known).T.tocsc(), []
     sizes = np.maximum(np.asarray(table.sum(0)).ravel(), 1)
     for n, sequence in enumerate(asked):
+        if n and advance is not None:
+            advance(1)
         skip = -1 if apart is None else apart[n]
         if place.get(sequence, skip) != skip:
             out.append(Nearest(place[sequence], 1.0))
