@@ -11,6 +11,7 @@ def test_every_block_runs():
     for block in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
         exec(block, names)
     assert [names[name].shape[0] for name in ("logits", "wide", "mixed")] == [2, 1, 2]
+    assert names["guess"].shape == (10,)
     assert names["tokens"].shape == (1, 64, 192) and names["pooled"].shape == (1, 384)
     assert names["maps"][1].shape == (1, 192, 8, 12)
     assert [one.shape for one in names["pyramid"]] == [(1, 192, 4, 4)] * 4
