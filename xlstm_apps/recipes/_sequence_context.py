@@ -15,8 +15,8 @@ from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, bu
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_variants import training_window
 from xlstm_apps.recipes._sequence_protein import residues
-from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import check_target
+from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 

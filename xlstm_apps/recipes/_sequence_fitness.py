@@ -17,8 +17,8 @@ from xlstm_apps.datasets.sequences.mutant_table import MutantColumns, MutantTabl
 from xlstm_apps.estimators.sequence_fitness import LENGTH, Fitness, Method, agreement, fitness_scores, work
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.recipes._sequence_protein import family_context, residues
-from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._terminal import note, showing, tell
 
 WHY = {
     "stop": "a stop codon: the protein ends there, of which the model says nothing",

@@ -20,8 +20,8 @@ from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_stretches import open_stretches
 from xlstm_apps.recipes._sequence_protein import behind, family_context
-from xlstm_apps.recipes._sequence_use import showing, tell
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
+from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.training import files
 
 FASTA = (".fa", ".fasta", ".fna", ".faa")

@@ -23,8 +23,8 @@ from xlstm_apps.datasets.sequences.fasta import read_fasta
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.recipes._sequence_generate import FASTA, LINE, TABLES
 from xlstm_apps.recipes._sequence_protein import behind, family_context
-from xlstm_apps.recipes._sequence_use import showing, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
+from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.report.numbers import count
 from xlstm_apps.training import files
 

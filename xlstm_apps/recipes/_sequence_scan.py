@@ -23,8 +23,8 @@ from xlstm_apps.estimators.sequence_scan_proteins import scan_proteins
 from xlstm_apps.estimators.sequence_stretches import open_stretches
 from xlstm_apps.estimators.sequence_variants import ContextLength, EffectOptions, context_for
 from xlstm_apps.recipes._sequence_protein import family_context
-from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.report.mutation_map import MOST_MAPS, MutationMap, draw, strongest, write_maps
 from xlstm_apps.training import files
 
