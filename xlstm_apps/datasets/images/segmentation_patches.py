@@ -15,6 +15,10 @@ Moments = tuple[list[float], list[float]]
 """Mean and deviation of every channel."""
 
 
+MOST_PLACES = 20_000
+"""Of a class in an image that are remembered."""
+
+
 class Patches(Dataset):
     """Places in images, always the same ones: number n is patch n // I of image n % I, of I images.
 
@@ -43,6 +47,7 @@ class Patches(Dataset):
         self.images, self.indices, self.size = images, np.asarray(indices), tuple(size)
         self.per_image, self.seed = per_image, seed
         self.moments = [moments or own_moments(images.pixels(n)) for n in self.indices.tolist()]
+        self.places = [foreground(images.labels[n], seed) for n in self.indices.tolist()]
 
     def __len__(self) -> int:
         return len(self.indices) * self.per_image
@@ -58,21 +63,19 @@ class Patches(Dataset):
         index = int(self.indices[which])
         generator = np.random.default_rng((self.seed, turn, index))
         labels, pixels = self.images.labels[index], self.images.pixels(index)
-        start = self._start(labels, generator, around=turn % 3 == 0)
+        places = self.places[which] if turn % 3 == 0 else []
+        start = self._start(labels.shape, generator, places)
         image = normalised(_cut(pixels, (0, *start), (len(pixels), *self.size), 0), self.moments[which])
         image *= _cut(np.broadcast_to(np.True_, labels.shape), start, self.size, False)
         return image, _cut(labels, start, self.size, IGNORE).astype(np.int64)
 
-    def _start(self, labels: np.ndarray, generator: np.random.Generator, around: bool) -> list[int]:
+    def _start(self, shape: tuple[int, ...], generator: np.random.Generator, places: Sequence[np.ndarray]) -> list[int]:
         centre = None
-        if around:
-            classes = np.unique(labels)
-            classes = classes[classes > 0]
-            if len(classes):
-                places = np.flatnonzero(labels.reshape(-1) == generator.choice(classes))
-                centre = np.unravel_index(int(places[generator.integers(len(places))]), labels.shape)
+        if places:
+            own = places[int(generator.integers(len(places)))]
+            centre = np.unravel_index(int(own[generator.integers(len(own))]), shape)
         start = []
-        for axis, (whole, size) in enumerate(zip(labels.shape, self.size, strict=True)):
+        for axis, (whole, size) in enumerate(zip(shape, self.size, strict=True)):
             room = whole - size
             if room <= 0:
                 start.append(room // 2)
@@ -82,6 +85,18 @@ class Patches(Dataset):
                 shift = int(generator.integers(size))
                 start.append(int(np.clip(centre[axis] - shift, 0, room)))
         return start
+
+
+def foreground(labels: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Places (by rows) of every class but the background that an image has, or some of them at random."""
+    generator, flat, found = np.random.default_rng(seed), labels.reshape(-1), []
+    for number in range(1, int(flat.max(initial=0)) + 1):
+        places = np.flatnonzero(flat == number)
+        if len(places):
+            found.append(
+                places if len(places) <= MOST_PLACES else np.sort(generator.choice(places, MOST_PLACES, False))
+            )
+    return found
 
 
 def own_moments(pixels: np.ndarray) -> Moments:
