@@ -179,6 +179,8 @@ def test_mistakes(tmp_path):
         FamilyWindows(nothing, Families.of(nothing, Spans.whole(nothing)), 9, END, alone=0.0)
     with pytest.raises(ValueError, match=r"data\.alone is a share"):
         SequenceData(path=["x"], alone=0.5)
+    with pytest.raises(ValueError, match=r"from 0 to 1, not 2"):
+        SequenceData(path=["x"], alone=2, families="file")
 
 
 def test_few_families_are_cut_and_many_are_kept_whole(tmp_path):

@@ -192,8 +192,10 @@ class SequenceData(LabelledSource):
         for name in ("softmask_weight", "max_wildcard"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name} lies between 0 and 1, not at {getattr(self, name)}")
-        if self.alone is not None and (self.families == "none" or not 0 <= self.alone <= 1):
-            raise ValueError(f"data.alone is a share, from 0 to 1, of windows of data.families; it is {self.alone}")
+        if self.alone is not None and self.families == "none":
+            raise ValueError("data.alone is a share of the windows of data.families, which is none; leave it out")
+        if self.alone is not None and not 0 <= self.alone <= 1:
+            raise ValueError(f"data.alone is a share, from 0 to 1, not {self.alone}")
         if self.identity is not None and not 0 < self.identity <= 1:
             raise ValueError(f"data.identity is a share of equal residues, above 0 and at most 1, not {self.identity}")
         if self.margin < 0:
