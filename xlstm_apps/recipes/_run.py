@@ -1,8 +1,10 @@
 """What all trainings share: the folder of a run, new or resumed, what a fit leaves in run.json, the last lines."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -10,8 +12,11 @@ from torch import nn
 
 from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.report import model_card, write_report
-from xlstm_apps.training import FitResult, RunFolder, files
+from xlstm_apps.training import RunFolder, files
 from xlstm_apps.training.folder import find_run, new_path
+
+if TYPE_CHECKING:
+    from xlstm_apps.training import FitResult  # whose module loads the trainer, which those who predict do without
 
 
 class Place(NamedTuple):
