@@ -67,9 +67,24 @@ def test_localisation():
         assert cells == texts
 
 
+def test_families():
+    found = {
+        (row["family"], row["control"], row["homologs"]): f"{float(row['perplexity']):.2f}"
+        for row in rows("protein_families")
+        if row["measure"] == "in-context"
+    }
+    kinds = [(family, control) for family in ("uniprot", "relatives") for control in ("real", "shuffled")]
+    shown = table("Families")
+    assert {count for *_, count in found} == shown.keys()
+    for count, cells in shown.items():
+        assert cells == [found.get((*kind, count), "-") for kind in kinds]
+    fitness = [float(row["spearman"]) for row in rows("protein_families") if row["measure"] == "fitness"]
+    assert "{:.3f} without context,\n{:.3f} behind eight other mutants".format(*fitness) in TEXT
+
+
 def test_time_that_a_context_saves():
     found = {row["control"].split()[0]: row for row in rows("protein_families") if row["measure"] == "seconds"}
-    shown = table("Families")
+    shown = table("Time that a context saves")
     assert shown.keys() == found.keys() == {"context", "all"}
     for name, cells in shown.items():
         total, count = float(found[name]["seconds"]), int(found[name]["targets"])
