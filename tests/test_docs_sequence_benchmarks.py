@@ -19,7 +19,7 @@ def rows(name: str) -> list[dict[str, str]]:
 def table(heading: str) -> dict[str, list[str]]:
     """Cells behind the first word of each row of the first table below a heading."""
     below = TEXT.partition(f"## {heading}\n")[2]
-    lines = re.search(r"^\|.*?(?=\n\n)", below, flags=re.DOTALL | re.MULTILINE)
+    lines = re.search(r"^\|.*?(?=\n\n|\n?\Z)", below, flags=re.DOTALL | re.MULTILINE)
     assert lines, f"no table below {heading}"
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[0].splitlines()[2:]]
     return {first.split()[0]: rest for first, *rest in cells}
