@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from xlstm_apps.vision.segment_loss import dice_cross_entropy
 from xlstm_apps.vision.unet import XLSTMUNet, count_weights, plain_of_equal_size
 from xlstm_apps.vision.unet_blocks import InstanceNorm
 from xlstm_apps.vision.unet_config import UNetConfig, strides_for
@@ -173,6 +174,35 @@ def test_slices_know_those_before_them_and_no_others():
     torch.testing.assert_close(alone, first, **CLOSE)  # a single slice is a picture
     with pytest.raises(ValueError, match="spatial_dims=2"):
         read_slices(lively(3, 1, 2, SMALL), volume)
+
+
+def striped_then_squares(count, depth=4, side=8):
+    """Volumes whose first slice has stripes along rows or columns, which decide the class of the squares in the rest."""
+    kind = torch.randint(1, 3, (count,))
+    volume = 0.1 * torch.randn(count, 1, depth, side, side)
+    label = torch.zeros(count, depth, side, side, dtype=torch.long)
+    stripes = (torch.arange(side) % 2) * 2.0 - 1
+    for number, k in enumerate(kind.tolist()):
+        volume[number, 0, 0] += stripes if k == 1 else stripes[:, None]
+        volume[number, 0, 1:, 2:6, 2:6] += 1
+        label[number, 1:, 2:6, 2:6] = k
+    return volume, label
+
+
+@pytest.mark.parametrize("where", ["bottleneck", "none"])
+def test_what_a_slice_showed_is_remembered(where):
+    network = XLSTMUNet(2, 1, 3, (6, 12), where=where, num_heads=2)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    for _ in range(45):
+        volume, label = striped_then_squares(8)
+        loss = dice_cross_entropy(read_slices(network, volume)[0], label)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        volume, label = striped_then_squares(64)
+        right = (read_slices(network, volume)[0].argmax(1) == label)[label > 0].float().mean()
+    assert right > 0.9 if where == "bottleneck" else right < 0.75  # without memory it is a guess
 
 
 PLANS = {
