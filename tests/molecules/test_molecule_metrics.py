@@ -165,3 +165,14 @@ def test_filters_say_which_stage_and_why():
 def test_filters_that_cannot_be_read(options, message):
     with pytest.raises(ValueError, match=message):
         MoleculeFilter(FilterConfig(**options))
+
+
+def test_a_property_that_cannot_be_told_stops_nothing(monkeypatch):
+    def fails(mol):
+        raise ValueError("no")
+
+    monkeypatch.setattr(
+        "xlstm_apps.datasets.molecules.properties._calculators", lambda: dict.fromkeys(PROPERTIES, fails)
+    )
+    assert math.isnan(measure([molecule("CCO")], ["qed"])["qed"][0])
+    assert MoleculeFilter(FilterConfig(keep=["qed>0"]))(molecule("CCO")) == ("qed>0", "qed nan")

@@ -53,6 +53,7 @@ class ValidSmiles:
         self._params = Chem.SmilesParserParams()
         self._params.parseName = self._params.allowCXSMILES = False
         self._read: Callable[..., Any] = Chem.MolFromSmiles
+        self._sanitise: Callable[[Any], Any] = Chem.SanitizeMol
         self._silence: Callable[[], Any] = rdBase.BlockLogs
         self._ids = SMILES.symbols
         self._rows: list[_Row] = []
@@ -70,7 +71,16 @@ class ValidSmiles:
         return found
 
     def _reads(self, smiles: str) -> bool:
-        return bool(smiles) and self._read(smiles, self._params) is not None
+        mol = self._read(smiles, self._params) if smiles else None
+        if mol is None:
+            return False
+        try:
+            self._sanitise(
+                mol
+            )  # again: aromatic systems of rare form pass once, and then fail whatever is done with them
+        except ValueError:
+            return False
+        return True
 
     def begin(self, prompts: Sequence[Tensor], max_new_tokens: int) -> None:
         """Take up prompts, ids [T] each; specials in them do not count.

@@ -32,9 +32,16 @@ def quiet() -> Iterator[None]:
 
 
 def molecule(smiles: str) -> Any:
-    """The molecule of a SMILES string, None where there is none: nothing but SMILES, at least one atom."""
+    """The molecule of a SMILES string, None where there is none: nothing but SMILES, at least one atom. As in MOSES it
+    is sanitised twice, since aromatic systems of rare form pass once, and then fail whatever is done with them."""
     Chem = chemistry()  # noqa: N806
     params = Chem.SmilesParserParams()
     params.parseName = params.allowCXSMILES = False
     found = Chem.MolFromSmiles(smiles, params)
-    return found if found is not None and found.GetNumAtoms() else None
+    if found is None or found.GetNumAtoms() == 0:
+        return None
+    try:
+        Chem.SanitizeMol(found)
+    except ValueError:
+        return None
+    return found

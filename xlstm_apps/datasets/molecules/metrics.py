@@ -154,7 +154,8 @@ def _compared(mols: list[Any], prints: np.ndarray, reference: Reference) -> list
         from scipy.stats import wasserstein_distance
 
         for name, values in measure(mols, MOSES_PROPERTIES).items():
-            distance = float(wasserstein_distance(values, reference.properties[name]))
+            found, held_out = (x[np.isfinite(x)] for x in (values, reference.properties[name]))
+            distance = float(wasserstein_distance(found, held_out)) if len(found) and len(held_out) else math.nan
             out.append(Value(f"wasserstein_{name}", distance, n, f"distance of the distributions of {name}"))
     return out
 

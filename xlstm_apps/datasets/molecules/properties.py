@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,22 @@ def measure(molecules: Iterable[Any], names: Iterable[str] = tuple(PROPERTIES)) 
 
 
 def calculator(name: str) -> Callable[[Any], float]:
-    """What computes the property.
+    """What computes the property; NaN where RDKit cannot.
 
     Raises:
         ValueError: There is no such property.
     """
     if name not in PROPERTIES:
         raise ValueError(f"no property {name!r}; there are {', '.join(PROPERTIES)}")
-    return _calculators()[name]
+    compute = _calculators()[name]
+
+    def value(mol: Any) -> float:
+        try:
+            return compute(mol)
+        except ValueError:
+            return math.nan
+
+    return value
 
 
 @functools.cache

@@ -112,9 +112,13 @@ class Standardiser:
         params.parseName = params.allowCXSMILES = False
         with quiet():
             mol = self._chem.MolFromSmiles(smiles, params)
-            if mol is not None:
-                return mol
-            raise self._diagnosis(smiles, params)
+            if mol is None:
+                raise self._diagnosis(smiles, params)
+            try:
+                self._chem.SanitizeMol(mol)  # see `molecule`
+            except ValueError as error:
+                raise Rejected("aromaticity", " ".join(str(error).split())) from None
+            return mol
 
     def _diagnosis(self, smiles: str, params: Any) -> Rejected:
         """What is wrong with a SMILES that RDKit does not read."""
