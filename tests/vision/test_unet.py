@@ -177,7 +177,7 @@ def test_slices_know_those_before_them_and_no_others():
 
 
 def striped_then_squares(count, depth=4, side=8):
-    """Volumes whose first slice has stripes along rows or columns, which decide the class of the squares in the rest."""
+    """Volumes whose first slice has stripes along rows or columns, which decides the class of squares in the rest."""
     kind = torch.randint(1, 3, (count,))
     volume = 0.1 * torch.randn(count, 1, depth, side, side)
     label = torch.zeros(count, depth, side, side, dtype=torch.long)
