@@ -183,7 +183,7 @@ def test_folders_that_cannot_be_used(tmp_path, folder):
         load_images(data(bad))
     with pytest.raises(ValueError, match="a single image has no class"):
         load_images(data(folder / "cat" / "0.png"))
-    with pytest.raises(ValueError, match="data.label_column names a column of a table"):
+    with pytest.raises(ValueError, match=r"data.label_column names a column of a table"):
         load_images(data(folder, label_column="label"))
     with pytest.raises(ValueError, match="sample:digits"):
         load_images(ImageData(path=["sample:cifar"]))
