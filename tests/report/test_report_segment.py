@@ -29,7 +29,8 @@ def folder(tmp_path):
     files.write_text(tmp_path / "config.yaml", "data:\n  path: /data/<cells>\n")
     quality = {"images": 52, "kept": 50, "left_out": {"is truncated or broken": 2}, "channels": 3, "empty": 1,
                "sizes": [{"size": [64, 80], "images": 50}],
-               "classes": [{"name": "background", "value": 0, "share": 0.9}, {"name": "cell", "value": 255, "share": 0.1}]}
+               "classes": [{"name": "background", "value": 0, "share": 0.9},
+                           {"name": "cell", "value": 255, "share": 0.1}]}  # fmt: skip
     split = {"rule": "at random", "train": {"records": 30}, "val": {"records": 8}, "test": {"records": 12}}
     summary = {"quality": quality, "split": split, "patch_size": [64, 64], "notes": ["1 of 50 masks are empty"]}
     files.write_json(tmp_path / "data_summary.json", summary)
