@@ -17,8 +17,9 @@ from xlstm_apps.estimators.sequence_features import Pooled, Pooling, feature_blo
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
-from xlstm_apps.recipes._sequence_use import note, positions, region_names, showing, speed, strand_marks, tell
+from xlstm_apps.recipes._sequence_use import positions, region_names, speed, strand_marks
 from xlstm_apps.recipes._tables import check_target, write_parquet
+from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 ROWS = 2**14

@@ -21,8 +21,8 @@ from xlstm_apps.datasets.sequences import Corpus, SequenceData, split_corpus
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
-from xlstm_apps.recipes._sequence_use import note
 from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._terminal import note
 from xlstm_apps.training import RunFolder
 
 

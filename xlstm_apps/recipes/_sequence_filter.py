@@ -18,8 +18,8 @@ from xlstm_apps.datasets.molecules.filters import FilterConfig, MoleculeFilter
 from xlstm_apps.datasets.molecules.properties import PROPERTIES, calculator
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
-from xlstm_apps.recipes._sequence_use import tell
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
+from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.training import files
 
 LIST = (".smi",)

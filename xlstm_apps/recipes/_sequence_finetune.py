@@ -22,15 +22,9 @@ from xlstm_apps.estimators.sequence_measures import best_of
 from xlstm_apps.estimators.sequence_plan import near_copies
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import read_targets
-from xlstm_apps.recipes._sequence_run import (
-    begin,
-    check_objective,
-    check_used,
-    corpus_of,
-    find_place,
-    fit_facts,
-)
-from xlstm_apps.recipes._sequence_use import showing, tell
+from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
+from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 
 TASK = "sequence-finetune"
@@ -106,7 +100,8 @@ def prepare(
         start = load_sequence_model(from_model, "cpu")
         sequence, backbone = adopted(start, sequence, backbone)
     with console.status("reading the sequences"):
-        place = find_place(TASK, data, sections, run_dir=run_dir, resume=resume, console=console)
+        digest = data_fingerprint(data)
+        place = find_place(TASK, stem(data), sections, digest, run_dir=run_dir, resume=resume, console=console)
         if place is None:
             return None
         with corpus_of(data, sequence, place.path, labels=True) as corpus:
@@ -128,7 +123,8 @@ def prepare(
                 context_length=data.context_length,
             )
             plan.predictor(seed)  # a backbone that cannot be built says so here
-            folder = begin(place, sections, corpus, seed=seed, resume=resume, console=console)
+            folder = begin(place, sections, seed=seed, resume=resume, console=console)
+            take_in(corpus, folder)
         leaks = near_copies(corpus, plan.train.spans, plan.test.spans) if data.leakage and plan.test else None
     job = Job(
         plan=plan,

@@ -19,8 +19,8 @@ from xlstm_apps.estimators.molecule_likeness import Candidate, Drawn, Turning, d
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
 from xlstm_apps.recipes._sequence_filter import check_picture, draw, known_molecules
-from xlstm_apps.recipes._sequence_use import note, tell
 from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._terminal import note, tell
 
 SHOWN = 5
 

@@ -13,8 +13,9 @@ from xlstm_apps.estimators.sequence_comparison import output_cells
 from xlstm_apps.estimators.sequence_fitting import predict_spans
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
-from xlstm_apps.recipes._sequence_use import note, positions, region_names, showing, tell
+from xlstm_apps.recipes._sequence_use import positions, region_names
 from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._terminal import note, showing, tell
 
 _BLOCK = 4096
 """Records whose predictions are held at a time."""

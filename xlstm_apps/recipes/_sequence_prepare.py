@@ -9,7 +9,7 @@ from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import LabelledSource, load_corpus
 from xlstm_apps.datasets.sequences.loading import prepared_folder
 from xlstm_apps.estimators.sequence_stretches import findings
-from xlstm_apps.recipes._sequence_use import tell
+from xlstm_apps.recipes._terminal import tell
 
 
 def prepare(data: LabelledSource, output: str, alphabet: str) -> None:

@@ -24,8 +24,9 @@ from xlstm_apps.estimators.sequence_scores import Strands, Totals, score_stretch
 from xlstm_apps.estimators.sequence_stretches import Stretches, open_stretches
 from xlstm_apps.estimators.sequence_track import Track
 from xlstm_apps.recipes._sequence_protein import behind, family_context
-from xlstm_apps.recipes._sequence_use import note, region_names, showing, speed, strand_marks, tell
+from xlstm_apps.recipes._sequence_use import region_names, speed, strand_marks
 from xlstm_apps.recipes._tables import TableOutput, check_target
+from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 ROWS = 100_000

@@ -22,15 +22,9 @@ from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, Sequen
 from xlstm_apps.estimators.sequence_families import homolog_rows, ladder
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
 from xlstm_apps.estimators.sequence_saved import language_model, settled
-from xlstm_apps.recipes._sequence_run import (
-    begin,
-    check_objective,
-    check_used,
-    corpus_of,
-    find_place,
-    fit_facts,
-)
-from xlstm_apps.recipes._sequence_use import tell
+from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
+from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 
 if TYPE_CHECKING:
@@ -91,7 +85,8 @@ def prepare(
         sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
         start, sequence, backbone, fit = adopt(from_model, sequence, backbone, fit)
     with console.status("reading the sequences"):
-        place = find_place(TASK, data, sections, run_dir=run_dir, resume=resume, console=console)
+        digest = data_fingerprint(data)
+        place = find_place(TASK, stem(data), sections, digest, run_dir=run_dir, resume=resume, console=console)
         if place is None:
             return None
         with corpus_of(data, sequence, place.path) as corpus:
@@ -100,7 +95,8 @@ def prepare(
             plan.model(seed)  # a backbone that cannot be built says so here
             for name in sections["baselines"]:
                 network_like(plan, name, seed)  # and so does a network that cannot be made as large
-            folder = begin(place, sections, corpus, seed=seed, resume=resume, console=console)
+            folder = begin(place, sections, seed=seed, resume=resume, console=console)
+            take_in(corpus, folder)
         leaks = find_leakage(plan)
     job = Job(
         plan=plan,

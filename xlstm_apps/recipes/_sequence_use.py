@@ -1,11 +1,8 @@
-"""What the verbs of sequences share on the terminal and in tables: progress, lines, notes, signs of strands."""
+"""What the verbs of sequences share in tables: signs of strands, positions, names of regions; and their speed."""
 
 import numpy as np
 
 from xlstm_apps.estimators.sequence_stretches import Stretches
-from xlstm_apps.recipes._terminal import Step, note, showing, tell
-
-__all__ = ["Step", "note", "positions", "region_names", "showing", "speed", "strand_marks", "tell"]
 
 
 def strand_marks(strands: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ from xlstm_apps.estimators.sequence_variants import (
     effect_frames,
     variant_effects,
 )
-from xlstm_apps.recipes._sequence_use import note, showing, tell
 from xlstm_apps.recipes._tables import TableOutput, check_target
+from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 ADVICE = {

@@ -46,7 +46,8 @@ def train(
         resume: Go on where a killed or stopped run left off, to the same result.
     """
     from xlstm_apps.recipes import _sequence_train as steps
-    from xlstm_apps.recipes._sequence_run import finish
+    from xlstm_apps.recipes._run import finish
+    from xlstm_apps.recipes._sequence_run import results
 
     job = steps.prepare(
         data, sequence, backbone, fit, from_model=from_model, baselines=baselines or [], run_dir=run_dir, seed=seed,
@@ -57,7 +58,8 @@ def train(
     model = steps.fit_model(job, resume)
     networks = steps.fit_networks(job)
     steps.score(job, model, networks)
-    finish(job.folder, job.started, "score" if job.plan.sequence.objective == "causal" else "embed")
+    verb = "score" if job.plan.sequence.objective == "causal" else "embed"
+    finish(job.folder, job.started, results(job.folder, verb))
 
 
 def finetune(
@@ -96,7 +98,8 @@ def finetune(
         resume: Go on where a killed or stopped run left off, to the same result.
     """
     from xlstm_apps.recipes import _sequence_finetune as steps
-    from xlstm_apps.recipes._sequence_run import finish
+    from xlstm_apps.recipes._run import finish
+    from xlstm_apps.recipes._sequence_run import results
 
     job = steps.prepare(
         data, head, sequence, backbone, fit, from_model=from_model, head_only=head_only, balanced=balanced,
@@ -105,7 +108,7 @@ def finetune(
     if job is None:
         return  # finished before; said so
     steps.score(job, steps.fit_model(job, resume))
-    finish(job.folder, job.started, "predict")
+    finish(job.folder, job.started, results(job.folder, "predict"))
 
 
 def predict(
