@@ -15,7 +15,7 @@ from xlstm_apps import training
 from xlstm_apps.datasets.images.segmentation_config import SegmentData
 from xlstm_apps.datasets.images.segmentation_patches import Moments, Patches, all_moments
 from xlstm_apps.datasets.images.segmentation_set import SegmentSet
-from xlstm_apps.estimators.sequence_saved import resolve_device
+from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.training import FitConfig
 from xlstm_apps.vision.segment_config import SegmentAugment, SegmentImages
 from xlstm_apps.vision.segment_module import SegmentModule

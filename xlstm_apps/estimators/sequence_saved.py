@@ -16,12 +16,13 @@ from xlstm_apps.biosequence.heads import SequencePredictor
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import CONFIG, stored_config
+from xlstm_apps.estimators.saved import model_folder, resolve_device
 
 PUBLISHED = "model_config.json"
 """What published DNA-xLSTM folders call their configuration; those of Prot-xLSTM call it `config.json`, as we do."""
 _CHECKPOINTS = ("*.safetensors", "*.ckpt", "*.pt", "*.bin", "checkpoints/**/*.ckpt")
 Config = TypeVar("Config", SequenceConfig, xLSTMConfig)
-TASKS = ("sequence", "sequence-finetune")
+VERBS = {"sequence": "sequence train", "sequence-finetune": "sequence finetune"}
 
 
 def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -> SequenceModel | SequencePredictor:
@@ -37,7 +38,9 @@ def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -
         ValueError: None of those, a run that has no model yet, or a model of another task.
     """
     where = resolve_device(device)
-    folder = model_folder(path)
+    if Path(path).expanduser().is_file():
+        raise ValueError(f"{path} is a file; give the folder it lies in")
+    folder = model_folder(path, VERBS)
     if (folder / PUBLISHED).is_file():
         return _published(folder, PUBLISHED).to(where)
     config = stored_config(str(folder) if folder.is_dir() else str(path))
@@ -88,48 +91,6 @@ def settled(section: str, given: Config, default: Config, own: Config, source: s
                 "train a new model without from_model"
             )
     return replace(own, **{name: value for name, value in said.items() if name in free})
-
-
-def model_folder(path: str | Path) -> Path:
-    """The folder of the model: `model` in that of a run, else as given.
-
-    Raises:
-        ValueError: A run of another task, or one without a model.
-    """
-    folder = Path(path).expanduser()
-    if folder.is_file():
-        raise ValueError(f"{path} is a file; give the folder it lies in")
-    if not (folder / "run.json").is_file():
-        return folder
-    task = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("task")
-    if task not in TASKS:
-        raise ValueError(f"{path} is the run of another task ({task}); give one of `sequence train` or `finetune`")
-    if not (folder / "model" / CONFIG).is_file():
-        verb = "train" if task == TASKS[0] else "finetune"
-        raise ValueError(
-            f"{path}: this run has no model yet; finish it with: xlstm-apps sequence {verb} --run_dir {path} "
-            "--resume, and the options it was begun with"
-        )
-    return folder / "model"
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        ValueError: There is none here.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise ValueError(f"device {device!r} is not known; give auto, cpu, cuda or mps") from None
-    if (found.type == "cuda" and not torch.cuda.is_available()) or (
-        found.type == "mps" and not torch.backends.mps.is_available()
-    ):
-        raise ValueError(f"device {device} is not on this machine; give auto or cpu")
-    return found
 
 
 def _published(folder: Path, name: str) -> SequenceModel:

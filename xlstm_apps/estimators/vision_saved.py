@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from xlstm_apps.core.pretrained import CONFIG, stored_config
-from xlstm_apps.estimators.sequence_saved import resolve_device
+from xlstm_apps.estimators.saved import model_folder, resolve_device
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.model import VisionLSTM
 from xlstm_apps.vision.weights import read_model
 
-TASKS = ("vision", "vision-finetune")
+VERBS = {"vision": "vision train", "vision-finetune": "vision finetune"}
 
 
 def load_vision_model(path: str | Path, device: str = "auto") -> ImageClassifier | VisionLSTM:
@@ -26,7 +25,7 @@ def load_vision_model(path: str | Path, device: str = "auto") -> ImageClassifier
         ValueError: None of those, or a run that has no model yet.
     """
     where = resolve_device(device)
-    folder = model_folder(path)
+    folder = model_folder(path, VERBS)
     if folder.is_file():
         return read_model(folder).to(where).eval()
     config = stored_config(str(folder) if folder.exists() else str(path))
@@ -49,24 +48,3 @@ def load_classifier(path: str | Path, device: str = "auto") -> ImageClassifier:
             f"xlstm-apps vision finetune --from_model {path} --data.path FOLDER"
         )
     return found
-
-
-def model_folder(path: str | Path) -> Path:
-    """The folder of the model: `model` in that of a run, else as given.
-
-    Raises:
-        ValueError: A run of another task, or one without a model.
-    """
-    folder = Path(path).expanduser()
-    if not (folder / "run.json").is_file():
-        return folder
-    task = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("task")
-    if task not in TASKS:
-        raise ValueError(f"{path} is the run of another task ({task}); give one of `vision train` or `finetune`")
-    if not (folder / "model" / CONFIG).is_file():
-        verb = "train" if task == TASKS[0] else "finetune"
-        raise ValueError(
-            f"{path}: this run has no model yet; finish it with: xlstm-apps vision {verb} --run_dir {path} --resume, "
-            "and the options it was begun with"
-        )
-    return folder / "model"
