@@ -1,6 +1,8 @@
 """Fixtures every test may use: reproducible randomness, and the reference data that lives beside the repository."""
 
 import json
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_configure(config: pytest.Config) -> None:
     # One thread per worker: the suite runs in parallel processes, and results must not depend on their number.
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hears_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores Ctrl-C, and so do its children; tests send it to both."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -148,3 +148,9 @@ def test_ctrl_c_saves_and_leaves(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):  # without a folder there is nothing to save
         train(None, max_epochs=2)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a script
+    try:
+        module, _ = train(None, max_epochs=2)
+        assert module.steps > 7 and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

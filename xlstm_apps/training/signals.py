@@ -17,7 +17,8 @@ class Interrupted(Exception):  # noqa: N818
 class StopSignals:
     """Context in which the first SIGINT or SIGTERM only sets `received`; a second one acts at once, as usual.
 
-    Outside the main thread Python allows no handlers; there signals keep their meaning.
+    Outside the main thread Python allows no handlers; there signals keep their meaning. One that is ignored, as Ctrl-C
+    is by what a script starts in the background, stays ignored.
     """
 
     def __init__(self, announce: bool):
@@ -26,7 +27,9 @@ class StopSignals:
 
     def __enter__(self) -> "StopSignals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(signum) is not signal.SIG_IGN:
+                    self._before[signum] = signal.signal(signum, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
