@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from lines import ask_line
 
 from xlstm_apps.biosequence.alphabets import DNA, PROTEIN
 from xlstm_apps.biosequence.config import SequenceConfig
 from xlstm_apps.biosequence.infilling import draw_spans, lay_out, lay_out_family, reorder, span_tokens
 from xlstm_apps.biosequence.model import SequenceModel
-from xlstm_apps.biosequence.objective import loss_sums
+from xlstm_apps.biosequence.objective import ask_line, loss_sums
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.core import xLSTMConfig
 

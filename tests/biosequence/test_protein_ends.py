@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from lines import ask_line
 from sequence_models import layers, make
 from test_sequence_training import total
 
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequenceModule, get_alphabet, get_tokenizer
 from xlstm_apps.biosequence.infilling import lay_out_family
-from xlstm_apps.biosequence.objective import loss_sums
+from xlstm_apps.biosequence.objective import ask_line, loss_sums
 from xlstm_apps.datasets.sequences import Corpus, Record, SequenceDataset, Spans, windows
 from xlstm_apps.estimators.sequence_generation import generate_sequences
 

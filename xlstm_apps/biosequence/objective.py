@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.biosequence.config import SequenceConfig
-from xlstm_apps.biosequence.infilling import draw_spans, lay_out
+from xlstm_apps.biosequence.infilling import Line, draw_spans, lay_out
 from xlstm_apps.biosequence.packing import shift_right
 
 
@@ -60,6 +60,26 @@ def ask(
     known = weights.clone()
     known[:, 0 if cu_seqlens is None else cu_seqlens[:-1].to(ids.device).long()] = 0
     return Question(ids, ids.roll(-1, 1), known.roll(-1, 1))
+
+
+def ask_line(line: Line, alphabet: Alphabet, *, only_spans: bool = False) -> tuple[Question, Tensor]:
+    """The causal question about homologs with spans taken out, [1, S - 1], and the positions of its inputs.
+
+    Every token is asked for, those too that say where gaps are and where a sequence ends; wildcards are not.
+
+    Args:
+        line: As `infilling.lay_out_family` makes it, of at least two tokens.
+        alphabet: What its ids are of.
+        only_spans: Ask for what fills the gaps alone.
+    """
+    ids, positions, in_span = (torch.from_numpy(column)[None] for column in line)
+    asked = default_weights(ids, alphabet)
+    if only_spans:
+        asked = asked * in_span
+    else:
+        special = torch.tensor([i for i in alphabet.specials if i not in (alphabet.pad, alphabet.unk)])
+        asked = torch.where(torch.isin(ids, special), 1.0, asked)
+    return Question(ids[:, :-1], ids[:, 1:], asked[:, 1:]), positions[:, :-1]
 
 
 class GapQuestion(NamedTuple):
