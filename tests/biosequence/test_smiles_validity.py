@@ -14,7 +14,7 @@ from xlstm_apps.biosequence.smiles_validity import ValidSmiles
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.sampling import sample
 
-Chem = pytest.importorskip("rdkit.Chem")
+Chem = pytest.importorskip("rdkit.Chem", reason="needs RDKit")
 TOKENIZER = get_tokenizer("smiles")
 
 REAL = [

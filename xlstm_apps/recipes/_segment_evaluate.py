@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 from rich.console import Console
 
@@ -31,9 +30,7 @@ def evaluate(
     device: str,
 ) -> None:
     """Score a model on images with masks, write the folder, show the numbers."""
-    console, path = Console(stderr=True), Path(output)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"output {path} exists and is not empty; name another folder")
+    console, path = Console(stderr=True), files.check_new_folder(output)
     if smallest < 0:
         raise ValueError(f"smallest={smallest} must not be negative")
     segmenter = load_segmenter(model, device)

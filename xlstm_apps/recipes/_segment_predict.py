@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -35,9 +34,7 @@ def predict(
     device: str,
 ) -> None:
     """Write a mask for each image into a folder that is there as a whole or not at all."""
-    console, path = Console(stderr=True), Path(output)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"output {path} exists and is not empty; name another folder")
+    console, path = Console(stderr=True), files.check_new_folder(output)
     if smallest < 0:
         raise ValueError(f"smallest={smallest} must not be negative")
     segmenter = load_segmenter(model, device)

@@ -53,9 +53,7 @@ def explain(
     model: str, data: ImageSource, output: str, target: str | None, block: int | None, most: int, device: str
 ) -> None:
     """Read the images, draw the maps, write the folder."""
-    console, path = Console(stderr=True), Path(output)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"output {path} exists and is not empty; name another folder")
+    console, path = Console(stderr=True), files.check_new_folder(output)
     if not 1 <= most <= MOST:
         raise ValueError(f"max_images={most}: give 1 to {MOST}; maps are for looking at")
     classifier = load_classifier(model, device)

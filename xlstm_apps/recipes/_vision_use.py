@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,11 +115,9 @@ def _cells(classes: tuple[str, ...], said: np.ndarray, top: int) -> dict[str, An
 
 def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, device: str) -> None:
     """Score a model on labelled images, write the folder, show the numbers."""
-    console, path = Console(stderr=True), Path(output)
+    console, path = Console(stderr=True), files.check_new_folder(output)
     if top_mistakes < 0:
         raise ValueError(f"top_mistakes must not be negative, not {top_mistakes}")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"output {path} exists and is not empty; name another folder")
     classifier = load_classifier(model, device)
     looks = classifier.images
     listing = listed(data, console, labelled=True)

@@ -70,3 +70,15 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def check_new_folder(path: str | Path) -> Path:
+    """The folder that results will go to, which is not there yet or empty.
+
+    Raises:
+        ValueError: It is in use.
+    """
+    path = Path(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"output {path} exists and is not empty; name another folder")
+    return path
