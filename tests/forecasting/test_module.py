@@ -6,6 +6,7 @@ from forecast_cases import NAMES, make_model, shake, training_batch
 
 from xlstm_apps.forecasting import ForecastModule, pinball
 from xlstm_apps.forecasting.module import GraphedLosses, member_losses, some_channels
+from xlstm_apps.forecasting.weights import member_weights
 from xlstm_apps.training import BatchLoader, FitConfig, fit
 
 MEMBERS = ["naive", "nlinear", "patch"]
@@ -91,28 +92,26 @@ def test_each_member_is_kept_at_its_own_best_epoch():
 
 
 def test_members_weigh_by_their_validation_error():
-    errors = torch.tensor([1.0, 1.05, 3.0])
+    errors = torch.tensor([1.0, 0.4, 0.42])
 
     def weights(independent: float) -> list[float]:
         module = ForecastModule(make_model(members=MEMBERS), independent=independent)
-        module._sums.copy_(torch.cat([errors, torch.ones(3), torch.ones(1)]))
+        module._sums.copy_(torch.cat([2 * errors, torch.ones(3), torch.full((1,), 2.0)]))
         module.log = lambda *_: None
         module.on_validation_epoch_end()
         return module.result.weights.tolist()
 
-    sure, unsure = weights(30), weights(1)
-    assert sum(sure) == pytest.approx(1) and sum(unsure) == pytest.approx(1)
-    assert sure[1] / sure[0] == pytest.approx(torch.e**-1, rel=1e-3) and sure[2] < 1e-10
-    assert sure[0] > unsure[0] > unsure[1] > unsure[2] > sure[2]
+    for independent in (30, 1):
+        assert weights(independent) == pytest.approx(member_weights(errors, MEMBERS, independent).tolist())
 
 
 def test_a_member_whose_loss_is_not_finite_has_no_say():
     module = ForecastModule(make_model(members=MEMBERS))
-    module._sums.copy_(torch.tensor([1.0, float("nan"), 1.0, 1.0, float("nan"), 1.0, 1.0]))
+    module._sums.copy_(torch.tensor([2.0, float("nan"), 1.0, 2.0, float("nan"), 1.0, 1.0]))
     logged = []
     module.log = lambda name, value: logged.append(float(value))
     module.on_validation_epoch_end()
-    assert module.result.weights.tolist() == pytest.approx([0.5, 0, 0.5])
+    assert module.result.weights.tolist() == pytest.approx([0, 0, 1], abs=1e-6)
     assert logged == [float("inf")]  # and training ends there
 
 

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.forecasting.model import Batch, ForecastModel
-
-# A member's weight in the mean falls by a factor e for every such share by which its validation error is above the best
-# one's; where the validation part holds less than ENOUGH independent windows, its word counts for less.
-SHARE, ENOUGH = 0.05, 30
+from xlstm_apps.forecasting.weights import ENOUGH, member_weights
 
 
 class ForecastModule(pl.LightningModule):
@@ -33,8 +30,7 @@ class ForecastModule(pl.LightningModule):
 
     def __init__(self, model: ForecastModel, max_rows: int = 512, independent: float = ENOUGH, decay: float = 0.99):
         super().__init__()
-        self.model, self.max_rows, self.decay = model, max_rows, decay
-        self.tolerance = SHARE * max(1, (ENOUGH / max(independent, 1)) ** 0.5)
+        self.model, self.max_rows, self.independent, self.decay = model, max_rows, independent, decay
         self.average, self.best = (copy.deepcopy(model).requires_grad_(False) for _ in range(2))
         members = len(model.members)
         self._graphed: tuple[dict[str, torch.Size], GraphedLosses] | None = None
@@ -91,8 +87,7 @@ class ForecastModule(pl.LightningModule):
                 self._keep(name)
         self.best_losses.copy_(torch.where(better, losses, self.best_losses))
         self.best_errors.copy_(torch.where(better, errors, self.best_errors))
-        worse = self.best_errors / self.best_errors.min().clamp(min=1e-12) - 1
-        self.best.weights.copy_(torch.softmax(-worse / self.tolerance, 0))
+        self.best.weights.copy_(member_weights(self.best_errors, self.model.members, self.independent))
         # Falls whenever a member got better, so that patience waits for all of them; infinite where a loss was never
         # finite.
         self.log("val_loss", self.best_losses.mean())
