@@ -86,6 +86,14 @@ def test_zip_with_one_table(load):
     check(load(zipped(**{"d/": "", "d/a.csv": ROWS, "readme.md": "x", "__MACOSX/d/a.csv": "x"}), "a.zip"))
 
 
+def test_zip_whose_table_is_named_like_the_archive(load):
+    check(load(zipped(**{"a.zip": ROWS}), "a.zip"))
+
+
+def test_time_of_day_is_not_blamed_for_a_date_in_another_column(refuses):
+    refuses("DATE,TIME,v\n1-Mar-05,6:30,1\n1-Mar-05,6:45,2\n", "column 'DATE': '1-Mar-05' is no date")
+
+
 def test_latin1_header(load):
     table = load("time,Wärme\n2024-01-01,1\n2024-01-02,2\n".encode("latin-1"))
     assert table.channels == ["Wärme"]
@@ -115,15 +123,15 @@ def test_mixed_decimal_marks_are_refused(refuses):
 
 
 def test_missing_cells(load):
-    cells = ["NA", "", "n/a", "NaN", "null", "None", "?", "#N/A", '" "', "-999", "weg"]
+    cells = ["NA", "", "n/a", "NaN", "null", "None", "?", ".", "#N/A", '" "', "-999", "weg"]
     text = (
         "time,a\n"
         + "".join(f"2024-01-{i + 1:02},{c}\n" for i, c in enumerate(cells))
-        + "".join(f"2024-01-{i:02},{i}\n" for i in range(12, 26))
+        + "".join(f"2024-01-{i:02},{i}\n" for i in range(13, 26))
     )
     table = load(text, missing_text=["weg"], missing_values=[-999])
-    assert np.isnan(table.values[:11, 0]).all() and table.values[11:, 0].tolist() == list(range(12, 26))
-    assert table.report["columns"]["a"]["missing"] == 11
+    assert np.isnan(table.values[:12, 0]).all() and table.values[12:, 0].tolist() == list(range(13, 26))
+    assert table.report["columns"]["a"]["missing"] == 12
 
 
 def test_text_in_a_value_column_names_line_column_and_mend(refuses):

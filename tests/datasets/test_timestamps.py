@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from xlstm_apps.datasets.delimited import Origin
-from xlstm_apps.datasets.timestamps import read_stamps
+from xlstm_apps.datasets.timestamps import looks_like_stamps, read_stamps
 from xlstm_apps.datasets.zones import to_local, to_utc
 
 ORIGIN = Origin("f.csv", lines=np.arange(2, 1000))
@@ -43,6 +43,12 @@ def read(*cells, time_format=None, name="time"):
         (["Jan 2, 2013 3:04 pm"], "2013-01-02T15:04", "datetime"),
         (["Jan 2013"], "2013-01-01", "date"),
         (["2013 Jan"], "2013-01-01", "date"),
+        (["Q3-2013"], "2013-07-01", "date"),
+        (["Q3 2013"], "2013-07-01", "date"),
+        (["2013 W01"], "2012-12-31", "date"),
+        (["2015-W53"], "2015-12-28", "date"),
+        (["2010W1"], "2010-01-04", "date"),
+        (["Sept 2013"], "2013-09-01", "date"),
         (["1357095845"], "2013-01-02T03:04:05", "datetime"),
         (["1357095845250"], "2013-01-02T03:04:05.25", "datetime"),
     ],
@@ -61,6 +67,34 @@ def test_integers():
     with pytest.raises(ValueError, match="nanoseconds"):
         read_stamps(pl.Series("t", [1357095845250000000]), ORIGIN, None)
     assert read(*["1357095845"], time_format="unix_ms").us[0] == np.datetime64("1970-01-16T16:58:15.845")
+
+
+def test_months_as_integers():
+    months = pl.Series("Date", [192611, 192612, 192701])
+    assert read_stamps(months, ORIGIN, None).us[2] == np.datetime64("1927-01-01")
+    assert read_stamps(months.rename("step"), ORIGIN, None).written == "row counts"
+    assert read_stamps(pl.Series("Date", [192612, 192613]), ORIGIN, None).written == "row counts"
+
+
+@pytest.mark.parametrize(
+    "cell, time_format, expected",
+    [
+        ("5/1/25", "%m/%d/%y", "2025-05-01"),
+        ("1.5.25 6:30", "%d.%m.%y %H:%M", "2025-05-01T06:30"),
+        ("5-Feb-01", "%d-%b-%y", "2001-02-05"),
+        ("Jan-80", "%b-%y", "1980-01-01"),
+    ],
+)
+def test_the_century_is_not_guessed(cell, time_format, expected):
+    with pytest.raises(ValueError, match="is no date") as caught:
+        read(cell)
+    assert time_format in str(caught.value)
+    assert read(cell, time_format=time_format).us[0] == np.datetime64(expected)
+
+
+@pytest.mark.parametrize("name", ["SKU-12", "shop 1001", "abc-2013", "12-Foo-13"])
+def test_identifiers_are_no_stamps(name):
+    assert not looks_like_stamps(pl.Series("code", [name] * 3))
 
 
 def test_day_or_month_first():
@@ -102,7 +136,17 @@ def test_offsets():
 
 
 @pytest.mark.parametrize(
-    "cell", ["2013-02-29", "2013-00-10", "2013-01-01 25:00", "2013-01-01 24:01", "2013-01-01 10:61", "13:00 PM"]
+    "cell",
+    [
+        "2014 W53",
+        "2013 W00",
+        "2013-02-29",
+        "2013-00-10",
+        "2013-01-01 25:00",
+        "2013-01-01 24:01",
+        "2013-01-01 10:61",
+        "13:00 PM",
+    ],
 )
 def test_impossible_dates_are_refused(cell):
     with pytest.raises(ValueError, match="line 3"):

@@ -85,7 +85,7 @@ class SeriesData:
     """Numbers that stand for a missing value, such as -9999."""
 
     missing_text: list[str] = field(default_factory=list)
-    """More spellings of a missing value, beside the empty cell, NA, N/A, NaN, null, None and ?."""
+    """More spellings of a missing value, beside the empty cell, NA, N/A, NaN, null, None, ? and a lone point."""
 
     duplicates: Duplicates = "error"
     """What to do with rows of one series that share a stamp."""

@@ -172,6 +172,8 @@ def _table_inside(archive: zipfile.ZipFile, file: Path) -> str:
     if any(n.startswith("xl/") for n in names):
         raise ValueError(f"{file}: this is an Excel workbook; save it as CSV")
     tables = [n for n in names if n.lower().endswith(_SUFFIXES)]
+    if not tables and names == [file.name]:  # as pandas names it when told of the archive alone
+        return file.name
     if len(tables) != 1:
         raise ValueError(
             f"{file}: the archive holds {len(tables)} tables ({', '.join((tables or names)[:5])}); unpack it "

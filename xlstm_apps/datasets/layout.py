@@ -147,7 +147,7 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
         return parts
     if not found:  # let the likeliest column say what is wrong with it
         named = [c for c in frame.columns if rank(c) < len(_TIME_NAMES) and frame[c].null_count() < frame.height]
-        return [min(named, key=rank)] if named else []
+        return [min(named, key=lambda c: (_clocks(frame[c]), rank(c)))] if named else []
     # Stamps with a clock before bare dates, then the better-known name, then the first column.
     clock, _, best = min(found, key=lambda f: (not f[0], f[1]))
     if not clock and frame[best].dtype == pl.String and frame[best].n_unique() < frame.height:
@@ -162,6 +162,13 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
                 if cells.filter(~missing_cells(cells)).str.contains(pattern).all():
                     return [best, other.name]
     return [best]
+
+
+def _clocks(column: pl.Series) -> bool:
+    """Whether a column begins with a time of day: the date is in another."""
+    return column.dtype == pl.String and bool(
+        column.drop_nulls().head(1).str.strip_chars().str.contains(CLOCK_ONLY).all()
+    )
 
 
 def _find_ids(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-MISSING_TEXT = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "?")
+MISSING_TEXT = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "?", ".")
 _FLAGS = ("true", "false", "t", "f", "yes", "no")
 _GROUPED = {  # numbers whose thousands are grouped, by decimal mark
     ".": r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$",

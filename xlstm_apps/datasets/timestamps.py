@@ -14,6 +14,8 @@ _CLOCK = (
     r"(?:(?:[Tt]|\s+|,\s*)(?<H>\d{1,2})(?::(?<M>\d{2}))?(?::(?<S>\d{2})(?:[.,](?<f>\d{1,9}))?)?\s*(?<p>[AaPp]\.?[Mm]\.?)?)?"
     r"\s*(?<o>Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?$"
 )
+# Names of months, so that an identifier such as SKU-12 is none.
+_MONTH = r"(?<mon>(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[A-Za-z]{0,6})"
 _FAMILIES = {
     "year-month-day": r"^(?<y>\d{4})[-/.](?<m>\d{1,2})[-/.](?<d>\d{1,2})" + _CLOCK,
     "day and month": r"^(?<a>\d{1,2})(?<sep>[-/.])(?<b>\d{1,2})[-/.](?<y>\d{4})" + _CLOCK,
@@ -23,12 +25,21 @@ _FAMILIES = {
     "year-month": r"^(?<y>\d{4})[-/]?[Mm]?(?<m>\d{1,2})$",
     "month-year": r"^(?<m>\d{1,2})[-/.](?<y>\d{4})$",
     "year and quarter": r"^(?<y>\d{4})[-\s]*[Qq](?<q>[1-4])$",
-    "day month year": r"^(?:[A-Za-z]{3},\s+)?(?<d>\d{1,2})[\s-]+(?<mon>[A-Za-z]{3,9})\.?[\s,-]+(?<y>\d{4})" + _CLOCK,
-    "month day, year": r"^(?<mon>[A-Za-z]{3,9})\.?\s+(?<d>\d{1,2}),?\s+(?<y>\d{4})" + _CLOCK,
-    "month year": r"^(?<mon>[A-Za-z]{3,9})\.?[\s-]+(?<y>\d{4})$",
-    "year month": r"^(?<y>\d{4})[\s-]+(?<mon>[A-Za-z]{3,9})$",
+    "quarter and year": r"^[Qq](?<q>[1-4])[-/\s]*(?<y>\d{4})$",
+    "year and week": r"^(?<y>\d{4})[-\s]*[Ww](?<w>\d{1,2})$",
+    "day month year": r"^(?:[A-Za-z]{3},\s+)?(?<d>\d{1,2})[\s-]+" + _MONTH + r"\.?[\s,-]+(?<y>\d{4})" + _CLOCK,
+    "month day, year": "^" + _MONTH + r"\.?\s+(?<d>\d{1,2}),?\s+(?<y>\d{4})" + _CLOCK,
+    "month year": "^" + _MONTH + r"\.?[\s-]+(?<y>\d{4})$",
+    "year month": r"^(?<y>\d{4})[\s-]+" + _MONTH + "$",
 }
 _COMPILED = [re.compile(r.replace("(?<", "(?P<")) for r in _FAMILIES.values()]
+# Years of two digits: the century has to be said, by a format or in the cells.
+_SHORT_YEARS = {
+    r"\d{1,2}/\d{1,2}/\d{2}": "%m/%d/%y",
+    r"\d{1,2}\.\d{1,2}\.\d{2}": "%d.%m.%y",
+    r"\d{1,2}-[A-Za-z]{3}-\d{2}": "%d-%b-%y",
+    r"[A-Za-z]{3}-\d{2}": "%b-%y",
+}
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
 CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?$"
@@ -114,9 +125,13 @@ def _no_nulls(missing: pl.Series, column: pl.Series, origin: Origin) -> None:
 
 
 def _no_stamp(column: pl.Series, row: int, origin: Origin) -> ValueError:
+    cell, example = str(column[row]), "%d/%m/%Y %H:%M"
+    for pattern, short in _SHORT_YEARS.items():
+        if found := re.match(pattern + r"(\s+\d{1,2}:\d{2})?$", cell.strip()):
+            example = short + (" %H:%M" if found[1] else "")
     return ValueError(
-        f"{origin.cell(row, column.name)}: {str(column[row])!r} is no date or time that is recognised; mend the "
-        f"cell, or say how stamps are written: {origin.option('time_format', '%d/%m/%Y %H:%M')}"
+        f"{origin.cell(row, column.name)}: {cell!r} is no date or time that is recognised; mend the "
+        f"cell, or say how stamps are written: {origin.option('time_format', example)}"
     )
 
 
@@ -161,6 +176,10 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
     named_year = any(w in numbers.name.lower() for w in ("year", "jahr", "date", "time")) or numbers.name == "ds"
     if low >= 1600 and high <= 2300 and named_year:
         return Stamps((n - 1970).astype("datetime64[Y]").astype("datetime64[us]"), "integer", written="years")
+    named_month = named_year or any(w in numbers.name.lower() for w in ("month", "monat", "period"))
+    if named_month and low >= 170001 and high <= 219912 and (n % 100 - 1 < 12).all() and (n % 100 > 0).all():
+        text = numbers.cast(pl.String)
+        return _assemble(text, text, "year-month", origin)
     if low >= 17000101 and high <= 21991231:
         text = numbers.cast(pl.String)
         if _valid_dates(n // 10000, n // 100 % 100, n % 100).all():
@@ -250,10 +269,14 @@ def _assemble(
         ok &= (half.is_null().to_numpy()) | ((hour >= 1) & (hour <= 12))
         hour = np.where(half.is_null().to_numpy(), hour, hour % 12 + 12 * (half == "p").fill_null(False).to_numpy())
     ok &= (hour < 24) | ((hour == 24) & (minute == 0) & (second == 0))  # 24:00 is the end of the day
+    monday = np.zeros(len(parts), dtype=np.int64)
+    if "w" in parts.columns:
+        monday, whole = _weeks(year, number("w", 1))
+        ok &= whole
     if not ok.all():
         raise _no_stamp(column, int(np.flatnonzero(~ok)[0]), origin)
     months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    days = months.astype("datetime64[D]").astype(np.int64) + day - 1
+    days = months.astype("datetime64[D]").astype(np.int64) + day - 1 + monday
     us = ((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micro).astype("datetime64[us]")
     has_clock = "H" in parts.columns and parts["H"].null_count() < len(parts)
     if "o" not in parts.columns or parts["o"].null_count() == len(parts):
@@ -265,6 +288,16 @@ def _assemble(
     distinct = offsets.unique(maintain_order=True).to_list()
     shift = offsets.replace_strict(distinct, [_seconds(o) for o in distinct], return_dtype=pl.Int64).to_numpy()
     return Stamps(us - (shift * 1_000_000).astype("timedelta64[us]"), aware=True, offsets=distinct, written=written)
+
+
+def _weeks(year: np.ndarray, week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Days from the first of January to the Monday of an ISO week, and whether the year has such a week."""
+    first = (year - 1970).astype("datetime64[Y]").astype("datetime64[D]")
+    weekday = (first.astype(np.int64) + 3) % 7  # 1970 began on a Thursday; Monday is 0
+    # The first week is the one with the year's first Thursday, and every Thursday lies in its week's year.
+    monday = np.where(weekday <= 3, -weekday, 7 - weekday) + 7 * (week - 1)
+    thursday = first + monday + 3
+    return monday, (week >= 1) & (thursday.astype("datetime64[Y]") == first.astype("datetime64[Y]"))
 
 
 def _seconds(offset: str) -> int:
