@@ -2,15 +2,20 @@
 
     python benchmarks/dna_data.py                                # once: makes the folder .dna
     python benchmarks/dna_language.py --markov                   # counts, on the CPU
-    python benchmarks/dna_language.py --seconds 540 --output FOLDER
+    python benchmarks/dna_language.py --workers 4 --seconds 540 --output FOLDER    # one GPU
     python benchmarks/dna_language.py --summary
 
 One row per (network, learning rate, seed) goes to dna_language.csv in the output folder, with the rows that were in
-results/ before; rows that are there are not made again, so a stopped benchmark goes on.
+results/ before; rows that are there are not made again, and cells that time was too short for go on from their
+checkpoints, so a stopped benchmark goes on.
 
 Protocol: every network draws the same windows of the training stretch of K-12, half of them on the other strand, in the
 same order, for the same number of steps. Its learning rate is the one of the grid with the lowest bits on the
-validation stretch, seed 0; the other seeds take that one. The weights are those of the best of ten looks at validation.
+validation stretch at seed 0, looked for from the middle of the grid to where it gets no lower; the other seeds take
+that one, and only what is trained with it is tested. The weights are those of the best of ten looks at validation.
+On a GPU all networks compute in bfloat16 where autocast says so, the recurrence of the LSTM in TF32, since cuDNN under
+autocast has float16 to offer instead, in which small gradients vanish.
+
 Tested on the last tenth of K-12 and on O157:H7; `_apart` counts only windows less than half of whose 16-mers occur in
 training. Three ways to read: `windows`, each anew; `sliding`, half a window of context for every base; `carried`, the
 state handed on along the genome (recurrent networks).
@@ -20,19 +25,21 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from dna_data import FOLDER, N, load, overlap, parts, reverse_complement
-from grid import Grid, Row, arguments
-from sequence_networks import NETWORKS, SIZES, build
+from grid import Grid, Row
+from grid_fit import facts, fit_cell, restore
+from sequence_grid import LanguageBenchmark, options_of, steps_of
+from sequence_networks import NETWORKS, build
 
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 LOOKS = 10
-CARRIED_ROWS = 32
+CARRIED, CARRIED_ROWS = 2**15, 128  # least length of a stretch that is read with its state, and most of them
+SYMBOLS = 2**18  # read at a time in tests: recurrent networks take as long for many rows as for few
 TESTS = ("test", "o157")
 MODES = ("windows", "sliding", "carried")
 BITS = tuple(f"{test}_{mode}{apart}" for test in TESTS for mode in MODES for apart in ("", "_apart"))
@@ -75,26 +82,28 @@ class Windows(Draws):
 def plan(length: int, context: int, mode: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Where readings of a genome start, how many symbols of each are context only, and how long they are."""
     if mode == "carried":
-        size = -(-length // CARRIED_ROWS)
-        return np.minimum(np.arange(CARRIED_ROWS) * size, length - size), np.zeros(CARRIED_ROWS, int), size
+        rows = min(CARRIED_ROWS, max(1, length // CARRIED))
+        size = -(-length // rows)
+        return np.minimum(np.arange(rows) * size, length - size), np.zeros(rows, int), size
     stride = context if mode == "windows" else context // 2
     starts = np.arange(0, length - context + stride, stride)
     starts = np.minimum(starts, length - context)
     return starts, np.concatenate([[0], context - np.diff(starts)]), context
 
 
-def surprisal(model: Any, genome: np.ndarray, context: int, mode: str, batch: int, precision: str) -> np.ndarray:
+def surprisal(model: Any, genome: np.ndarray, context: int, mode: str, precision: str) -> np.ndarray:
     """-log2 p of every base."""
     import torch
 
     device = model.embedding.weight.device
     starts, skip, size = plan(len(genome), context, mode)
+    batch = len(starts) if mode == "carried" else max(1, SYMBOLS // context)
     out = np.full(len(genome), np.nan, np.float32)
     for first in range(0, len(starts), batch):
         rows = starts[first : first + batch]
         ids = torch.from_numpy(genome[rows[:, None] + np.arange(size)].astype(np.int64)).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-            scores = model.score(ids, chunk_length=max(context, 2**18 // len(rows)) if mode == "carried" else size)
+            scores = model.score(ids, chunk_length=max(context, SYMBOLS // len(rows)) if mode == "carried" else size)
         for start, unread, row in zip(rows, skip[first : first + batch], scores.float().cpu().numpy(), strict=True):
             out[start + unread : start + size] = row[unread:]
     return out / math.log(2)
@@ -121,48 +130,39 @@ def stretches(folder: Path, cut: int | None) -> dict[str, tuple[np.ndarray, np.n
 
 
 def run(options: argparse.Namespace, cell: Row) -> Row:
-    """Train one network and test it."""
+    """Train one network."""
     import torch
 
     from xlstm_apps.biosequence.module import SequenceModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
     part = parts(load(options.data, "genomes")["k12"])
-    context, batch, steps = cell["context"], cell["batch"], cell["steps"]
+    context, batch = cell["context"], cell["batch"]
     torch.manual_seed(cell["seed"])
     model, parameters = build(cell["network"], cell["size"])
-    train = Draws(part["train"], steps * batch, context, cell["seed"])
+    train = Draws(part["train"], cell["steps"] * batch, context, cell["seed"])
     valid = Windows(part["val"][: options.cut], context)
-    per_look = max(1, steps // LOOKS)
-    started = time.monotonic()
-    result = fit(
-        SequenceModule(model),
+    per_look, how = steps_of(cell["steps"], LOOKS)
+    result, row = fit_cell(
+        options, cell, SequenceModule(model),
         BatchLoader(train, batch, seed=cell["seed"], shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
-        BatchLoader(valid, 2 * batch),  # pyright: ignore
-        FitConfig(
-            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=cell["learning_rate"], weight_decay=0.1,
-            patience=None, accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=cell["seed"],
+        BatchLoader(valid, max(1, SYMBOLS // context)),  # pyright: ignore
+        weight_decay=0.1, **how,
     )  # fmt: skip
-    fitted = time.monotonic()
-    on_gpu = result.device.startswith("cuda")
-    model.to(result.device).eval()
-    row: Row = {
-        **cell,
-        "parameters": parameters,
-        "val_bits": result.best_value / math.log(2),
-        "best_step": result.history[result.best_epoch - 1]["step"],
-        "fit_seconds": round(fitted - started, 1),
-        "precision": options.precision,
-        "device": torch.cuda.get_device_name() if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-    }
-    for test, (ids, known) in stretches(options.data, options.cut).items():
-        for mode in MODES if cell["network"] != "transformer" else MODES[:2]:
-            bits = surprisal(model, ids, context, mode, 4 * batch, options.precision)
-            row[f"{test}_{mode}"], row[f"{test}_{mode}_apart"] = tested(bits, ids, known, context)
-    return {**row, "evaluate_seconds": round(time.monotonic() - fitted, 1)}
+    return {**cell, "parameters": parameters, "val_bits": result.best_value / math.log(2), **row}
+
+
+def test(options: argparse.Namespace, row: Row) -> Row:
+    """What a trained network makes of the stretches held out."""
+    from xlstm_apps.biosequence.module import SequenceModule
+
+    started, model = time.monotonic(), build(row["network"], row["size"])[0]
+    found = facts(options, restore(options, SequenceModule(model)))
+    for name, (ids, known) in stretches(options.data, options.cut).items():
+        for mode in MODES if row["network"] != "transformer" else MODES[:2]:
+            bits = surprisal(model, ids, row["context"], mode, options.precision)
+            found[f"{name}_{mode}"], found[f"{name}_{mode}_apart"] = tested(bits, ids, known, row["context"])
+    return {**found, "evaluate_seconds": round(time.monotonic() - started, 1)}
 
 
 def markov(options: argparse.Namespace) -> list[Row]:
@@ -193,57 +193,23 @@ GRID = Grid(
     group=("network",),
     judged="val_bits",
     run=run,
-    told=lambda row: f"val {row['val_bits']:.4f} test {row['test_windows']:.4f}",
+    told=lambda row: f"val {float(row['val_bits']):.4f} test {float(row.get('test_windows') or math.nan):.4f}",
+    test=test,
+    tested="test_windows",
+)
+BENCHMARK = LanguageBenchmark(
+    GRID,
+    given=("size", "steps", "batch", "context"),
+    markov=markov,
+    shown=("val_bits", *(f"{t}_{m}{a}" for t in TESTS for m in ("windows", "carried") for a in ("", "_apart"))),
 )
 
 
-def group_of(options: argparse.Namespace, network: str) -> Row:
-    names = ("size", "steps", "batch", "context")
-    return {"network": network, **{name: getattr(options, name) for name in names}}
-
-
-def summary(options: argparse.Namespace) -> None:
-    """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
-    rows = GRID.rows(options.output)
-    shown = ("val_bits", *(f"{t}_{m}{a}" for t in TESTS for m in ("windows", "carried") for a in ("", "_apart")))
-    print(f"{'network':13s} {'rate':>7s} n " + " ".join(f"{name.replace('_', ' '):>20s}" for name in shown))
-    for network in dict.fromkeys(row["network"] for row in rows):
-        rate = GRID.rate(rows, group_of(options, network), options.rates)
-        own = [row for row in rows if row["network"] == network]
-        if network in NETWORKS:
-            group = group_of(options, network) | {"learning_rate": rate}
-            wanted = {GRID.cell({**group, "seed": seed}) for seed in range(options.seeds)}
-            own = [row for row in own if GRID.cell(row) in wanted]
-        cells = []
-        for name in shown:
-            found = [float(row[name]) for row in own if row.get(name)]
-            spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
-            cells.append(f"{statistics.mean(found):.4f}{spread}" if found else "-")
-        if own:
-            print(f"{network:13s} {rate or '-':>7} {len(own)} " + " ".join(f"{cell:>20s}" for cell in cells))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="what dna_data.py made")
-    parser.add_argument("--networks", nargs="+", default=["xlstm", "lstm", "transformer"], choices=NETWORKS)
-    parser.add_argument("--size", default="2m", choices=SIZES)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser = options_of(__doc__, FOLDER, RATES, 3, ("xlstm", "lstm", "transformer"), NETWORKS)
     parser.add_argument("--batch", type=int, default=128, help="windows per step")
-    parser.add_argument("--context", type=int, default=512, help="bases per window")
     parser.add_argument("--cut", type=int, help="for a trial: test on that many bases only")
-    parser.add_argument("--markov", action="store_true", help="only the Markov model, and the unigram")
-    arguments(parser, RATES, seeds=3)
-    options = parser.parse_args()
-    if options.summary:
-        summary(options)
-    elif options.markov:
-        found = markov(options)
-        names = {row["network"] for row in found}
-        others = [row for row in GRID.rows(options.output) if row["network"] not in names]
-        GRID.write(options.output, others + found)
-    elif failed := GRID.measure(options, [group_of(options, network) for network in options.networks]):
-        raise SystemExit(f"{failed} cells failed")
+    BENCHMARK.main(parser, size="2m", steps=1000)
 
 
 if __name__ == "__main__":

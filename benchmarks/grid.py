@@ -5,15 +5,22 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
+import shutil
+import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
+
+
+class Late(Exception):  # noqa: N818
+    """Time was up in the middle of a cell; what it has is kept, and the same command goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +37,13 @@ class Grid:
     judged: str
     """Field to be low on validation."""
     run: Callable[[argparse.Namespace, Row], Row]
+    """Makes the row of a cell. `options.folder` is the cell's own, for what it may go on from (`grid_fit.py`)."""
     told: Callable[[Row], str]
     """What is shown of a row."""
+    test: Callable[[argparse.Namespace, Row], Row] | None = None
+    """Rest of a row, which is made of the chosen learning rate only, from what `run` left in the cell's folder."""
+    tested: str = ""
+    """A field of that rest."""
 
     def cell(self, row: Row) -> tuple[str, ...]:
         return tuple(_same(row.get(k, "")) for k in self.key)
@@ -46,56 +58,112 @@ class Grid:
         write(output / self.name, self.fields, rows)
 
     def rate(self, rows: list[Row], group: Row, rates: list[float]) -> float | None:
-        """The learning rate chosen for a group; None until all of the grid are there."""
-        wanted = {self.cell({**group, "learning_rate": rate, "seed": 0}): rate for rate in rates}
+        """The learning rate chosen for a group; None until it is lower than its neighbours in the grid."""
+        rate, missing = self._climb(rows, group, rates)
+        return None if missing else rate
+
+    def _climb(self, rows: list[Row], group: Row, rates: list[float]) -> tuple[float, list[float]]:
+        """The best rate so far, and those to be tried before it is chosen: from the middle of the grid to its side
+        where validation is lower, as far as it goes down."""
+        ordered = sorted(rates)
+        wanted = {self.cell({**group, "learning_rate": rate, "seed": 0}): rate for rate in ordered}
         found = {wanted[self.cell(row)]: float(row[self.judged]) for row in rows if self.cell(row) in wanted}
-        return min(found, key=lambda rate: found[rate]) if len(found) == len(rates) else None
+        middle = ordered[len(ordered) // 2]
+        best = min(found, key=lambda rate: found[rate]) if middle in found else middle
+        at = ordered.index(best)
+        return best, [rate for rate in (best, *ordered[at + 1 : at + 2], *ordered[:at][-1:]) if rate not in found]
 
     def todo(self, rows: list[Row], groups: list[Row], rates: list[float], seeds: int, busy: set) -> list[Row]:
-        """Cells that can be made now: the grid first, then the other seeds of what it chose."""
-        cells = [{**group, "learning_rate": rate, "seed": 0} for group in groups for rate in rates]
+        """Cells that can be worked on now, the most useful first: what was chosen and not tested yet, then the grid of
+        all groups in turn, then the other seeds. Cells that are only to be tested are their rows."""
+        known = {self.cell(row): row for row in rows}
+        tests, searches, others = [], [], []
         for group in groups:
-            if (rate := self.rate(rows, group, rates)) is not None:
-                cells += [{**group, "learning_rate": rate, "seed": seed} for seed in range(1, seeds)]
-        done = {self.cell(row) for row in rows} | busy
-        return [cell for cell in cells if self.cell(cell) not in done]
+            best, missing = self._climb(rows, group, rates)
+            if missing:
+                searches.append([{**group, "learning_rate": rate, "seed": 0} for rate in missing])
+                continue
+            cells = [{**group, "learning_rate": best, "seed": seed} for seed in range(seeds)]
+            rest = [{**known[self.cell(cell)], **cell} for cell in cells if self.cell(cell) in known]
+            tests += [row for row in rest if self.test is not None and row.get(self.tested) in (None, "")]
+            others.append([cell for cell in cells if self.cell(cell) not in known])
+        cells = tests + [cell for turns in (searches, others) for turn in zip_longest(*turns) for cell in turn if cell]
+        return [cell for cell in cells if self.cell(cell) not in busy]
+
+    def folder(self, options: argparse.Namespace, cell: Row) -> Path:
+        """Where a cell keeps what it may go on from."""
+        kept = getattr(options, "kept", None) or options.output / "cells"
+        return kept / "_".join([self.name.removesuffix(".csv"), *(part for part in self.cell(cell) if part)])
 
     def measure(self, options: argparse.Namespace, groups: list[Row]) -> int:
         """Make the rows that are missing as long as there is time; returns how many cells failed."""
         rows = self.rows(options.output)
-        started, failures = time.monotonic(), set()
+        options.precision = precision(options)
+        started, failures, late = time.monotonic(), set(), set()
+        options.until = time.time() + options.seconds  # by a clock that all processes share
         running: dict[Future, tuple[Row, float]] = {}
         longest: dict[tuple[str, ...], float] = {}
 
         def kind(cell: Row) -> tuple[str, ...]:
             return tuple(str(cell[k]) for k in self.group)
 
+        def expected(cell: Row) -> float:
+            """Seconds of a cell by those before; none is known of the first ones, which stop when time is up."""
+            if self.judged in cell:
+                return 0.0  # only to be tested
+            return 1.1 * longest.get(kind(cell), max(longest.values(), default=0.0))
+
         with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
             while True:
                 now = time.monotonic() - started
-                busy = {self.cell(cell) for cell, _ in running.values()} | failures
+                busy = {self.cell(cell) for cell, _ in running.values()} | failures | late
                 for cell in self.todo(rows, groups, options.rates, options.seeds, busy):
-                    fits = now + 1.1 * longest.get(kind(cell), 0.35 * options.seconds) < options.seconds
-                    if len(running) < options.workers and fits:
-                        running[pool.submit(_work, self.run, options, cell)] = (cell, now)
+                    if len(running) < options.workers and now + expected(cell) < options.seconds:
+                        chosen = self.rate(rows, cell, options.rates)
+                        test = chosen is not None and _same(chosen) == _same(cell["learning_rate"])
+                        own = argparse.Namespace(**{**vars(options), "folder": self.folder(options, cell)})
+                        job = pool.submit(_work, self.run, self.test if test else None, own, cell, self.judged)
+                        running[job] = (cell, now)
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     cell, since = running.pop(future)
                     took = time.monotonic() - started - since
-                    longest[kind(cell)] = max(took, longest.get(kind(cell), 0))
-                    label = f"{' '.join(kind(cell))} {cell['learning_rate']:g} seed {cell['seed']}"
+                    label = f"{' '.join(kind(cell))} {float(cell['learning_rate']):g} seed {cell['seed']}"
                     row = future.result()
+                    if isinstance(row, Late):
+                        late.add(self.cell(cell))
+                        print(f"{time.monotonic() - started:4.0f} s  {label}: {row}", flush=True)
+                        continue
                     if isinstance(row, str):
                         failures.add(self.cell(cell))
                         print(f"FAILED {label}: {row}", flush=True)
                         continue
-                    rows.append(row)
+                    if self.judged not in cell:
+                        longest[kind(cell)] = max(took, longest.get(kind(cell), 0))
+                    rows = [other for other in rows if self.cell(other) != self.cell(cell)] + [row]
                     self.write(options.output, rows)
+                    self._tidy(options, rows, groups)
                     print(f"{time.monotonic() - started:4.0f} s  {label}: {self.told(row)} ({took:.0f} s)", flush=True)
         left = len(self.todo(rows, groups, options.rates, options.seeds, failures))
         print(f"at least {left} cells are left" if left else "nothing is left", flush=True)
         return len(failures)
+
+    def _tidy(self, options: argparse.Namespace, rows: list[Row], groups: list[Row]) -> None:
+        """Delete what nothing will go on from: weights of rows that are whole, or whose rate was not chosen."""
+        for group in groups:
+            own = [row for row in rows if all(_same(row.get(k, "")) == _same(group[k]) for k in self.group)]
+            rate = self.rate(rows, group, options.rates)
+            for row in own:
+                untested = self.test is not None and row.get(self.tested) in (None, "")
+                if not untested or (rate is not None and _same(rate) != _same(row["learning_rate"])):
+                    shutil.rmtree(self.folder(options, row), ignore_errors=True)
+
+    def chosen(self, rows: list[Row], group: Row, rates: list[float], seeds: int) -> tuple[float | None, list[Row]]:
+        """The rate of a group, and its rows."""
+        rate = self.rate(rows, group, rates)
+        wanted = {self.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(seeds)}
+        return rate, [row for row in rows if self.cell(row) in wanted]
 
 
 def arguments(parser: argparse.ArgumentParser, rates: tuple[float, ...], seeds: int) -> None:
@@ -104,11 +172,53 @@ def arguments(parser: argparse.ArgumentParser, rates: tuple[float, ...], seeds: 
     parser.add_argument("--rates", nargs="+", type=float, default=list(rates), help="learning rates to choose among")
     parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds")
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
+    parser.add_argument(
+        "--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="auto: bf16-mixed on a GPU"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes at a time; they share the device")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of each")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no cell that would end after this time")
+    parser.add_argument("--kept", type=Path, help="folder of unfinished cells; `cells` in that of the rows if left out")
     parser.add_argument("--summary", action="store_true", help="only show what the rows say")
+
+
+def precision(options: argparse.Namespace) -> str:
+    """The number format asked for, or the usual one of the device."""
+    import torch
+
+    if options.precision != "auto":
+        return options.precision
+    return "bf16-mixed" if options.accelerator != "cpu" and torch.cuda.is_available() else "32-true"
+
+
+def finish(parser: argparse.ArgumentParser, summary: Callable[..., None], measure: Callable[..., int]) -> None:
+    """What a script does with its arguments in the end."""
+    options = parser.parse_args()
+    if options.summary:
+        summary(options)
+    elif failed := measure(options):
+        raise SystemExit(f"{failed} cells failed")
+
+
+def show(lines: list[tuple[str, float | None, list[Row]]], shown: tuple[str, ...], digits: int = 4) -> None:
+    """A table of means over seeds, with deviations: what is shown, its learning rate, its rows. Empty ones are not."""
+    width = max(len(label) for label, *_ in lines)
+    titles = [name.replace("_", " ") for name in shown]
+    print(f"{'':{width}s} {'weights':>9s} {'rate':>7s} n " + " ".join(f"{title:>18s}" for title in titles))
+    for label, rate, rows in lines:
+        if rows:
+            head = f"{label:{width}s} {rows[0].get('parameters') or '-':>9} {rate or '-':>7} {len(rows)} "
+            print(head + " ".join(f"{cell:>18s}" for cell in spread(rows, shown, digits)))
+
+
+def spread(rows: list[Row], names: tuple[str, ...], digits: int) -> list[str]:
+    """Mean of each field, and the deviation where there are several values."""
+    cells = []
+    for name in names:
+        found = [float(row[name]) for row in rows if row.get(name) not in (None, "")]
+        more = f" ±{statistics.stdev(found):.{digits}f}" if len(found) > 1 else ""
+        cells.append(f"{statistics.mean(found):.{digits}f}{more}" if found else "-")
+    return cells
 
 
 def read(path: Path) -> list[Row]:
@@ -142,7 +252,13 @@ def _same(value: Any) -> str:
         return str(value)
 
 
-def _work(run: Callable[[argparse.Namespace, Row], Row], options: argparse.Namespace, cell: Row) -> Row | str:
+def _work(
+    run: Callable[[argparse.Namespace, Row], Row],
+    test: Callable[[argparse.Namespace, Row], Row] | None,
+    options: argparse.Namespace,
+    cell: Row,
+    judged: str,
+) -> Row | str | Late:
     import warnings
 
     import torch
@@ -151,6 +267,10 @@ def _work(run: Callable[[argparse.Namespace, Row], Row], options: argparse.Names
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")  # for every network alike
     try:
-        return run(options, cell)
+        row = cell if judged in cell and options.folder.is_dir() else {**cell, **run(options, cell)}
+        # A row without its test is one, too; the test comes when there is time.
+        return row if test is None or time.time() > options.until else {**row, **test(options, row)}
+    except Late as late:
+        return late
     except Exception as error:  # one cell that fails does not end the others; it is shown and counted
         return f"{type(error).__name__}: {str(error)[:300]}"

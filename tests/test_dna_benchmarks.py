@@ -1,5 +1,7 @@
 """What the DNA benchmarks rest on: fair windows, near copies found and kept together, a grid that goes on."""
 
+import os
+import signal
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -12,6 +14,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import dna_data as data
 import dna_finetune as finetune
 import dna_language as language
+import grid
+import grid_fit
+import sequence_grid
 import sequence_networks as networks
 
 
@@ -83,14 +88,124 @@ def test_measures_of_classes_are_those_of_scikit_learn():
     assert found["auroc"] == pytest.approx(roc_auc_score(truth, p))
 
 
-def test_the_grid_chooses_on_validation_and_goes_on(tmp_path):
-    grid, group = language.GRID, language.group_of(Namespace(size="2m", steps=5, batch=2, context=16), "lstm")
-    rates = [1e-3, 2e-3]
-    assert len(grid.todo([], [group], rates, 3, set())) == 2
-    rows = [{**group, "learning_rate": rate, "seed": 0, "val_bits": bits} for rate, bits in ((1e-3, 1.9), (2e-3, 1.8))]
+RATES = [1e-3, 2e-3, 4e-3, 8e-3]
+
+
+def cells(found: list[dict]) -> list[tuple]:
+    return [(cell["network"], cell["learning_rate"], cell["seed"]) for cell in found]
+
+
+def trained(network: str, **bits: float) -> list[dict]:
+    """Rows at seed 0, by thousandths of the learning rate."""
+    options = Namespace(size="2m", steps=5, batch=2, context=16)
+    group = language.BENCHMARK.group_of(options, network)
+    rates = {f"r{round(1000 * rate)}": rate for rate in RATES}
+    return [{**group, "learning_rate": rates[name], "seed": 0, "val_bits": value} for name, value in bits.items()]
+
+
+def test_the_grid_is_searched_from_its_middle_to_where_it_gets_no_lower():
+    grid, (group,) = language.GRID, trained("lstm", r4=0)
+    group = {name: group[name] for name in ("network", "size", "steps", "batch", "context")}
+
+    def missing(**bits: float) -> list[float]:
+        rows = trained("lstm", **bits)
+        found = [c["learning_rate"] for c in grid.todo(rows, [group], RATES, 1, set()) if "val_bits" not in c]
+        assert (grid.rate(rows, group, RATES) is None) == bool(found)
+        return found
+
+    assert missing() == [4e-3, 8e-3, 2e-3] and missing(r4=1.9) == [8e-3, 2e-3]
+    assert missing(r4=1.9, r8=1.8) == [] and missing(r4=1.9, r2=1.8, r8=1.95) == [1e-3]
+    rows = trained("lstm", r4=1.9, r2=1.8, r1=1.7, r8=1.95)
+    assert grid.rate(rows, group, RATES) == 1e-3
+    assert grid.rate(trained("lstm", r1=1.7, r2=1.8), group, RATES) is None  # its middle is not known
+
+
+def test_what_is_worked_on_first_is_of_most_use(tmp_path):
+    grid = language.GRID
+    rows = trained("lstm", r4=1.8, r2=1.9, r8=1.9) + trained("xlstm", r4=1.9)
+    groups = [{k: v for k, v in rows[n].items() if k not in ("learning_rate", "seed", "val_bits")} for n in (3, 0)]
+    left = grid.todo(rows, groups, RATES, 2, set())
+    assert cells(left) == [("lstm", 4e-3, 0), ("xlstm", 8e-3, 0), ("xlstm", 2e-3, 0), ("lstm", 4e-3, 1)]
+    assert [("val_bits" in cell) for cell in left] == [True, False, False, False]
+    rows[0]["test_windows"] = 1.85
     grid.write(tmp_path, rows)
-    left = grid.todo(grid.rows(tmp_path), [group], rates, 3, set())
-    assert [(cell["learning_rate"], cell["seed"]) for cell in left] == [(2e-3, 1), (2e-3, 2)]
+    assert cells(grid.todo(grid.rows(tmp_path), groups, RATES, 2, {grid.cell(left[1])})) == [
+        ("xlstm", 2e-3, 0), ("lstm", 4e-3, 1)
+    ]  # fmt: skip
+
+
+def test_a_cell_is_trained_then_tested_where_it_was_chosen(tmp_path):
+    options = Namespace(folder=tmp_path, until=np.inf, threads=1)
+    made = []
+
+    def run(_: Namespace, cell: dict) -> dict:
+        made.append(cell)
+        return {**cell, "loss": 1.0}
+
+    def test(_: Namespace, row: dict) -> dict:
+        return {"tested": row["loss"] + 1}
+
+    assert grid._work(run, None, options, {"seed": 0}, "loss") == {"seed": 0, "loss": 1.0}
+    assert grid._work(run, test, options, {"seed": 0, "loss": 3.0}, "loss")["tested"] == 4.0 and len(made) == 1
+    gone = Namespace(**{**vars(options), "folder": tmp_path / "none"})  # nothing is left to be tested
+    assert grid._work(run, test, gone, {"seed": 0, "loss": 3.0}, "loss")["tested"] == 2.0 and len(made) == 2
+    assert grid._work(run, test, Namespace(**{**vars(gone), "until": 0}), {"seed": 0}, "loss") == {"seed": 0, "loss": 1}
+
+
+class Numbers:
+    """Twelve numbers; asks the process to stop when number 7 is drawn for the first time."""
+
+    def __init__(self, stops: bool) -> None:
+        self.stops = stops
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitems__(self, indices: list[int]):
+        import torch
+
+        if self.stops and 7 in indices:
+            self.stops = False
+            os.kill(os.getpid(), signal.SIGTERM)
+        return torch.tensor(indices, dtype=torch.float32)[:, None] / 12
+
+
+def test_a_cell_that_is_stopped_goes_on_to_the_same_end(tmp_path):
+    import lightning.pytorch as pl
+    import torch
+
+    from xlstm_apps.training import BatchLoader
+
+    class Line(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.linear = torch.nn.Linear(1, 1)
+
+        def training_step(self, batch, batch_idx):
+            return (self.linear(batch) - 2 * batch).square().mean()
+
+        def validation_step(self, batch, batch_idx):
+            self.log("val_loss", self.training_step(batch, batch_idx))
+
+    def fitted(folder: Path, numbers: Numbers, until: float = np.inf):
+        options = Namespace(folder=folder, until=until, accelerator="cpu", precision="32-true")
+        module, (per_look, how) = Line(), sequence_grid.steps_of(18, 3)
+        train = BatchLoader(numbers, 2, shuffle=True, steps_per_epoch=per_look)
+        row = grid_fit.fit_cell(
+            options, {"learning_rate": 0.1, "seed": 0}, module, train, BatchLoader(Numbers(False), 12), **how
+        )[1]
+        other = Line()
+        assert grid_fit.restore(options, other) == "cpu"
+        assert all(torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True))
+        return row["best_step"], module.linear.weight.item()
+
+    whole = fitted(tmp_path / "whole", Numbers(False))
+    with pytest.raises(grid.Late, match="goes on"):
+        fitted(tmp_path / "parts", Numbers(True))
+    assert fitted(tmp_path / "parts", Numbers(False)) == whole
+    with pytest.raises(grid.Late):
+        fitted(tmp_path / "late", Numbers(False), until=0)
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched, parameter_count
-from xlstm_apps.biosequence.baselines.networks import NetworkModel
+from xlstm_apps.biosequence.baselines.networks import NetworkBackbone, NetworkModel
 from xlstm_apps.biosequence.config import SequenceConfig
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.module import SequenceModule
@@ -142,3 +142,15 @@ def test_what_networks_do_not_do_is_said(family):
         NetworkConfig(embedding_dim=12, num_heads=4)
     with pytest.raises(ValueError, match="causal"):
         make(family, "masked").backbone(torch.zeros(1, 3, 16).double(), return_state=True)
+
+
+@pytest.mark.parametrize("direction", ["causal", "bidirectional"])
+def test_the_recurrence_of_an_lstm_keeps_its_precision_under_autocast(direction):
+    network = NetworkBackbone(NetworkConfig(family="lstm", direction=direction, embedding_dim=16, hidden_dim=8))
+    seen = []
+    for block in network.blocks:
+        block.lstm.register_forward_hook(lambda module, given, out: seen.append((given[0].dtype, out[0].dtype)))
+        block.proj.register_forward_hook(lambda module, given, out: seen.append((out.dtype,)))
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.randn(2, 5, 16))
+    assert seen == [(torch.float32, torch.float32), (torch.bfloat16,)] * len(network.blocks)

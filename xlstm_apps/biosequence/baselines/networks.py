@@ -119,14 +119,18 @@ class LSTMBlock(nn.Module):
     def forward(
         self, x: Tensor, state: tuple[Tensor, Tensor] | None, lengths: list[int] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        before = None if state is None else tuple(s.unsqueeze(0).contiguous() for s in state)
-        y = self.norm(x)
-        if lengths is None or not self.lstm.bidirectional:
-            y, (h, c) = self.lstm(y, before)
-        else:  # the way back must begin at the end of each document, not behind its padding
-            rows = pack_padded_sequence(y, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
-            packed, (h, c) = self.lstm(rows)
-            y = pad_packed_sequence(packed, batch_first=True)[0]
+        kind = self.lstm.weight_hh_l0.dtype
+        before = None if state is None else tuple(s.to(kind).unsqueeze(0).contiguous() for s in state)
+        # Whatever autocast asks for, cuDNN's LSTM would compute in float16, where gradients of a mean over many symbols
+        # vanish, and bfloat16 is not taken by it. Left alone it computes in TF32.
+        with torch.autocast(x.device.type, enabled=False):
+            y = self.norm(x).to(kind)
+            if lengths is None or not self.lstm.bidirectional:
+                y, (h, c) = self.lstm(y, before)
+            else:  # the way back must begin at the end of each document, not behind its padding
+                rows = pack_padded_sequence(y, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
+                packed, (h, c) = self.lstm(rows)
+                y = pad_packed_sequence(packed, batch_first=True)[0]
         return x + self.dropout(self.proj(y)), (h[0], c[0])
 
 
