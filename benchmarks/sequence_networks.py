@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 NETWORKS = ("xlstm", "xlstm-mlstm", "xlstm-mixed", "xlstm-slstm", "lstm", "transformer")
-SIZES = ("65k", "500k", "2m", "86m")
+SIZES = ("65k", "500k", "2m", "7m", "86m")
 LSTM_LAYERS = 3  # as LSTM language models have; deeper ones only read more slowly
 DEFAULT = "xlstm-mlstm"  # what `xlstm` stands for: the lowest bits in trials on one core
 
@@ -32,7 +32,7 @@ def build(
     if name in ("lstm", "transformer"):
         blocks = stack(size).num_blocks
         blocks = min(blocks, LSTM_LAYERS) if name == "lstm" else blocks
-        heads = 12 if size == "86m" else 4
+        heads = {"86m": 12, "7m": 8}.get(size, 4)
         layers = NetworkConfig(
             family=name, embedding_dim=2 * heads, num_blocks=blocks, num_heads=heads, direction=direction
         )
@@ -52,6 +52,8 @@ def stack(size: str) -> Any:
 
     if size == "65k":
         return SMALL
+    if size == "7m":
+        return replace(named_size("dna-2m-mlstm"), embedding_dim=512, num_blocks=4, num_heads=8)
     if size == "86m":
         return replace(named_size("dna-2m-mlstm"), embedding_dim=768, num_blocks=24, num_heads=4)
     return named_size(f"dna-{size}-mlstm")
