@@ -169,8 +169,9 @@ def test_mistakes(tmp_path):
     with pytest.raises(ValueError, match="two files have one name"):
         load_corpus(SequenceData(path=paths, families="file"), PROTEIN, tmp_path / "c")
     (tmp_path / "t.csv").write_text("id,sequence\na,MKTAY\n")
-    with pytest.raises(ValueError, match="name the group_column"):
-        load_corpus(SequenceData(path=[str(tmp_path / "t.csv")], families="file"), PROTEIN, tmp_path / "c")
+    assert load_corpus(
+        SequenceData(path=[str(tmp_path / "t.csv")], families="file"), PROTEIN, tmp_path / "t"
+    ).groups == ["t"]
     load_corpus(SequenceData(path=paths[:1]), PROTEIN, tmp_path / "plain")
     with pytest.raises(ValueError, match="prepared without families"):
         load_corpus(SequenceData(path=[str(tmp_path / "plain")], families="file"), PROTEIN, tmp_path / "c")

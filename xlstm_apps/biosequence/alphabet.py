@@ -76,9 +76,9 @@ class Alphabet:
 
     @property
     def end(self) -> int:
-        """Id behind the last symbol of a complete sequence: `eos`; or the begin of the next one, where `eos` says that
-        the fillings of gaps follow, as in the vocabulary of Prot-xLSTM."""
-        return self.bos if "<mask-1>" in self.tokens else self.eos
+        """Id behind the last symbol of a complete sequence: `eos`; or the begin of the next one, where it is what parts
+        the members of a set, as homologs in the vocabulary of Prot-xLSTM."""
+        return self.bos if self.separator == self.bos else self.eos
 
     @cached_property
     def symbols(self) -> dict[str, int]:

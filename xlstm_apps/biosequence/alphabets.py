@@ -1,5 +1,7 @@
 """The alphabets there are: DNA and protein with the ids of the published models, SMILES, and bytes of text."""
 
+from dataclasses import fields
+
 from .alphabet import Alphabet
 
 # IUPAC nucleotide codes (NC-IUB 1984); a gap says nothing about the base, like N.
@@ -99,6 +101,18 @@ SMILES = Alphabet(
     bytewise=False,
 )
 
+
+class _Sets(Alphabet):
+    """The same ids with another begin, so that a corpus of one serves the other."""
+
+    @property
+    def sha(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return SMILES.sha
+
+
+#: The same for sets of molecules: [SEP] begins each and ends it.
+SMILES_SETS = _Sets(**{field.name: getattr(SMILES, field.name) for field in fields(SMILES)} | {"bos": 5})
+
 # UTF-8 never holds the bytes C0, C1 and F5 to FF: five of them are free to be the specials, and an id is its byte.
 _UNUSED_BYTES = (0xC0, 0xC1, *range(0xF5, 0x100))
 _TEXT_SPECIALS = {0xFF: "[PAD]", 0xFE: "[BOS]", 0xFD: "[EOS]", 0xFC: "[MASK]", 0xFB: "[UNK]"}
@@ -119,12 +133,12 @@ TEXT = Alphabet(
 ALPHABETS = {alphabet.name: alphabet for alphabet in (DNA, PROTEIN, SMILES, TEXT)}
 
 
-def get_alphabet(name: str) -> Alphabet:
-    """An alphabet by name.
+def get_alphabet(name: str, *, sets: bool = False) -> Alphabet:
+    """An alphabet by name; that of molecules also as it is read in `sets`.
 
     Raises:
         ValueError: no alphabet of that name.
     """
     if name not in ALPHABETS:
         raise ValueError(f"no alphabet {name!r}; there are {', '.join(ALPHABETS)}")
-    return ALPHABETS[name]
+    return SMILES_SETS if sets and name == "smiles" else ALPHABETS[name]

@@ -24,6 +24,9 @@ class SequenceConfig:
     end_token: bool | None = None
     """Causal: ask what comes behind the last symbol of a record too, so that sequences that are made up come to an end.
     None: for proteins and molecules; the end of a contig of DNA says nothing."""
+    sets: bool = False
+    """Causal, molecules: read sets of them in one line, where a token of its own, [SEP], begins and ends each. Set by
+    `data.families`."""
     infill_spans: float = 0.0
     """Causal, proteins: mean number of spans that training takes out of a sequence and puts behind it, so that the
     model learns to fill gaps knowing both sides (1 for published Prot-xLSTM). 0: none."""
@@ -58,6 +61,8 @@ class SequenceConfig:
             raise ValueError("infill_spans must not be negative, infill_most at least 1 and infill_share above 0")
         if self.infill_spans and (self.alphabet != "protein" or self.objective != "causal" or not self.begin_token):
             raise ValueError("infill_spans is for causal models of proteins with a begin token; leave it at 0")
+        if self.sets and (self.alphabet != "smiles" or not self.ends or not self.begin_token):
+            raise ValueError("sets is for causal models of molecules (alphabet smiles) with begin and end token")
         if self.end_token and self.objective != "causal":
             raise ValueError("end_token is for objective='causal'; a masked model has no end to predict")
         if self.symmetry != "none" and self.alphabet != "dna":

@@ -139,12 +139,17 @@ def read_homologs(
 
 
 def check_family_model(model: SequenceModel) -> None:
-    """See that a model can read homologs.
+    """See that a model can read homologs, or molecules, one after another.
 
     Raises:
-        ValueError: Not causal, of another alphabet, or without begin token.
+        ValueError: Not causal, of another alphabet, without begin token, or of single molecules.
     """
-    if model.alphabet.name != "protein":
+    if model.alphabet.name == "smiles" and not model.sequence.sets:
+        raise ValueError(
+            "this model learned from single molecules, so others shown first mean nothing to it; train with "
+            "data.families, on sets of molecules"
+        )
+    if model.alphabet.name not in ("protein", "smiles"):
         raise ValueError(f"homologs are for models of proteins, and this one reads {model.alphabet.name}")
     if not model.begins:
         raise ValueError(

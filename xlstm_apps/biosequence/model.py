@@ -49,7 +49,7 @@ class SequenceModel(xLSTMLanguageModel):
                 "objective='masked' with backbone.direction='causal' would read one side only; use "
                 "direction='bidirectional', or symmetry='shared'"
             )
-        alphabet = get_alphabet(sequence.alphabet)
+        alphabet = get_alphabet(sequence.alphabet, sets=sequence.sets)
         super().__init__(
             backbone,
             len(alphabet),
@@ -271,7 +271,7 @@ class SequenceModel(xLSTMLanguageModel):
             raise ValueError("min_new_tokens goes with a list of prompts, not with padded rows and their lengths")
         constraint = options.get("constraint")
         if constraint is not None:  # it keeps the end away itself, in one reading
-            constraint.least, least = least, 0
+            constraint.least, constraint.end, least = least, self.alphabet.end, 0
         try:
             if least:
                 self._impossible = self.forbidden.clone()

@@ -59,9 +59,11 @@ class ValidSmiles:
         self._rows: list[_Row] = []
         self._resumed: list[_Row] = []
         self._most = 0
-        self._masks: dict[tuple[str, bool, bool, int], np.ndarray] = {}
+        self._masks: dict[tuple[str, bool, bool, int, int], np.ndarray] = {}
         self.least = 0
         """Tokens before which no string ends; set by `SequenceModel.generate`."""
+        self.end = SMILES.end
+        """Token that ends a molecule; set likewise."""
 
     def is_molecule(self, smiles: str) -> bool:
         """Whether RDKit reads it, as something."""
@@ -139,7 +141,7 @@ class ValidSmiles:
         """
         silence = self._silence()
         scores = logits.masked_fill(~torch.from_numpy(self._allowed()).to(logits.device), -torch.inf)
-        chosen = torch.full((len(logits),), SMILES.eos, dtype=torch.long, device=logits.device)
+        chosen = torch.full((len(logits),), self.end, dtype=torch.long, device=logits.device)
         waiting = [i for i, row in enumerate(self._rows) if not row.ended]
         while waiting:
             drawn = draw(scores[waiting]).tolist()
@@ -147,7 +149,7 @@ class ValidSmiles:
             for i, token in zip(waiting, drawn, strict=True):
                 row = self._rows[i]
                 if not torch.isfinite(scores[i, token]):  # nothing is left: go the way that is known
-                    token = self._ids[row.ending[0]] if row.ending else SMILES.eos
+                    token = self._ids[row.ending[0]] if row.ending else self.end
                 if self._take(row, token):
                     chosen[i] = token
                 else:
@@ -162,7 +164,7 @@ class ValidSmiles:
         silence = self._silence()
         ids = SmilesCutter(self._ids)(smiles)
         self._most, row = len(ids) + 100, _Row(Prefix(), ["C"])
-        accepted = all(self._take(row, token) for token in (*ids, SMILES.eos))
+        accepted = all(self._take(row, token) for token in (*ids, self.end))
         del silence
         return accepted
 
@@ -182,22 +184,22 @@ class ValidSmiles:
 
     def _mask(self, row: _Row) -> np.ndarray:
         prefix = row.prefix
-        key = (prefix.place, bool(prefix.branches), bool(prefix.rings), prefix.digits)
+        key = (prefix.place, bool(prefix.branches), bool(prefix.rings), prefix.digits, self.end)
         if key not in self._masks:
             mask = np.zeros(len(_TOKENS), bool)
             for token, i in self._ids.items():
                 mask[i] = prefix.push(token) is not None
-            mask[SMILES.eos] = prefix.may_end
+            mask[self.end] = prefix.may_end
             self._masks[key] = mask
         mask = self._masks[key]
-        if mask[SMILES.eos] and row.added < self.least:
+        if mask[self.end] and row.added < self.least:
             mask = mask.copy()
-            mask[SMILES.eos] = False
+            mask[self.end] = False
         return mask
 
     def _take(self, row: _Row, token: int) -> bool:
         """Let the string go on with a token, if it may."""
-        if token == SMILES.eos:
+        if token == self.end:
             row.ended = row.prefix.may_end and (not row.ending or self._reads(row.prefix.text))
             return row.ended
         following = row.prefix.push(_TOKENS[token])

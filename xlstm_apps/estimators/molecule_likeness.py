@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from xlstm_apps.biosequence import SequenceModel
+from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.objective import ask, loss_sums
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
@@ -111,7 +112,13 @@ def turn(model: SequenceModel, smiles: Sequence[str], turning: Turning) -> Seque
 
 
 def draw_new(
-    model: SequenceModel, given: Sequence[str], turning: Turning, exclude: set[str] | None = None, prompt: str = ""
+    model: SequenceModel,
+    given: Sequence[str],
+    turning: Turning,
+    exclude: set[str] | None = None,
+    prompt: str = "",
+    *,
+    context: FamilyContext | None = None,
 ) -> Drawn:
     """Molecules made up by a model that are none of those given and none that are excluded, every draw a molecule.
 
@@ -121,10 +128,11 @@ def draw_new(
         turning: How to draw.
         exclude: Canonical SMILES that are known already.
         prompt: What every one begins with.
+        context: Molecules that a model of sets has read first.
     """
     batches = generate_sequences(
         model, [prompt], per_prompt=turning.draws, max_length=turning.max_length, temperature=turning.temperature,
-        top_p=turning.top_p, seed=turning.seed, valid=True,
+        top_p=turning.top_p, seed=turning.seed, valid=True, family=context,
     )  # fmt: skip
     made = [sequence for batch in batches for sequence in batch]
     with quiet():

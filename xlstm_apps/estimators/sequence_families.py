@@ -1,4 +1,5 @@
-"""Training on families of proteins: the windows of each part, and what homologs are worth to a trained model."""
+"""Training on families of proteins, or sets of molecules: the windows of each part, and what homologs are worth to a
+trained model."""
 
 import math
 from typing import Any, NamedTuple
@@ -21,16 +22,21 @@ _LEAST_TARGETS, _MOST_TARGETS = 20, 2000
 _LN2 = math.log(2)
 
 
+def can_read_sets(sequence: SequenceConfig) -> bool:
+    """Whether a model of this kind can read sets of molecules."""
+    return sequence.alphabet == "smiles" and sequence.ends and sequence.begin_token
+
+
 def check_families(data: SequenceData, sequence: SequenceConfig, corpus: Corpus) -> None:
     """Find out whether a model of this kind can read families, and whether there are any.
 
     Raises:
         ValueError: It cannot, or there are none; says what to change.
     """
-    if sequence.alphabet != "protein" or not sequence.ends or not sequence.begin_token:
+    if sequence.alphabet not in ("protein", "smiles") or not sequence.ends or not sequence.begin_token:
         raise ValueError(
-            "data.families is for causal models of proteins with begin and end token; set sequence.alphabet to "
-            "protein, or leave data.families out"
+            "data.families is for causal models of proteins or molecules with begin and end token; set "
+            "sequence.alphabet to protein or smiles, or leave data.families out"
         )
     if all(group is None for group in corpus.groups):
         raise ValueError(
@@ -56,12 +62,14 @@ def family_parts(
     weight = {"softmask_weight": data.softmask_weight}
     windows_of_train = FamilyWindows(corpus, families, length, end, alone=alone, **weight)
     sizes = sorted(len(np.unique(train.record[members])) for members in families.members)
+    molecules = corpus.alphabet["name"] == "smiles"
+    one, several, what = ("set", "sets", "molecules") if molecules else ("family", "families", "sequences")
     many = (
-        f"{len(families):,} families of {sizes[0]:,} to {sizes[-1]:,}"
+        f"{len(families):,} {several} of {sizes[0]:,} to {sizes[-1]:,}"
         if len(sizes) > 1
-        else f"one family of {sizes[0]:,}"
+        else f"one {one} of {sizes[0]:,}"
     )
-    note = f"{many} training sequences, windows of {length:,}"
+    note = f"{many} training {what}, windows of {length:,}"
     if val is None:
         return FamilyParts(windows_of_train, None, note)
     pool = Families.around(corpus, val, Spans.join([train, val]))
@@ -81,7 +89,9 @@ class Ladder(NamedTuple):
     """How many are shown: 0, 1, 2, 4, ..."""
 
 
-def ladder(corpus: Corpus, train: Spans, test: Spans, length: int, most_symbols: int) -> Ladder | None:
+def ladder(
+    corpus: Corpus, train: Spans, test: Spans, length: int, most_symbols: int, *, all_families: bool = False
+) -> Ladder | None:
     """The longest ladder of counts that at least half of the proteins of a test can climb that have any relatives; the
     others are left out, so that every count is of the same proteins. None where there are no relatives.
 
@@ -91,12 +101,14 @@ def ladder(corpus: Corpus, train: Spans, test: Spans, length: int, most_symbols:
         test: Held-out records; members of one family may be shown each other.
         length: Places of a row, protein and homologs.
         most_symbols: Symbols to read in all, about.
+        all_families: Number in `pool` the members of all families, not only of those with a target.
     """
     whole = test[(test.lengths == corpus.lengths[test.record]) & (test.lengths <= length // 2)]
     if not len(whole):
         return None
     whole = whole[np.linspace(0, len(whole) - 1, min(len(whole), _MOST_TARGETS)).round().astype(int)]
-    pool = Families.around(corpus, whole, Spans.join([windows(train, length - 1), whole]))
+    spans = Spans.join([windows(train, length - 1), whole])
+    pool = Families.of(corpus, spans) if all_families else Families.around(corpus, whole, spans)
     shown = homologs_of(corpus, whole, pool, length)
     sizes = np.array([len(row) for row in shown])
     if not (sizes > 0).any():
@@ -130,19 +142,24 @@ def homolog_rows(
         members = HeldOutMembers(
             corpus, found.targets, shown, found.pool, model.alphabet.end, closed=False, shuffled=shuffled
         )
-        nats, weight, scored = 0.0, 0.0, 0
-        at_once = max(1, symbols_at_once // int(members.sizes.max()))
-        with evaluating(model):
-            for first in range(0, len(members), at_once):
-                batch = members.__getitems__(range(first, min(first + at_once, len(members))))
-                ids, weights, lengths = batch["ids"].to(device), batch["weights"].to(device), batch["lengths"]
-                even = bool((lengths == ids.shape[1]).all())
-                losses = surprisal(causal_logits(model, ids, None if even else lengths), ids).double()
-                nats += float(torch.where(weights > 0, losses * weights, 0.0).sum())
-                weight += float(weights.sum())
-                scored += int((weights > 0).sum())
-        bits = nats / weight / _LN2 if weight else math.nan
         control = "shuffled" if shuffled else "real"
-        row = {"homologs": count, "control": control, "targets": len(members), "symbols": scored}
-        rows.append({**row, "bits": bits, "perplexity": 2**bits})
+        rows.append({"homologs": count, "control": control, **judged(model, members, device, symbols_at_once)})
     return rows
+
+
+@torch.no_grad()
+def judged(model: SequenceModel, members: HeldOutMembers, device: torch.device, symbols_at_once: int) -> dict[str, Any]:
+    """How well a model expects members behind what is shown before them: targets, symbols, bits, perplexity."""
+    nats, weight, scored = 0.0, 0.0, 0
+    at_once = max(1, symbols_at_once // int(members.sizes.max()))
+    with evaluating(model):
+        for first in range(0, len(members), at_once):
+            batch = members.__getitems__(range(first, min(first + at_once, len(members))))
+            ids, weights, lengths = batch["ids"].to(device), batch["weights"].to(device), batch["lengths"]
+            even = bool((lengths == ids.shape[1]).all())
+            losses = surprisal(causal_logits(model, ids, None if even else lengths), ids).double()
+            nats += float(torch.where(weights > 0, losses * weights, 0.0).sum())
+            weight += float(weights.sum())
+            scored += int((weights > 0).sum())
+    bits = nats / weight / _LN2 if weight else math.nan
+    return {"targets": len(members), "symbols": scored, "bits": bits, "perplexity": 2**bits}

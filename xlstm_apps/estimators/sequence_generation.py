@@ -15,6 +15,7 @@ from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import Context
 from xlstm_apps.biosequence.smiles_validity import ValidSmiles
 from xlstm_apps.biosequence.tokenizer import Tokenizer
+from xlstm_apps.core.state import xLSTMState
 
 
 class Made(NamedTuple):
@@ -67,7 +68,7 @@ def generate_sequences(
         top_p: As there.
         batch_size: Sequences at a time.
         seed: Of the draws; the same seed and batch size give the same sequences.
-        family: Homologs that were read before; of several draws each sequence takes the next.
+        family: Homologs, or molecules, that were read before; of several draws each sequence takes the next.
         valid: Molecules: what RDKit does not read is taken back to where it went wrong, and drawn anew from there.
 
     Raises:
@@ -96,7 +97,7 @@ def generate_sequences(
         before = None if family is None else family.state.select(draws)
         rows = strings.generate_ids(model, texts, min_length, max_length, options, before)
         if constraint is not None:
-            rows = mend(model, texts, rows, constraint, min_length, max_length, options)
+            rows = mend(model, texts, rows, constraint, min_length, max_length, options, before)
         context = None if family is None else family.begin(model).select(draws)
         yield _judged(model, [prompts[i] for i in members], members, rows, context)
 
@@ -109,6 +110,7 @@ def mend(
     least: int,
     most: int,
     options: dict[str, Any],
+    before: xLSTMState | None = None,
 ) -> list[torch.Tensor]:
     """The rows [T], with those that are no molecules drawn anew from where they went wrong: as if every token had been
     drawn under the constraint, but faster where most are molecules anyway.
@@ -121,6 +123,7 @@ def mend(
         least: Fewest symbols to add.
         most: Most symbols to add.
         options: Those of the draws.
+        before: What was read before the begin tokens, a row for each.
 
     Raises:
         ValueError: A prompt that no molecule begins with.
@@ -132,6 +135,7 @@ def mend(
     given = [len(ids) for ids in strings.encode(model, [prompts[i] for i in wrong], empty=True)]
     kept = constraint.resume([rows[i].cpu() for i in wrong], given, most)
     begin = torch.tensor([model.alphabet.bos], device=device)
+    options = options if before is None else {**options, "state": before.select(wrong)}
     made = model._continue(
         [torch.cat([begin, row.to(device)]) for row in kept], least, most, {**options, "constraint": constraint}
     )

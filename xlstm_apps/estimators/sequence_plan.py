@@ -28,7 +28,8 @@ from xlstm_apps.datasets.sequences import (
 )
 from xlstm_apps.datasets.sequences.batches import read_span
 from xlstm_apps.estimators.forecast_frames import device_for
-from xlstm_apps.estimators.sequence_families import check_families, family_parts
+from xlstm_apps.estimators.molecule_sets import unknown
+from xlstm_apps.estimators.sequence_families import can_read_sets, check_families, family_parts
 from xlstm_apps.training import FitConfig
 
 
@@ -156,7 +157,11 @@ def plan_sequences(
     Raises:
         ValueError: Settings that do not go together, or too little to train on; says what to change.
     """
-    alphabet, notes = get_alphabet(sequence.alphabet), []
+    families = data.families != "none"
+    if sequence.sets and not families:
+        raise ValueError("sequence.sets reads sets of molecules; say with data.families which belong together")
+    sequence = replace(sequence, sets=True) if families and can_read_sets(sequence) else sequence
+    alphabet, notes = get_alphabet(sequence.alphabet, sets=sequence.sets), []
     corpus.check(alphabet)
     device = device_for(fit.accelerator)
     budget = budget_for(device)
@@ -164,10 +169,16 @@ def plan_sequences(
         backbone = replace(backbone, direction="bidirectional")
         notes.append("a masked model reads from both sides: backbone.direction is bidirectional")
     split = split_corpus(data, corpus)
+    if sequence.sets:  # which may share molecules
+        test = unknown(corpus, split.train, split.test)
+        if len(test) < len(split.test):
+            notes.append(
+                f"test: {len(split.test) - len(test):,} molecules left out that are in training, in other sets"
+            )
+        split = replace(split, test=test)
     rule, _, how = split.rule.partition("; ")
     if how:
         notes.append(how)
-    families = data.families != "none"
     if families:
         check_families(data, sequence, corpus)
     longest = int(split.train.lengths.max())

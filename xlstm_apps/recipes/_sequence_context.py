@@ -1,4 +1,4 @@
-"""The steps of `sequence context`: homologs in, the state of a model that has read them out."""
+"""The steps of `sequence context`: homologs, or molecules, in, the state of a model that has read them out."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from xlstm_apps.datasets.sequences.family_file import read_family
 from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, build_context, file_sha, read_families
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_variants import training_window
+from xlstm_apps.recipes._sequence_molecules import save_context
 from xlstm_apps.recipes._sequence_protein import residues
 from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.recipes._terminal import note, showing, tell
@@ -34,9 +35,15 @@ def run(
     console = Console(stderr=True)
     target = Path(output)
     check_target(target, (SUFFIX,), "output")
-    family = read_family(family_path, None if query is None else residues(query, "query"), aligned=aligned)
     model = language_model(model_path, device, verb="read a family")
     check_family_model(model)
+    if model.alphabet.name == "smiles":
+        for name, value in (("query", query), ("aligned", aligned)):
+            if value is not None:
+                raise ValueError(f"{name} is for proteins; leave it out")
+        save_context(console, model, model_path, family_path, output, options, on_bad)
+        return
+    family = read_family(family_path, None if query is None else residues(query, "query"), aligned=aligned)
     options, why = with_room(options, model_path)
     about = {
         "model": str(model_path),

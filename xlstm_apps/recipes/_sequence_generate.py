@@ -21,7 +21,7 @@ from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_stretches import open_stretches
 from xlstm_apps.recipes._sequence_protein import behind, family_context
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
-from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 FASTA = (".fa", ".fasta", ".fna", ".faa")
@@ -70,7 +70,9 @@ def generate(
         )
     names, texts = prompts(model, prompt, prompts_path)
     made: list[Made] = []
-    batches = told(model, texts, drawing, made, console, family_context(context, model))
+    notes: list[str] = []
+    family = family_context(context, model, model_path, drawing.seed, notes)
+    batches = told(model, texts, drawing, made, console, family)
     if as_table:
         TableOutput(output).write(frame(batch, names, first) for first, batch in batches)
     else:
@@ -84,6 +86,7 @@ def generate(
                     for first, batch in batches:
                         file.write(fasta(batch, names, first, wrap))
     show(console, made, path)
+    note(console, notes)
     tell(console, behind(context))
 
 

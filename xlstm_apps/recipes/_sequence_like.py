@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from xlstm_apps.biosequence.family import check_family_model
 from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator
@@ -15,8 +17,11 @@ from xlstm_apps.datasets.molecules.filters import FilterConfig, MoleculeFilter
 from xlstm_apps.datasets.molecules.properties import calculator
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
+from xlstm_apps.estimators.molecule_context import read_set
 from xlstm_apps.estimators.molecule_likeness import Candidate, Drawn, Turning, draw_new, turn
+from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM
 from xlstm_apps.estimators.sequence_saved import language_model
+from xlstm_apps.estimators.sequence_variants import training_window
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
 from xlstm_apps.recipes._sequence_filter import check_picture, draw, known_molecules
 from xlstm_apps.recipes._tables import TableOutput
@@ -36,8 +41,9 @@ def run(
     rank_by: str,
     turning: Turning,
     device: str,
+    method: str = "auto",
 ) -> None:
-    """Turn the model, draw, filter, rank and write."""
+    """Turn the model, or let it read, draw, filter, rank and write."""
     if num_candidates < 1:
         raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
     check_picture(picture)
@@ -45,6 +51,12 @@ def run(
     model = language_model(model_path, device, verb="make up molecules")
     if model.alphabet.name != "smiles" or not model.begins:
         raise ValueError(f"{model_path}: like needs a causal model of molecules, this one is of {model.alphabet.name}")
+    shows = model.sequence.sets if method == "auto" else method == "context"
+    if shows:
+        check_family_model(model)
+        for name in ("passes", "learning_rate"):
+            if getattr(turning, name) != getattr(Turning, name):
+                raise ValueError(f"{name} is for method train, and this model is shown the molecules (method context)")
     console = Console(stderr=True)
     with quiet():
         given = list(Curator(data, "error", data.repeats)(read_source(data.as_sequences), report := QualityReport()))
@@ -54,8 +66,16 @@ def run(
     smiles = [record.sequence.decode() for record in given]
     with console.status("drawing without the molecules given"):
         before = draw_new(model, smiles, turning, known)
-    with console.status(f"learning from {len(smiles):,} molecules, and drawing"):
-        after = draw_new(turn(model, smiles, turning), smiles, turning, known)
+    if shows:
+        with console.status(f"reading {len(smiles):,} molecules, and drawing"):
+            window, longest = training_window(model_path) or UNKNOWN_ROOM, max(map(len, smiles)) + 1
+            context = read_set(model, smiles, max_symbols=max(window - longest, longest), seed=turning.seed)
+            after = draw_new(model, smiles, turning, known, context=context)
+        read = np.mean([len(fact["molecules"]) for fact in context.about["contexts"]])
+        tell(console, [f"shown to the model, {read:.0f} of {len(smiles):,} at a time, in {len(context)} orders"])
+    else:
+        with console.status(f"learning from {len(smiles):,} molecules, and drawing"):
+            after = draw_new(turn(model, smiles, turning), smiles, turning, known)
     kept, taken = passed(after.candidates, judge)
     if rank_by == "perplexity":
         kept.sort(key=lambda candidate: (candidate.perplexity, candidate.smiles))

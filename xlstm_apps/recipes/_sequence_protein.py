@@ -1,10 +1,10 @@
-"""A protein that an option names, and the context that it is read behind."""
+"""A protein that an option names, and the context that it, or a molecule, is read behind."""
 
 from pathlib import Path
 
 import numpy as np
 
-from xlstm_apps.biosequence.family import FamilyContext, check_family_model
+from xlstm_apps.biosequence.family import SUFFIX, FamilyContext, check_family_model
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.tokenizer import get_tokenizer
 from xlstm_apps.datasets.sequences import read_records
@@ -35,18 +35,34 @@ def residues(given: str, option: str) -> str:
 
 
 def behind(path: str | None, mean_of: FamilyContext | None = None) -> list[str]:
-    """A line that says which homologs were read, where any were."""
+    """A line that says what was read first, where anything was."""
     mean = f", mean of {len(mean_of)} contexts" if mean_of is not None and len(mean_of) > 1 else ""
-    return [] if path is None else [f"behind the homologs of {path}{mean}"]
+    return [] if path is None else [f"behind what {path} holds{mean}"]
 
 
-def family_context(path: str | None, model: SequenceModel) -> FamilyContext | None:
-    """The saved context of a family; None where none is named.
+def family_context(
+    path: str | None, model: SequenceModel, model_path: str | None = None, seed: int = 0, notes: list[str] | None = None
+) -> FamilyContext | None:
+    """The saved context of a family, or that of a file of molecules; None where none is named.
+
+    Args:
+        path: The file.
+        model: Which reads it.
+        model_path: Where the model lies, where it may be one of molecules.
+        seed: Of the order of the molecules.
+        notes: Takes up what a user should know.
 
     Raises:
-        ValueError: As `FamilyContext.load`, or a model that reads no families.
+        ValueError: As `FamilyContext.load` or `context_of_file`, or a model that reads no families.
     """
     if path is None:
         return None
     check_family_model(model)
-    return FamilyContext.load(path, model)
+    if model.alphabet.name != "smiles" or model_path is None or Path(path).suffix == SUFFIX:
+        return FamilyContext.load(path, model)
+    from xlstm_apps.recipes._sequence_molecules import context_of_file
+
+    context, found = context_of_file(path, model, model_path, seed=seed)
+    if notes is not None:
+        notes += found
+    return context

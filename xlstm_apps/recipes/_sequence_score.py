@@ -62,7 +62,8 @@ def score(
     if track_path is not None:
         check_target(track_path, TRACKS, "per_base")
     model = language_model(model_path, device, verb="score")
-    family = family_context(context, model)
+    notes: list[str] = []
+    family = family_context(context, model, model_path, notes=notes)
     before = reading.context_length
     one_sided = model.sequence.objective == "causal" and not reads_both(model, reading.strands)
     with ExitStack() as stack:
@@ -80,7 +81,7 @@ def score(
         if track is not None and track_path is not None:
             write_track(track_path, track, stretches)
         show(console, stretches, totals, seconds)
-        note(console, stretches.notes)
+        note(console, [*stretches.notes, *notes])
         tell(console, behind(context, family))
     written = [] if target.path is None else [f"scores in {target.path}"]
     tell(console, written if track_path is None else [*written, f"every symbol in {track_path}"])

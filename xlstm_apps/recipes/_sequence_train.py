@@ -18,6 +18,7 @@ from xlstm_apps.biosequence.sizes import SMALL
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceData, Spans, windows
 from xlstm_apps.datasets.sequences.loading import located
+from xlstm_apps.estimators.molecule_sets import begin_with, set_ladder, set_rows
 from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, SequenceEvaluator
 from xlstm_apps.estimators.sequence_families import homolog_rows, ladder
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
@@ -136,7 +137,7 @@ def fit_model(job: Job, resume: bool) -> SequenceModel:
     plan, folder = job.plan, job.folder
     model = plan.model(job.seed)
     if job.start is not None:
-        model.load_state_dict(job.start.state_dict())
+        begin_with(model, job.start)
     result = plan.train_model(
         model, job.seed, run_dir=folder.path, resume=resume, console=job.console, label="training xlstm"
     )
@@ -253,11 +254,20 @@ def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) ->
 
 
 def score_homologs(job: Job, model: SequenceModel) -> list[dict[str, Any]]:
-    """What homologs before held-out proteins are worth, as `evaluation/homologs.csv`; nothing where the model did not
-    learn from families, or no held-out protein has relatives, said so."""
+    """What homologs before held-out proteins are worth, as `evaluation/homologs.csv`, or molecules before others of
+    their set, as `evaluation/sets.csv`; nothing where the model did not learn from families, or nothing of the test has
+    relatives, said so."""
     plan = job.plan
     if plan.data.families == "none":
         return []
+    if plan.sequence.sets:
+        among = set_ladder(plan.corpus, plan.split.train, plan.split.test, plan.context_length, plan.budget.test)
+        if among is None:
+            tell(job.console, ["note      no new molecule of the test has a set to show: no evaluation/sets.csv"])
+            return []
+        rows = set_rows(model, plan.corpus, among, plan.device, plan.symbols_at_once, job.console)
+        files.write_rows(job.folder.path / "evaluation" / "sets.csv", rows)
+        return rows
     found = ladder(plan.corpus, plan.split.train, plan.split.test, plan.context_length, plan.budget.test)
     if found is None:
         tell(job.console, ["note      no protein of the test has relatives to show: no evaluation/homologs.csv"])
@@ -268,18 +278,23 @@ def score_homologs(job: Job, model: SequenceModel) -> list[dict[str, Any]]:
 
 
 def homolog_table(rows: list[dict[str, Any]]) -> Table:
-    """The ladder of homologs for the terminal."""
+    """The ladder of homologs, or of molecules, for the terminal."""
+    shown, control, what, unit, caption = (
+        ("homologs", "shuffled", "proteins", "residue", "shuffled: homologs with their residues in random order")
+        if "homologs" in rows[0]
+        else ("molecules", "other", "molecules that are new", "token", "other: molecules of another set")
+    )
     table = Table(
-        title=f"The same {rows[0]['targets']:,} held-out proteins behind homologs, bits per residue",
-        caption="shuffled: homologs with their residues in random order",
+        title=f"The same {rows[0]['targets']:,} held-out {what} behind {shown}, bits per {unit}",
+        caption=caption,
         header_style="bold",
         min_width=60,
     )
-    for heading in ("homologs shown", "real", "shuffled"):
+    for heading in (f"{shown} shown", "real", control):
         table.add_column(heading, justify="right")
-    bits = {(row["homologs"], row["control"]): f"{row['bits']:.4f}" for row in rows}
-    for count in dict.fromkeys(row["homologs"] for row in rows):
-        table.add_row(str(count), bits[count, "real"], bits[count, "shuffled"])
+    bits = {(row[shown], row["control"]): f"{row['bits']:.4f}" for row in rows}
+    for count in dict.fromkeys(row[shown] for row in rows):
+        table.add_row(str(count), bits[count, "real"], bits[count, control])
     return table
 
 

@@ -63,6 +63,7 @@ def like(
     contains: str | None = None,
     lacks: str | None = None,
     rank_by: Literal["similarity", "perplexity"] = "similarity",
+    method: Literal["auto", "context", "train"] = "auto",
     passes: int = 10,
     learning_rate: float = 5e-4,
     draws: int = 1000,
@@ -74,7 +75,8 @@ def like(
 ) -> None:
     """Make up new molecules like the ones given, and rank them.
 
-    A copy of the model is trained on the molecules given for a few passes; what it then draws is a molecule always.
+    A copy of the model is trained on the molecules given for a few passes; one that has learned from sets of molecules
+    reads them instead, as a prompt. What it then draws is a molecule always.
     Left out is what was given, what is excluded, what comes twice and what filters take. As many draws of the model as
     it was tell what it would have made without them.
 
@@ -93,6 +95,8 @@ def like(
         contains: SMARTS that must be there; several parted by spaces, and all must.
         lacks: SMARTS that must not be there; several parted by spaces, and none may.
         rank_by: similarity: the most similar first; perplexity: what the model finds most probable first.
+        method: context: the model reads the molecules, in several orders; train: a copy learns from them. auto: context
+            where the model has learned from sets (data.families).
         passes: How often the copy sees each molecule: more makes the new ones more like them, and less new.
         learning_rate: Of these passes.
         draws: How many molecules are made up.
@@ -114,7 +118,7 @@ def like(
         passes=passes, learning_rate=learning_rate, draws=draws, max_length=max_length, temperature=temperature,
         top_p=top_p, seed=seed,
     )  # fmt: skip
-    steps.run(model, data, output, picture, num_candidates, exclude or [], filters, rank_by, turning, device)
+    steps.run(model, data, output, picture, num_candidates, exclude or [], filters, rank_by, turning, device, method)
 
 
 def evaluate(

@@ -195,7 +195,8 @@ def score(
         window: Read records in windows of so many symbols. None: a causal model reads them from end to end.
         overlap: Symbols that a window shares with the next. None: an eighth of it.
         passes: Masked models: readings, each hiding every passes-th symbol. None: 1 / mask_rate.
-        context: Proteins: file of `sequence context`, homologs to read first; the mean over several draws.
+        context: File of `sequence context`, homologs or molecules to read first; the mean over several draws. Models of
+            sets of molecules: also the molecules themselves, as .smi, .sdf, .csv, ...
         batch_symbols: Most symbols read at a time. None: by the width of the model; lower it where memory runs out.
         device: Where to compute. auto: CUDA where there is any.
     """
@@ -333,7 +334,8 @@ def generate(
         top_p: Draw among the most probable symbols that together reach this probability only.
         valid: Molecules: emit none that RDKit does not read; tokens are drawn as the model says among those that can
             still become a molecule.
-        context: Proteins: file of `sequence context`, homologs to read first; several draws take turns.
+        context: File of `sequence context`, homologs or molecules to read first; several draws take turns. Models of
+            sets of molecules: also the molecules themselves, as .smi, .sdf, .csv, ...
         batch_size: Sequences at a time.
         seed: Seed of the draws; the same seed and batch_size give the same sequences.
         device: Where to compute. auto: CUDA where there is any.

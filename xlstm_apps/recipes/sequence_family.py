@@ -25,26 +25,28 @@ def context(
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
-    """Let a protein model read homologs of a family once, and keep what it knows then in a small file.
+    """Let a model read homologs of a family, or a set of molecules, once, and keep what it knows then in a small file.
 
     The file goes with `--context` of `score`, `fitness`, `scan`, `generate` and `infill`, any often and with this model
     alone. Its size does not depend on how much was read. Homologs are drawn by weight (one over the number of sequences
-    alike), the least alike first; neither the query nor copies of it are shown.
+    alike), the least alike first; neither the query nor copies of it are shown. Molecules are drawn at random.
 
     Args:
-        model: Run folder of a training on proteins, model folder, or folder of a published Prot-xLSTM checkpoint.
-        family: Homologs: A3M, Stockholm, FASTA aligned or not, plain or packed.
+        model: Run folder of a training on proteins or on sets of molecules, model folder, or folder of a published
+            Prot-xLSTM checkpoint.
+        family: Homologs: A3M, Stockholm, FASTA aligned or not, plain or packed. Molecules: .smi, .sdf, tables.
         output: File to write, .safetensors.
         query: The protein that the others are homologs of: a file of one sequence, or its residues. None: the first of
             an alignment; none of sequences that are not aligned.
         draws: Contexts to make, each of other homologs; what is asked behind them is the mean over all.
-        num_homologs: Most homologs in each. null: any number.
+        num_homologs: Most homologs, or molecules, in each. null: any number.
         max_symbols: Most symbols in each. None: a training window of the model.
         max_identity: Homologs closer to the query are not shown. None: 0.98.
         min_identity: Homologs further from it are not shown. None: 0.3, or 0 where they are not aligned.
         with_query: Show the query too, as the last; for generating proteins like it.
         aligned: Whether FASTA holds an alignment. None: where all rows are of one width.
-        on_bad: Homologs with characters that no protein holds: error stops, skip leaves them out.
+        on_bad: Homologs with characters that no protein holds, strings that are no molecule: error stops, skip leaves
+            them out.
         seed: Seed of the draws.
         device: Where to compute. auto: CUDA where there is any.
     """

@@ -30,14 +30,17 @@ class Curator:
         policy: For salts and stereochemistry.
         on_bad: `error`: stop at the first that is no molecule; else leave it out.
         repeats: Of molecules that come twice keep the `first`, `keep` all, or take it for an `error`.
+        by_group: Only within a group do they come twice.
 
     Attributes:
         rejects: What was left out, filled on the way.
     """
 
-    def __init__(self, policy: MoleculePolicy, on_bad: str = "error", repeats: Repeats = "first") -> None:
+    def __init__(
+        self, policy: MoleculePolicy, on_bad: str = "error", repeats: Repeats = "first", by_group: bool = False
+    ) -> None:
         self.standardiser = Standardiser(policy)
-        self.on_bad, self.repeats = on_bad, repeats
+        self.on_bad, self.repeats, self.by_group = on_bad, repeats, by_group
         self.rejects: list[Reject] = []
 
     def __call__(self, records: Iterable[Record], report: QualityReport) -> Iterator[Record]:
@@ -46,7 +49,7 @@ class Curator:
         Raises:
             ValueError: A record is no molecule, or comes twice, and that is an error; names file, line and record.
         """
-        seen: dict[str, Any] = {}
+        seen: dict[tuple[str | None, str], Any] = {}
         changed = twice = disagree = 0
         for record in records:
             written = record.sequence.decode("utf-8", errors="replace").strip()
@@ -59,16 +62,17 @@ class Curator:
                     ) from None
                 self._leave_out(record, written, verdict.reason, str(verdict).partition(": ")[2], report)
                 continue
-            if self.repeats != "keep" and smiles in seen:
+            key = (record.group if self.by_group else None, smiles)
+            if self.repeats != "keep" and key in seen:
                 if self.repeats == "error":
                     where = f"{record.where()}: the molecule {smiles} has come before"
                     raise ValueError(f"{where}; set data.repeats to 'first' or 'keep'")
                 twice += 1
-                disagree += record.label != seen[smiles]
+                disagree += record.label != seen[key]
                 self._leave_out(record, written, "repeated", smiles, report)
                 continue
             if self.repeats != "keep":
-                seen[smiles] = record.label
+                seen[key] = record.label
             changed += smiles != written
             record.sequence = smiles.encode()
             yield record

@@ -111,9 +111,10 @@ class LabelledSource(SequenceSource):
     """Where labels come from. `column`: a table; `file`: one class per file, named after it; `header`: `label=...` in
     the FASTA header. auto: whichever is there."""
 
-    families: Literal["none", "file", "group"] = "none"
-    """Homologs that a model of proteins reads one after another. `file`: each file holds a family (FASTA, A3M; of
-    Stockholm each alignment); `group`: the groups of the records are families."""
+    families: Literal["none", "file", "group", "line"] = "none"
+    """Homologs, or sets of molecules, that a model reads one after another. `file`: each file holds a family (FASTA,
+    A3M; of Stockholm each alignment) or set; `group`: the groups of the records are families, or sets; `line`: each
+    line of a list of SMILES is a set, with dots between its molecules, so that no salts can be in it."""
 
     part_column: str | None = None
     """Tables: column that says train, val or test. None: the one named part or split, if there is one (FASTA headers

@@ -1,5 +1,5 @@
 """Sequences shown with relatives of their family before them: windows of homologs to train on, and held-out members
-behind any number of homologs.
+behind any number of homologs. Sets of molecules are read in the same way.
 
 A row holds homologs one after another, `end` behind each, as a model reads them behind its begin token. Which are shown
 is drawn by weight without repeats; those that no longer fit are passed over, so that none is cut.
@@ -46,7 +46,7 @@ class Families:
     def of(corpus: Corpus, spans: Spans) -> "Families":
         """The families that the groups of a corpus are; a record without a group is one by itself.
 
-        Near copies are clusters of `NEAR_COPY` identity within the family.
+        Near copies are clusters of `NEAR_COPY` identity within the family; molecules have none.
         """
         records = spans.record.tolist()
         keys = [(0, corpus.groups[r]) if corpus.groups[r] is not None else (1, corpus.ids[r]) for r in records]
@@ -55,7 +55,7 @@ class Families:
         order = np.argsort(family, kind="stable")
         members = np.split(order, np.cumsum(np.bincount(family, minlength=len(numbers)))[:-1])
         weights = corpus.weights[spans.record].astype(float)
-        for few in _portions(members, spans.lengths):
+        for few in _portions(members, spans.lengths) if corpus.alphabet["name"] != "smiles" else ():
             chosen = np.concatenate(few)
             rows = [read_span(corpus, spans, n)[0] for n in chosen.tolist()]
             both = np.stack([family[chosen], identity_clusters(rows, corpus.alphabet["definite"], NEAR_COPY)])

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..molecules.curation import Curator
 from ..molecules.standardise import MoleculePolicy
-from .alignment import read_stockholm
 from .cleaning import Encode
 from .codes import Codes
 from .config import SequencePolicy, SequenceSource
 from .corpus import MANIFEST, Corpus
 from .corpus_writer import policy_of
-from .reading import TABULAR, read_records, sniff
+from .family_reading import read_families
+from .reading import TABULAR, sniff
 from .record import Record
 from .regions import place_regions, read_regions
 from .spans import Spans
@@ -109,7 +109,8 @@ def curator(data: SequenceSource, codes: Codes) -> Curator | None:
         return None
     try:
         policy = MoleculePolicy(salts=data.salts, stereo=data.stereo)
-        return Curator(policy, on_bad=data.on_bad, repeats=data.repeats)
+        by_group = getattr(data, "families", "none") != "none"  # a molecule may be of several sets
+        return Curator(policy, on_bad=data.on_bad, repeats=data.repeats, by_group=by_group)
     except ValueError as error:
         raise ValueError(f"{error}; data.standardise false reads SMILES as they stand, without it") from None
 
@@ -207,12 +208,14 @@ def read_source(data: SequenceSource, *, labels: bool = False, paths: list[str] 
     where = getattr(data, "label_from", "auto") if labels else None
     if where == "column" and not any(kind in TABULAR for kind in formats):
         raise ValueError("data.label_from: column is for tables and SDF, and there is none among the files")
-    found, families = False, getattr(data, "families", "none") == "file"
-    if families and len({file_class(path) for path in files}) < len(files):
+    found, families = False, getattr(data, "families", "none")
+    if families == "file" and len({file_class(path) for path in files}) < len(files):
         raise ValueError("data.families: file names families after files, and two files have one name; rename them")
     for path, kind in zip(files, formats, strict=True):
         columns = _columns(data, where, path if len(files) > 1 else None) if kind in TABULAR else None
-        for record in _of_families(path, kind) if families else read_records(path, kind, columns):
+        for record in read_families(path, kind, families, file_class(path), columns):
+            if kind == "smi" and len(files) > 1 and record.id == f"line_{record.line}":  # it has no name
+                record.id = f"{file_class(path)}:{record.id}"
             header = dict(_IN_HEADER.findall(record.description)) if record.description else {}
             record.group = record.group or header.get("group")
             record.part = record.part or header.get("part")
@@ -226,17 +229,6 @@ def read_source(data: SequenceSource, *, labels: bool = False, paths: list[str] 
             yield record
     if where == "header" and not found:
         raise ValueError(f"{files[0]}: no header says label=...; a header is '>name label=CLASS'")
-
-
-def _of_families(path: str, kind: Any) -> Iterator[Record]:
-    """Records of a file with their family as the group: that of the alignment in Stockholm, else of the file."""
-    if kind in TABULAR:
-        raise ValueError(f"{path}: data.families: file is for files of sequences; of a table name the group_column")
-    named = [(a.name, a.records) for a in read_stockholm(path)] if kind == "stockholm" else ()
-    for name, records in named or [(file_class(path), read_records(path, kind))]:
-        for record in records:
-            record.group = name
-            yield record
 
 
 def file_class(path: str) -> str:
@@ -292,6 +284,8 @@ def _built(
     curate: Curator | None = None,
 ) -> Corpus:
     records = read_source(data, labels=labels, paths=paths)
+    if codes.name == "smiles" and getattr(data, "families", "none") != "none" and policy.duplicates == "error":
+        policy = replace(policy, duplicates="suffix")  # a molecule of several sets has its name in each: no mistake
     return Corpus.build(records, folder, codes, policy=policy, encode=encode, curate=curate, sources=paths)
 
 
@@ -307,8 +301,8 @@ def _opened(folder: Path, data: SequenceSource, codes: Codes) -> Corpus:
                 f"data.{name} is {value!r}, and {folder} was prepared with {was!r}; prepare it again, or leave "
                 "the option out"
             )
-    if getattr(data, "families", "none") == "file" and all(group is None for group in corpus.groups):
-        raise ValueError(f"data.families: {folder} was prepared without families; prepare it with --data.families file")
+    if getattr(data, "families", "none") in ("file", "line") and all(group is None for group in corpus.groups):
+        raise ValueError(f"data.families: {folder} was prepared without families; give the option to `prepare`")
     for name in ("format", "sequence_column", "id_column", "group_column", "weight_column", "label_columns"):
         if getattr(data, name, None) is not None:
             raise ValueError(f"data.{name} is for files, and {folder} is prepared; give the option to `prepare`")
