@@ -26,6 +26,8 @@ from xlstm_apps.training.signals import Interrupted, StopSignals
 
 LEARNING_RATE = 1e-3
 """Peak learning rate where neither the user nor the task names one."""
+FUSED = ("cpu", "cuda")
+"""Devices on which AdamW is one call for all weights; else small networks spend a tenth of a step in it on a CPU."""
 _LOGGER_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
@@ -193,7 +195,7 @@ def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=rate, fused=all(p.is_cuda for p in weights)
+        [group for group in groups if group["params"]], lr=rate, fused=all(p.device.type in FUSED for p in weights)
     )
     rise = max(1, round(config.warmup * total_steps))
     parts = [torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise)]

@@ -156,11 +156,16 @@ def _pairs(space: _Workspace, block: _Block, weights: gate_scan.Weights) -> Tens
         return None
     rows, columns = (block.chunks(x).flatten(0, 2) for x in weights.pair)
     pairs = space("pairs", *rows.shape, rows.shape[-1])
-    torch.add(rows[..., :, None], columns[..., None, :], out=pairs)
+    return between(torch.add(rows[..., :, None], columns[..., None, :], out=pairs))
+
+
+def between(pairs: Tensor) -> Tensor:
+    """Weights of pairs of steps from their exponents [..., L, L], which are overwritten."""
     return torch.threshold_(pairs.exp_().tril_(), NOTHING, 0.0)
 
 
-def _weigh(scores: Tensor, pairs: Tensor | None) -> Tensor:
+def weigh(scores: Tensor, pairs: Tensor | None) -> Tensor:
+    """Scores [N, L, L] times the weights that are left, those of later steps cut off; in place."""
     # The upper triangle may have overflowed: it must be cut, not multiplied, away.
     return scores.tril_() if pairs is None else scores.nan_to_num_().mul_(pairs)
 
@@ -217,7 +222,7 @@ def forward(
             after[index].addcmul_(memory[position + index], decay[block.first + index])
 
         scores = torch.bmm(x.queries, x.keys.mT, out=space("scores", len(x.keys), block.length, block.length))
-        _weigh(scores, x.pairs)
+        weigh(scores, x.pairs)
         read = torch.bmm(x.queries, before.flatten(0, 2), out=space("read", *x.values.shape))
         read.mul_(x.read).baddbmm_(scores, x.values)
 
@@ -310,8 +315,8 @@ def backward(
         dafter = dafter.flatten(0, 2)
 
         square = (len(x.keys), block.length, block.length)
-        scores = _weigh(torch.bmm(x.queries, x.keys.mT, out=space("scores", *square)), x.pairs)
-        dscores = _weigh(torch.bmm(du, x.values.mT, out=space("dscores", *square)), x.pairs)
+        scores = weigh(torch.bmm(x.queries, x.keys.mT, out=space("scores", *square)), x.pairs)
+        dscores = weigh(torch.bmm(du, x.values.mT, out=space("dscores", *square)), x.pairs)
 
         gradient = torch.bmm(x.written, dafter[..., :-1], out=space("dv", *square[:2], v.shape[-1]))
         gradient.baddbmm_(scores.mT, du[..., :-1])
