@@ -1,6 +1,7 @@
 """What the molecule benchmarks rest on: batches that lose nothing, draws that end, scores put together from blocks."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import molecule_data as data
 import molecule_moses as moses
+import molecule_properties as properties
 import molecule_scores as scores
 import sequence_networks as networks
 
@@ -125,3 +127,36 @@ def test_molecules_with_properties_come_once_with_their_scaffolds_apart(tmp_path
     at = [n for n, text in enumerate(smiles) if "c1ccccc1" in text]
     assert len(at) == 2 and (facts["part"][:, at[0]] == facts["part"][:, at[1]]).all()
     assert all(set(row.tolist()) == {0, 1, 2} for row in facts["part"])
+
+
+def test_batches_of_molecules_with_properties_are_padded_and_say_their_lengths():
+    ids = [np.arange(6, 6 + n, dtype=np.uint8) for n in (4, 2, 7)]
+    batch = properties.Labelled(ids, np.array([0.5, 1.5, 2.5], np.float32), False).__getitems__([1, 2])
+    assert batch["ids"].shape == (2, 7) and batch["lengths"].tolist() == [2, 7]
+    assert batch["ids"][0, 2:].eq(0).all() and batch["label"].tolist() == [[1.5], [2.5]]
+    classes = properties.Labelled(ids, np.array([0, 1, 1], np.float32), True).__getitems__([0, 1])["label"]
+    assert classes.tolist() == [0, 1] and classes.dtype == torch.long
+
+
+def test_a_forest_finds_the_bit_that_matters_and_the_mean_does_not():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, (120, 20)).astype(np.uint8)
+    target = bits[:, 3].astype(np.float32)
+    parts = [(bits[:80], target[:80]), (bits[80:100], target[80:100]), (bits[100:], target[100:])]
+    for is_class, name, good in ((True, "auc", 1.0), (False, "rmse", 0.0)):
+        own, found = properties.forest(parts, is_class, 0, 1, trees=20)
+        _, mean = properties.constant(parts, is_class, 0, 1)
+        assert abs(properties.tested(parts[2][1], found, is_class)[name] - good) < 0.2 and own["val_loss"] < 0.5
+        assert abs(properties.tested(parts[2][1], mean, is_class)[name] - good) > 0.4
+
+
+def test_a_fine_tuned_model_begins_as_the_trained_one(tmp_path):
+    layers = xLSTMConfig(embedding_dim=16, num_blocks=1, num_heads=2)
+    model = SequenceModel(SequenceConfig(alphabet="smiles"), layers)
+    model.save_pretrained(tmp_path / "model")
+    options = Namespace(pretrained=tmp_path / "model")
+    made = properties.predictor(options, "pretrained", True)
+    assert torch.equal(made.model.embedding.weight, model.embedding.weight) and made.head_config.num_outputs == 2
+    assert properties.told_layers(tmp_path / "model") == "16x1"
+    with pytest.raises(SystemExit, match="--pretrained is the folder of a model"):
+        properties.told_layers(tmp_path)
