@@ -2,7 +2,7 @@
 
     python benchmarks/dna_data.py                                        # once: makes the folder .dna
     python benchmarks/dna_finetune.py --networks kmers places            # linear models, on the CPU
-    python benchmarks/dna_finetune.py --seconds 540 --workers 8 --output FOLDER
+    python benchmarks/dna_finetune.py --workers 8 --seconds 540 --output FOLDER    # one GPU
     python benchmarks/dna_finetune.py --summary
 
 One row per (task, network, learning rate, seed) goes to dna_finetune.csv in the output folder, with the rows that were
@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +32,9 @@ from typing import Any
 import numpy as np
 from dna_data import FOLDER, load
 from dna_language import Draws, Windows
-from grid import Grid, Row, arguments
+from grid import Grid, Row, precision
+from grid_fit import fit_cell
+from sequence_grid import TaskBenchmark, options_of, steps_of
 
 RATES = (5e-4, 1e-3, 2e-3)
 NETWORKS = ("xlstm", "xlstm-scratch", "cnn", "cnn-places", "kmers", "places")
@@ -45,6 +46,7 @@ FIELDS = (
     "fit_seconds", "precision", "device", "torch",
 )  # fmt: skip
 PRETRAINED, CONTEXT, PRETRAINING_BATCH, PRETRAINING_RATE = "pretrained", 256, 64, 2e-3
+READ = 1024  # sequences at a time in validation and test
 
 
 class Labelled:
@@ -95,25 +97,24 @@ def pretrain(options: argparse.Namespace) -> None:
     from sequence_networks import build
 
     from xlstm_apps.biosequence.module import SequenceModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
+    torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")
     genome = load(options.data, "hidden")["k12"]
     border, steps = int(0.95 * len(genome)), options.pretraining_steps
     torch.manual_seed(0)
     model, _ = build("xlstm", options.size, "masked", "shared")
-    started, per_look = time.monotonic(), max(1, steps // 10)
-    result = fit(
-        SequenceModule(model),
+    started, (per_look, how) = time.monotonic(), steps_of(steps, 10)
+    own = argparse.Namespace(**{**vars(options), "precision": precision(options)})
+    result, _ = fit_cell(
+        own, {"learning_rate": PRETRAINING_RATE, "seed": 0}, SequenceModule(model),
         BatchLoader(  # pyright: ignore
             Draws(genome[:border], steps * PRETRAINING_BATCH, CONTEXT, 0), PRETRAINING_BATCH, shuffle=True,
             steps_per_epoch=per_look,
         ),
-        BatchLoader(Windows(genome[border:][: options.cut and 4 * CONTEXT], CONTEXT), 2 * PRETRAINING_BATCH),  # pyright: ignore
-        FitConfig(
-            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=PRETRAINING_RATE, weight_decay=0.1,
-            patience=None, accelerator=options.accelerator, precision=options.precision,
-        ),
+        BatchLoader(Windows(genome[border:][: options.cut and 4 * CONTEXT], CONTEXT), 4 * PRETRAINING_BATCH),  # pyright: ignore
+        weight_decay=0.1, **how,
     )  # fmt: skip
     model.cpu().save_pretrained(options.output / f"{PRETRAINED}.partial")
     (options.output / f"{PRETRAINED}.partial").rename(options.output / PRETRAINED)
@@ -176,7 +177,8 @@ def run(options: argparse.Namespace, cell: Row) -> Row:
     row: Row = {**cell, "n_train": len(part["train"]), "n_test": len(part["test"])}
     started = time.monotonic()
     row, outputs = (linear if cell["network"] in LINEAR else network)(options, row, part)
-    truth, row["fit_seconds"] = part["test"].label, round(time.monotonic() - started, 1)
+    truth = part["test"].label
+    row.setdefault("fit_seconds", round(time.monotonic() - started, 1))
     if cell["task"] == "sortseq":
         return {**row, "pearson": float(np.corrcoef(truth[:, 0], outputs[:, 0])[0, 1])}
     return {**row, **judged(truth, outputs[:, 1])}
@@ -216,32 +218,21 @@ def network(options: argparse.Namespace, row: Row, part: dict[str, Labelled]) ->
 
     from xlstm_apps.biosequence.baselines.conv import trained_weights
     from xlstm_apps.biosequence.module import PredictorModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
     torch.manual_seed(row["seed"])
     batch = TASKS[row["task"]]
     model = predictor(options, row, part["train"].ids.shape[1])
-    result = fit(
-        PredictorModule(model),
+    result, facts = fit_cell(
+        options, row, PredictorModule(model),
         BatchLoader(part["train"], batch, seed=row["seed"], shuffle=True),  # pyright: ignore
-        BatchLoader(part["val"], 256),  # pyright: ignore
-        FitConfig(
-            max_epochs=row["epochs"], learning_rate=row["learning_rate"], weight_decay=0.1, patience=4, warmup=0.1,
-            accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=row["seed"],
+        BatchLoader(part["val"], READ),  # pyright: ignore
+        max_epochs=row["epochs"], weight_decay=0.1, patience=4, warmup=0.1,
     )  # fmt: skip
-    model.to(result.device).eval()
     ids = torch.from_numpy(part["test"].ids.astype(np.int64))
-    outputs = torch.cat([model.predict(rows.to(result.device)).float().cpu() for rows in ids.split(512)])
-    facts = {
-        "parameters": trained_weights(model),
-        "val_loss": result.best_value,
-        "best_epoch": result.best_epoch,
-        "precision": options.precision,
-        "device": torch.cuda.get_device_name() if result.device.startswith("cuda") else "cpu",
-        "torch": torch.__version__,
-    }
+    outputs = torch.cat([model.predict(rows.to(result.device)).float().cpu() for rows in ids.split(READ)])
+    facts |= {"parameters": trained_weights(model), "val_loss": result.best_value, "best_epoch": result.best_epoch}
+    facts.pop("best_step")
     return {**row, **facts}, outputs.numpy()
 
 
@@ -256,68 +247,32 @@ GRID = Grid(
 )
 
 
-def group_of(options: argparse.Namespace, task: str, name: str) -> Row:
-    if name in LINEAR:
-        return {"task": task, "network": name, "size": "", "pretraining_steps": "", "epochs": ""}
-    steps = options.pretraining_steps if name == "xlstm" else ""
-    return {"task": task, "network": name, "size": options.size, "pretraining_steps": steps, "epochs": options.epochs}
+def given(options: argparse.Namespace, network: str) -> Row:
+    steps = options.pretraining_steps if network == "xlstm" else ""
+    return {"size": options.size, "pretraining_steps": steps, "epochs": options.epochs}
 
 
-def measure(options: argparse.Namespace) -> int:
-    linear_models = [name for name in options.networks if name in LINEAR]
-    others = [name for name in options.networks if name not in LINEAR]
-    failed = 0
-    if "xlstm" in others and pretrained(options) is None:
+# Sort-seq takes longest, so it begins.
+BENCHMARK = TaskBenchmark(
+    GRID, tuple(reversed(TASKS)), NETWORKS, solved=LINEAR, given=given, shown=("accuracy", "mcc", "pearson")
+)
+
+
+def prepare(options: argparse.Namespace) -> None:
+    if "xlstm" in options.networks and pretrained(options) is None:
         started = time.monotonic()
         options.output.mkdir(parents=True, exist_ok=True)
         pretrain(options)
         options.seconds -= time.monotonic() - started
-    for names, rates in ((linear_models, [0.0]), (others, options.rates)):
-        if names:
-            own = argparse.Namespace(**{**vars(options), "rates": rates})
-            # Sort-seq takes longest, so it begins.
-            groups = [group_of(options, task, name) for task in reversed(options.tasks) for name in names]
-            failed += GRID.measure(own, groups)
-    return failed
-
-
-def summary(options: argparse.Namespace) -> None:
-    """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
-    rows = GRID.rows(options.output)
-    print(
-        f"{'task':11s} {'network':13s} {'weights':>9s} {'rate':>6s} n {'accuracy':>16s} {'MCC':>16s} {'Pearson':>16s}"
-    )
-    for task in options.tasks:
-        for name in NETWORKS:
-            group = group_of(options, task, name)
-            rate = GRID.rate(rows, group, [0.0] if name in LINEAR else options.rates)
-            wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
-            own = [row for row in rows if GRID.cell(row) in wanted]
-            cells = []
-            for measure in ("accuracy", "mcc", "pearson"):
-                found = [float(row[measure]) for row in own if row.get(measure) not in (None, "")]
-                spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
-                cells.append(f"{statistics.mean(found):.4f}{spread}" if found else "-")
-            if own:
-                head = f"{task:11s} {name:13s} {own[0]['parameters']:>9} {rate or '-':>6} {len(own)}"
-                print(head, " ".join(f"{cell:>16s}" for cell in cells))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="what dna_data.py made")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS[:4]), choices=NETWORKS)
+    parser = options_of(__doc__, FOLDER, RATES, 5, NETWORKS[:4], NETWORKS)
     parser.add_argument("--size", default="500k", choices=["500k", "2m"])
     parser.add_argument("--pretraining_steps", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=15, help="most passes of fine-tuning")
     parser.add_argument("--cut", type=int, help="for a trial: that many sequences of each part only")
-    arguments(parser, RATES, seeds=5)
-    options = parser.parse_args()
-    if options.summary:
-        summary(options)
-    elif failed := measure(options):
-        raise SystemExit(f"{failed} cells failed")
+    BENCHMARK.main(parser, prepare)
 
 
 if __name__ == "__main__":

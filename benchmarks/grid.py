@@ -46,13 +46,10 @@ class Grid:
     """A field of that rest."""
 
     def cell(self, row: Row) -> tuple[str, ...]:
-        return tuple(_same(row.get(k, "")) for k in self.key)
+        return cell_of(row, self.key)
 
     def rows(self, output: Path) -> list[Row]:
-        """Rows of the output folder, and those of the results that it does not have."""
-        rows = read(output / self.name)
-        have = {self.cell(row) for row in rows}
-        return rows + [row for row in read(RESULTS / self.name) if self.cell(row) not in have]
+        return known_rows(output, self.name, self.key)
 
     def write(self, output: Path, rows: list[Row]) -> None:
         write(output / self.name, self.fields, rows)
@@ -219,6 +216,18 @@ def spread(rows: list[Row], names: tuple[str, ...], digits: int) -> list[str]:
         more = f" ±{statistics.stdev(found):.{digits}f}" if len(found) > 1 else ""
         cells.append(f"{statistics.mean(found):.{digits}f}{more}" if found else "-")
     return cells
+
+
+def cell_of(row: Row, key: tuple[str, ...]) -> tuple[str, ...]:
+    """Which cell a row is, whether it has been in a file or not."""
+    return tuple(_same(row.get(k, "")) for k in key)
+
+
+def known_rows(output: Path, name: str, key: tuple[str, ...]) -> list[Row]:
+    """Rows of a file in the output folder, and those of the results that it does not have."""
+    rows = read(output / name)
+    have = {cell_of(row, key) for row in rows}
+    return rows + [row for row in read(RESULTS / name) if cell_of(row, key) not in have]
 
 
 def read(path: Path) -> list[Row]:

@@ -1,7 +1,7 @@
 """What reading homologs is worth: perplexity by how many are shown, fitness of mutants, and time saved by a context.
 
     python benchmarks/protein_data.py                                                       # once: makes .protein
-    python benchmarks/protein_families.py --train --size 2m --steps 8000 --symbols 65536 --output FOLDER    # one GPU
+    python benchmarks/protein_families.py --train --size 2m --steps 2000 --symbols 65536 --output FOLDER    # one GPU
     python benchmarks/protein_families.py --train --steps 1200 --accelerator cpu --threads 1 --output FOLDER
     python benchmarks/protein_families.py --model FOLDER/families --output FOLDER
 
@@ -32,15 +32,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import RESULTS, Row, write
+from grid import RESULTS, Row, precision, write
+from grid_fit import facts, fit_cell
 from protein_data import FOLDER, load
-from protein_language import device_name
+from sequence_grid import steps_of
 from sequence_networks import SIZES, stack
 
 NAME = "protein_families.csv"
 FIELDS = (
     "measure", "family", "control", "homologs", "targets", "residues", "perplexity", "spearman", "seconds",
-    "measured_on", "parameters", "training_tokens", "device", "torch",
+    "measured_on", "parameters", "training_tokens", "precision", "device", "torch",
 )  # fmt: skip
 MEASURES = ("in-context", "fitness", "seconds")
 LONGEST = 512
@@ -98,24 +99,19 @@ def train(options: argparse.Namespace) -> None:
     from xlstm_apps.biosequence.config import SequenceConfig
     from xlstm_apps.biosequence.model import SequenceModel
     from xlstm_apps.biosequence.module import SequenceModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
-    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     layers = replace(stack(options.size), rotary_base=500_000.0 if options.rotary else None)
     model = SequenceModel(SequenceConfig(alphabet="protein"), layers)
-    per_look, started = max(1, options.steps // options.looks), time.monotonic()
+    started, (per_look, how) = time.monotonic(), steps_of(options.steps, options.looks)
     lines = Lines(families_of(options.data, 0), options.context, options.symbols, options.steps, options.seed)
     valid = Lines(families_of(options.data, 1), options.context, options.symbols, 8, options.seed + 1)
-    result = fit(
-        SequenceModule(model),
+    result, _ = fit_cell(
+        options, {"learning_rate": options.rate, "seed": options.seed}, SequenceModule(model),
         BatchLoader(lines, 1, seed=options.seed, shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
         BatchLoader(valid, 1),  # pyright: ignore
-        FitConfig(
-            max_epochs=-(-options.steps // per_look), max_steps=options.steps, learning_rate=options.rate,
-            weight_decay=0.1, patience=None, accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=options.seed,
+        weight_decay=0.1, **how,
     )  # fmt: skip
     for row in result.history:
         print(f"step {row['step']}: perplexity {math.exp(row['val_loss']):.3f}")
@@ -260,16 +256,14 @@ def measure(options: argparse.Namespace) -> None:
 
     from xlstm_apps.biosequence.model import SequenceModel
 
-    torch.set_num_threads(options.threads)
     model = SequenceModel.from_pretrained(str(options.model)).eval()
     device = "cuda" if options.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     model.to(device)
     tokens = options.model / "training_tokens"
-    facts = {
+    own = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_tokens": tokens.read_text(encoding="utf-8") if tokens.is_file() else "",
-        "device": device_name(device),
-        "torch": torch.__version__,
+        **facts(argparse.Namespace(precision="32-true"), device),
     }
     rows: list[Row] = []
     for family in SHOWN if "in-context" in options.measures else ():
@@ -278,7 +272,7 @@ def measure(options: argparse.Namespace) -> None:
         rows += fitness(model, options)
     if "seconds" in options.measures:
         rows += seconds(model, options)
-    write(options.output / NAME, FIELDS, [row | facts for row in rows])
+    write(options.output / NAME, FIELDS, [row | own for row in rows])
 
 
 def main() -> None:
@@ -301,11 +295,16 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=64, help="mutants timed without a context that is read once")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
+    parser.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="of --train")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    import torch
+
     options = parser.parse_args()
     if options.train == (options.model is not None):
         parser.error("give --train, or the --model that was trained")
+    torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision("high")
+    options.precision = precision(options)
     (train if options.train else measure)(options)
 
 

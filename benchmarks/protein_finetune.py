@@ -2,11 +2,14 @@
 
     python benchmarks/protein_data.py                                                        # once: makes .protein
     python benchmarks/protein_finetune.py --tasks location --networks kmers --seeds 5        # on the CPU
-    python benchmarks/protein_finetune.py --tasks structure --steps 6000 --symbols 16384 --output FOLDER    # GPU
+    python benchmarks/protein_finetune.py --tasks structure --networks xlstm cnn --steps 1500 --symbols 16384 \\
+        --workers 6 --seconds 540 --output FOLDER                                                            # GPU
+    python benchmarks/protein_finetune.py --tasks location --networks xlstm cnn --workers 6 --output FOLDER  # GPU
     python benchmarks/protein_finetune.py --summary
 
 One row per (task, network, learning rate, seed) goes to protein_finetune.csv in the output folder, with the rows that
-were in results/ before; rows that are there are not made again.
+were in results/ before; rows that are there are not made again, and cells that time was too short for go on from their
+checkpoints.
 
 Protocol. `structure`: Q3, the share of residues whose state (helix, strand, neither) is right, on the test set that
 comes with the data, 364 chains; the seed sets the weights. `location`: five folds in whole groups of similar proteins;
@@ -24,19 +27,20 @@ with weights chosen on validation.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import Grid, Row, arguments
+from grid import Grid, Row
+from grid_fit import fit_cell
 from protein_data import FOLDER, FOLDS, STATES, UNKNOWN, deal, load
-from protein_language import Batches, Pieces, device_name
+from protein_language import Batches, Pieces, read_at_once
+from sequence_grid import TaskBenchmark, options_of, steps_of
 
 RATES = (1e-3, 3e-3)
 NETWORKS = ("xlstm", "xlstm-4", "cnn", "kmers")
+LEFT_OUT = (("structure", "kmers"),)  # they are of whole sequences
 TASKS = ("structure", "location")
 KEY = ("task", "network", "learning_rate", "seed", "steps", "symbols", "context")
 FIELDS = (
@@ -110,7 +114,7 @@ def run(options: argparse.Namespace, cell: Row) -> Row:
     row: Row = {**cell, "n_train": len(part["train"][0]), "n_test": len(part["test"][0])}
     started = time.monotonic()
     row, outputs = (kmers if cell["network"] == "kmers" else network)(options, row, part)
-    row["fit_seconds"] = round(time.monotonic() - started, 1)
+    row.setdefault("fit_seconds", round(time.monotonic() - started, 1))
     truth = part["test"][1]
     for name, found in outputs.items():
         confusion = Confusion(found[0].shape[-1])
@@ -165,9 +169,9 @@ def network(options: argparse.Namespace, row: Row, part: dict[str, Any]) -> tupl
 
     from xlstm_apps.biosequence.baselines.conv import trained_weights
     from xlstm_apps.biosequence.module import PredictorModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
-    per_symbol, steps = row["task"] == "structure", row["steps"]
+    per_symbol, at_once = row["task"] == "structure", read_at_once(options, row["symbols"])
     torch.manual_seed(row["seed"])
     model = predictor(row["network"], per_symbol)
     train = Labelled(*part["train"], row["context"])
@@ -177,32 +181,20 @@ def network(options: argparse.Namespace, row: Row, part: dict[str, Any]) -> tupl
         valid = Labelled(*(x[:: options.thin] for x in part["val"]), row["context"])
     else:
         examples, rows = train, max(1, round(row["symbols"] * len(train) / train.residues))
-    per_look = max(1, steps // options.looks)
-    result = fit(
-        PredictorModule(model),
+    per_look, how = steps_of(row["steps"], options.looks)
+    result, facts = fit_cell(
+        options, row, PredictorModule(model),
         BatchLoader(examples, rows, seed=row["seed"], shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
-        BatchLoader(Batches(valid, 4 * row["symbols"], cut=False), 1),  # pyright: ignore
-        FitConfig(
-            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=row["learning_rate"], patience=None,
-            accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=row["seed"],
+        BatchLoader(Batches(valid, at_once, cut=False), 1),  # pyright: ignore
+        **how,
     )  # fmt: skip
-    model.to(result.device).eval()
     context = None if per_symbol else row["context"]
-    outputs = {"": predicted(model, Labelled(*part["test"], context), row["symbols"])}
-    facts: Row = {
-        "parameters": trained_weights(model),
-        "val_loss": result.best_value,
-        "best_step": result.history[result.best_epoch - 1]["step"],
-        "precision": options.precision,
-        "device": device_name(result.device),
-        "torch": torch.__version__,
-    }
+    outputs = {"": predicted(model, Labelled(*part["test"], context), at_once)}
+    facts |= {"parameters": trained_weights(model), "val_loss": result.best_value}
     if not per_symbol:
         outputs = {name: [np.stack(found)] for name, found in outputs.items()}
         if row["network"] == "xlstm":
-            own = np.stack(predicted(model, valid, row["symbols"]))
+            own = np.stack(predicted(model, valid, at_once))
             facts["joined_share"], outputs["joined_"] = joined(model, own, outputs[""][0], part)
     return row | facts, outputs
 
@@ -211,7 +203,7 @@ def predicted(model: Any, pieces: Pieces, symbols: int) -> list[np.ndarray]:
     """Probabilities of every row: [O], or [T, O] per residue."""
     out: list[Any] = [None] * len(pieces)
     device = model.head.weight.device
-    for members in pieces.batches(4 * symbols):
+    for members in pieces.batches(symbols):
         batch = pieces.__getitems__(members)
         found = model.predict(batch["ids"].to(device), lengths=batch["lengths"]).float().cpu().numpy()
         for n, row, length in zip(members, found, batch["lengths"].tolist(), strict=True):
@@ -239,62 +231,21 @@ GRID = Grid(
 )
 
 
-def group_of(options: argparse.Namespace, task: str, name: str) -> Row:
-    given = {"steps": options.steps, "symbols": options.symbols, "context": options.context}
-    return {"task": task, "network": name, **(dict.fromkeys(given, "") if name == "kmers" else given)}
-
-
-def rates_of(options: argparse.Namespace, name: str) -> list[float]:
-    return [0.0] if name == "kmers" else options.rates
-
-
-def measure(options: argparse.Namespace) -> int:
-    failed = 0
-    for task in options.tasks:
-        for name in options.networks:
-            if (task, name) != ("structure", "kmers"):  # which are of whole sequences
-                own = argparse.Namespace(**{**vars(options), "rates": rates_of(options, name)})
-                failed += GRID.measure(own, [group_of(options, task, name)])
-    return failed
-
-
-def summary(options: argparse.Namespace) -> None:
-    """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
-    rows = GRID.rows(options.output)
-    shown = ("accuracy", "mcc", "joined_accuracy", "joined_mcc")
-    print(f"{'task':10s} {'network':8s} {'weights':>8s} {'rate':>6s} n " + " ".join(f"{name:>16s}" for name in shown))
-    for task in options.tasks:
-        for name in NETWORKS:
-            group = group_of(options, task, name)
-            rate = GRID.rate(rows, group, rates_of(options, name))
-            wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
-            own = [row for row in rows if GRID.cell(row) in wanted]
-            cells = []
-            for measured in shown:
-                found = [float(row[measured]) for row in own if row.get(measured) not in (None, "")]
-                spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
-                cells.append(f"{statistics.mean(found):.4f}{spread}" if found else "-")
-            if own:
-                head = f"{task:10s} {name:8s} {own[0]['parameters']:>8} {rate or '-':>6} {len(own)}"
-                print(head, " ".join(f"{cell:>16s}" for cell in cells))
+BENCHMARK = TaskBenchmark(
+    GRID, TASKS, NETWORKS, solved=("kmers",),
+    given=lambda options, network: {name: getattr(options, name) for name in ("steps", "symbols", "context")},
+    shown=("accuracy", "mcc", "joined_accuracy", "joined_mcc"), left_out=LEFT_OUT,
+)  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="what protein_data.py made")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--networks", nargs="+", default=["xlstm", "cnn", "kmers"], choices=NETWORKS)
+    parser = options_of(__doc__, FOLDER, RATES, FOLDS, ("xlstm", "cnn", "kmers"), NETWORKS)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--symbols", type=int, default=4096, help="residues per step, about")
     parser.add_argument("--context", type=int, default=512, help="residues read at a time, at most")
     parser.add_argument("--looks", type=int, default=6, help="looks at validation")
     parser.add_argument("--thin", type=int, default=1, help="structure: every so many chains of validation only")
-    arguments(parser, RATES, seeds=FOLDS)
-    options = parser.parse_args()
-    if options.summary:
-        summary(options)
-    elif failed := measure(options):
-        raise SystemExit(f"{failed} cells failed")
+    BENCHMARK.main(parser)
 
 
 if __name__ == "__main__":

@@ -2,35 +2,43 @@
 
     python benchmarks/protein_data.py                                # once: makes the folder .protein
     python benchmarks/protein_language.py --markov                   # counts, on the CPU
-    python benchmarks/protein_language.py --size 2m --steps 2000 --symbols 65536 --seconds 540 --output FOLDER   # GPU
+    python benchmarks/protein_language.py --size 2m --steps 1000 --symbols 65536 --workers 4 --seconds 540 \\
+        --output FOLDER                                                                                         # GPU
     python benchmarks/protein_language.py --accelerator cpu --threads 1 --seeds 1 --rates 2e-3 4e-3
     python benchmarks/protein_language.py --summary
 
 One row per (network, learning rate, seed) goes to protein_language.csv in the output folder, with the rows that were in
-results/ before; rows that are there are not made again, so a stopped benchmark goes on.
+results/ before; rows that are there are not made again, and cells that time was too short for go on from their
+checkpoints, so a stopped benchmark goes on.
 
 Protocol: 20,000 proteins of UniProt, split in whole groups of similar ones. Every network sees the same batches of
 pieces of at most `--context` residues, in the same order, for the same number of steps. Its learning rate is the one of
-the grid with the lowest loss on validation, seed 0; the other seeds take that one. The weights are those of the best of
-`--looks` looks at validation. `pieces`: each piece read anew; `whole`: each protein from its begin to its end, which a
-Transformer is not made for beyond the context it was trained on. n-grams are counted over all of training.
+the grid with the lowest loss on validation at seed 0, looked for from the middle of the grid to where it gets no lower;
+the other seeds take that one, and only what is trained with it is tested. The weights are those of the best of
+`--looks` looks at validation. On a GPU all compute in bfloat16 as in dna_language.py. n-grams are counted over all of
+training.
+
+`pieces`: each piece read anew; `whole`: each protein from its begin to its end, which a Transformer is not made for
+beyond the context it was trained on.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import Grid, Row, arguments
+from grid import Grid, Row
+from grid_fit import facts, fit_cell, restore
 from protein_data import FOLDER, load
-from sequence_networks import NETWORKS, SIZES, build
+from sequence_grid import LanguageBenchmark, options_of, steps_of
+from sequence_networks import NETWORKS, build
 
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+READ = 2**18  # symbols at a time in validation and test on a GPU: recurrent networks take as long for many rows as few
 LEAST = 16  # residues of a piece to train on
 PARTS = ("train", "val", "test")
 KEY = ("network", "size", "learning_rate", "seed", "steps", "symbols", "context")
@@ -124,57 +132,52 @@ def perplexity(model: Any, pieces: Pieces, symbols: int, precision: str) -> floa
     return math.exp(total / count)
 
 
+def read_at_once(options: argparse.Namespace, symbols: int) -> int:
+    """Symbols of a batch that nothing is learned from."""
+    import torch
+
+    return max(READ if options.accelerator != "cpu" and torch.cuda.is_available() else 0, 4 * symbols)
+
+
 def run(options: argparse.Namespace, cell: Row) -> Row:
-    """Train one network and test it."""
+    """Train one network."""
     import torch
 
     from xlstm_apps.biosequence.module import SequenceModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
     part = sequences(options.data)
-    context, symbols, steps = cell["context"], cell["symbols"], cell["steps"]
+    context, symbols = cell["context"], cell["symbols"]
     train = Pieces([row for row in part["train"] if len(row) >= LEAST], context)
     train.rows = [row for row in train.rows if len(row) >= LEAST]
     valid = Pieces(part["val"], context).spread(options.residues)
     torch.manual_seed(cell["seed"])
     model, parameters = build(cell["network"], cell["size"], alphabet="protein")
-    per_look, started = max(1, steps // options.looks), time.monotonic()
+    per_look, how = steps_of(cell["steps"], options.looks)
     batches = Batches(train, symbols, cut=True)
-    result = fit(
-        SequenceModule(model),
+    result, row = fit_cell(
+        options, cell, SequenceModule(model),
         BatchLoader(batches, 1, seed=cell["seed"], shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
-        BatchLoader(Batches(valid, 4 * symbols, cut=False), 1),  # pyright: ignore
-        FitConfig(
-            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=cell["learning_rate"], weight_decay=0.1,
-            patience=None, accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=cell["seed"],
+        BatchLoader(Batches(valid, read_at_once(options, symbols), cut=False), 1),  # pyright: ignore
+        weight_decay=0.1, **how,
     )  # fmt: skip
-    fitted = time.monotonic()
-    model.to(result.device).eval()
-    test = {"pieces": Pieces(part["test"], context).spread(options.residues)}
-    if cell["network"] != "transformer":
-        test["whole"] = Pieces(part["test"], None).spread(options.residues)
-    row: Row = {
-        **cell,
-        "parameters": parameters,
-        "n_train": train.residues,
-        "n_test": test["pieces"].residues,
-        "val_perplexity": math.exp(result.best_value),
-        "best_step": result.history[result.best_epoch - 1]["step"],
-        "fit_seconds": round(fitted - started, 1),
-        "precision": options.precision,
-        "device": device_name(result.device),
-        "torch": torch.__version__,
-    }
-    row |= {f"test_{how}": perplexity(model, own, 4 * symbols, options.precision) for how, own in test.items()}
-    return {**row, "evaluate_seconds": round(time.monotonic() - fitted, 1)}
+    known = {"parameters": parameters, "n_train": train.residues, "val_perplexity": math.exp(result.best_value)}
+    return {**cell, **known, **row}
 
 
-def device_name(device: str) -> str:
-    import torch
+def test(options: argparse.Namespace, row: Row) -> Row:
+    """Perplexity of a trained network on the proteins held out."""
+    from xlstm_apps.biosequence.module import SequenceModule
 
-    return torch.cuda.get_device_name() if device.startswith("cuda") else f"cpu, {torch.get_num_threads()} threads"
+    started, part = time.monotonic(), sequences(options.data)["test"]
+    model = build(row["network"], row["size"], alphabet="protein")[0]
+    found = facts(options, restore(options, SequenceModule(model)))
+    contexts = {"pieces": row["context"], "whole": None}
+    for how, context in contexts.items() if row["network"] != "transformer" else [("pieces", row["context"])]:
+        own = Pieces(part, context).spread(options.residues)
+        found[f"test_{how}"] = perplexity(model, own, read_at_once(options, row["symbols"]), options.precision)
+        found.setdefault("n_test", own.residues)
+    return {**found, "evaluate_seconds": round(time.monotonic() - started, 1)}
 
 
 def markov(options: argparse.Namespace) -> list[Row]:
@@ -206,60 +209,24 @@ GRID = Grid(
     group=("network",),
     judged="val_perplexity",
     run=run,
-    told=lambda row: f"val {row['val_perplexity']:.3f} test {row['test_pieces']:.3f}",
+    told=lambda row: f"val {float(row['val_perplexity']):.3f} test {float(row.get('test_pieces') or math.nan):.3f}",
+    test=test,
+    tested="test_pieces",
 )
-
-
-def group_of(options: argparse.Namespace, network: str) -> Row:
-    return {"network": network, **{name: getattr(options, name) for name in ("size", "steps", "symbols", "context")}}
-
-
-def summary(options: argparse.Namespace) -> None:
-    """What the rows say: means and deviations over the seeds, at the learning rate that validation chose."""
-    rows = GRID.rows(options.output)
-    shown = ("val_perplexity", "test_pieces", "test_whole")
-    print(f"{'network':12s} {'weights':>8s} {'rate':>6s} n " + " ".join(f"{name:>16s}" for name in shown))
-    for network in dict.fromkeys(row["network"] for row in rows):
-        rate = GRID.rate(rows, group_of(options, network), options.rates)
-        own = [row for row in rows if row["network"] == network]
-        if network in NETWORKS:
-            group = group_of(options, network) | {"learning_rate": rate}
-            wanted = {GRID.cell({**group, "seed": seed}) for seed in range(options.seeds)}
-            own = [row for row in own if GRID.cell(row) in wanted]
-        cells = []
-        for name in shown:
-            found = [float(row[name]) for row in own if row.get(name)]
-            spread = f" ±{statistics.stdev(found):.3f}" if len(found) > 1 else ""
-            cells.append(f"{statistics.mean(found):.3f}{spread}" if found else "-")
-        if own:
-            head = f"{network:12s} {own[0]['parameters']:>8} {rate or '-':>6} {len(own)}"
-            print(head, " ".join(f"{cell:>16s}" for cell in cells))
+BENCHMARK = LanguageBenchmark(
+    GRID, given=("size", "steps", "symbols", "context"), markov=markov,
+    shown=("val_perplexity", "test_pieces", "test_whole"),
+)  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="what protein_data.py made")
-    parser.add_argument("--networks", nargs="+", default=["xlstm", "lstm", "transformer"], choices=NETWORKS)
-    parser.add_argument("--size", default="65k", choices=SIZES)
-    parser.add_argument("--steps", type=int, default=600)
+    parser = options_of(__doc__, FOLDER, RATES, 3, ("xlstm", "lstm", "transformer"), NETWORKS)
     parser.add_argument("--symbols", type=int, default=4096, help="residues per step, at most")
-    parser.add_argument("--context", type=int, default=512, help="residues of a piece, at most")
     parser.add_argument("--looks", type=int, default=6, help="looks at validation")
     parser.add_argument(
         "--residues", type=int, help="of validation and of test, evenly spread; all of them if left out"
     )
-    parser.add_argument("--markov", action="store_true", help="only the n-grams")
-    arguments(parser, RATES, seeds=3)
-    options = parser.parse_args()
-    if options.summary:
-        summary(options)
-    elif options.markov:
-        found = markov(options)
-        names = {row["network"] for row in found}
-        others = [row for row in GRID.rows(options.output) if row["network"] not in names]
-        GRID.write(options.output, others + found)
-    elif failed := GRID.measure(options, [group_of(options, network) for network in options.networks]):
-        raise SystemExit(f"{failed} cells failed")
+    BENCHMARK.main(parser, size="65k", steps=600)
 
 
 if __name__ == "__main__":

@@ -85,8 +85,9 @@ class TaskBenchmark:
         tasks: All there are.
         networks: All there are.
         solved: Those without a learning rate.
-        given: Fields of a group by options, task and network.
+        given: Fields of a group, by options and network.
         shown: Fields of the summary.
+        left_out: Tasks and networks that do not go together.
     """
 
     def __init__(
@@ -97,9 +98,10 @@ class TaskBenchmark:
         solved: tuple[str, ...],
         given: Callable[[argparse.Namespace, str], Row],
         shown: tuple[str, ...],
+        left_out: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.grid, self.tasks, self.networks, self.solved = grid, tasks, networks, solved
-        self.given, self.shown = given, shown
+        self.given, self.shown, self.left_out = given, shown, left_out
 
     def group_of(self, options: argparse.Namespace, task: str, network: str) -> Row:
         given = self.given(options, network)
@@ -108,13 +110,13 @@ class TaskBenchmark:
     def rates_of(self, options: argparse.Namespace, network: str) -> list[float]:
         return [0.0] if network in self.solved else options.rates
 
-    def measure(self, options: argparse.Namespace, left_out: tuple[tuple[str, str], ...] = ()) -> int:
+    def measure(self, options: argparse.Namespace) -> int:
         """Make the rows of all tasks; those that are solved for first."""
         failed = 0
         for solved in (True, False):
             networks = [name for name in options.networks if (name in self.solved) == solved]
             groups = [self.group_of(options, task, name) for task in options.tasks for name in networks
-                      if (task, name) not in left_out]  # fmt: skip
+                      if (task, name) not in self.left_out]  # fmt: skip
             if groups:
                 own = argparse.Namespace(**{**vars(options), "rates": self.rates_of(options, networks[0])})
                 failed += self.grid.measure(own, groups)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from grid import RESULTS, Row, read, write
+from grid import RESULTS, Row, cell_of, known_rows, write
+from grid_fit import facts
 from sequence_networks import NETWORKS, SIZES, build
 
 NAME = "sequence_speed.csv"
@@ -82,7 +83,10 @@ def measured(model: Any, task: str, length: int, batch: int, device: torch.devic
     ids = torch.randint(7, 11, (batch, length), device=device)
     row: Row = {}
     if task == "train":
-        module, optimizer = SequenceModule(model.train()), torch.optim.AdamW(model.parameters(), 1e-4)
+        module, optimizer = (
+            SequenceModule(model.train()),
+            torch.optim.AdamW(model.parameters(), 1e-4, fused=device.type == "cuda"),
+        )
 
         def call() -> None:
             module.training_step({"ids": ids}, 0).backward()
@@ -115,25 +119,18 @@ def batch_of(task: str, length: int, tokens: int) -> int:
     return max(1, tokens // length) if task in ("train", "score") else 1 if task == "stream" else ROWS
 
 
-def known_rows(output: Path) -> list[Row]:
-    """Rows of the output folder, and those of the results that it does not have."""
-    rows = read(output / NAME)
-    have = {tuple(row[k] for k in KEY) for row in rows}
-    return rows + [row for row in read(RESULTS / NAME) if tuple(row[k] for k in KEY) not in have]
-
-
 def measure(options: argparse.Namespace) -> int:
-    rows, device = known_rows(options.output), torch.device(options.device)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    rows, device = known_rows(options.output, NAME, KEY), torch.device(options.device)
+    where = facts(argparse.Namespace(precision="bf16-mixed"), options.device)
     torch.set_float32_matmul_precision("high")
     started, failed = time.monotonic(), 0
-    done = {tuple(str(row[k]) for k in KEY) for row in rows}
+    done = {cell_of(row, KEY) for row in rows}
     for length in options.lengths:
         for network in options.networks:
             for task in options.tasks:
                 batch = batch_of(task, length, options.tokens)
                 cell = {"network": network, "size": options.size, "task": task, "length": length, "batch": batch}
-                if tuple(str(cell[k]) for k in KEY) in done or (task == "generate" and not network.startswith("xlstm")):
+                if cell_of(cell, KEY) in done or (task == "generate" and not network.startswith("xlstm")):
                     continue
                 if time.monotonic() - started > options.seconds:
                     print("time is up; the same command goes on from here", flush=True)
@@ -151,10 +148,7 @@ def measure(options: argparse.Namespace) -> int:
                 model = None
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
-                rows.append(
-                    {**cell, "parameters": parameters, **found, "precision": "bf16-mixed", "device": name}
-                    | {"torch": torch.__version__}
-                )
+                rows.append({**cell, "parameters": parameters, **found, **where})
                 write(options.output / NAME, FIELDS, rows)
                 print(
                     f"{time.monotonic() - started:4.0f} s  {network:12s} {task:8s} {length:7d} x {batch:<4d}"

@@ -120,10 +120,28 @@ def test_perplexity_behind_nothing_is_that_of_the_protein_alone():
 
 
 def test_the_shipped_rows_are_read_back(tmp_path):
-    group = language.group_of(Namespace(size="65k", steps=5, symbols=64, context=16), "lstm")
+    group = language.BENCHMARK.group_of(Namespace(size="65k", steps=5, symbols=64, context=16), "lstm")
     row = {**group, "learning_rate": 1e-3, "seed": 0, "val_perplexity": 17.5}
     language.GRID.write(tmp_path, [row])
     assert language.GRID.rate(language.GRID.rows(tmp_path), group, [1e-3]) == 1e-3
+
+
+def test_groups_of_tasks_say_what_they_are_and_leave_out_what_does_not_go_together(monkeypatch):
+    options = Namespace(
+        tasks=["structure", "location"],
+        networks=["xlstm", "kmers"],
+        steps=5,
+        symbols=64,
+        context=16,
+        rates=[1e-3, 3e-3],
+    )
+    made = []
+    monkeypatch.setattr(type(finetune.GRID), "measure", lambda self, own, groups: made.append((own.rates, groups)) or 0)
+    assert finetune.BENCHMARK.measure(options) == 0
+    assert [(rates, [(g["task"], g["network"], g["steps"]) for g in groups]) for rates, groups in made] == [
+        ([0.0], [("location", "kmers", "")]),
+        ([1e-3, 3e-3], [("structure", "xlstm", 5), ("location", "xlstm", 5)]),
+    ]
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
