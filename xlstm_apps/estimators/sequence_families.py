@@ -13,7 +13,7 @@ from xlstm_apps.biosequence import SequenceConfig, SequenceModel
 from xlstm_apps.biosequence.objective import surprisal
 from xlstm_apps.biosequence.scoring import evaluating
 from xlstm_apps.datasets.sequences import Corpus, SequenceData, Spans, windows
-from xlstm_apps.datasets.sequences.families import Families, FamilyWindows, HeldOutMembers, homologs_of
+from xlstm_apps.datasets.sequences.families import Families, FamilyWindows, HeldOutMembers, Respell, homologs_of
 from xlstm_apps.estimators.sequence_evaluation import causal_logits
 
 ALONE = 0.1
@@ -54,13 +54,19 @@ class FamilyParts(NamedTuple):
 
 
 def family_parts(
-    corpus: Corpus, data: SequenceData, end: int, train: Spans, val: Spans | None, length: int
+    corpus: Corpus,
+    data: SequenceData,
+    end: int,
+    train: Spans,
+    val: Spans | None,
+    length: int,
+    respell: Respell | None = None,
 ) -> FamilyParts:
     """Windows of up to `length` places, ends included; spans are no longer than `length` - 1."""
     alone = ALONE if data.alone is None else data.alone
     families = Families.of(corpus, train)
     weight = {"softmask_weight": data.softmask_weight}
-    windows_of_train = FamilyWindows(corpus, families, length, end, alone=alone, **weight)
+    windows_of_train = FamilyWindows(corpus, families, length, end, alone=alone, respell=respell, **weight)
     sizes = sorted(len(np.unique(train.record[members])) for members in families.members)
     molecules = corpus.alphabet["name"] == "smiles"
     one, several, what = ("set", "sets", "molecules") if molecules else ("family", "families", "sequences")

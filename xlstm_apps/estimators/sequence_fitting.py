@@ -18,8 +18,10 @@ from xlstm_apps.biosequence.heads import MISSING
 from xlstm_apps.biosequence.sizes import PREDICTOR, predictor_layers
 from xlstm_apps.biosequence.strings import by_length
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.molecules.respelling import Respelled, Respelling
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
 from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.sequence_plan import respelling_of
 from xlstm_apps.estimators.sequence_saved import settled
 from xlstm_apps.estimators.sequence_targets import Targets
 from xlstm_apps.training import FitConfig
@@ -104,6 +106,8 @@ class PredictorPlan:
     start: SequenceModel | SequencePredictor | None
     scale: tuple[np.ndarray, np.ndarray] | None
     """Mean and spread of the numbers in training; None for classes and labels."""
+    respelling: Respelling | None = None
+    """How training spells molecules anew; None: it does not."""
     notes: list[str] = field(default_factory=list)
 
     def predictor(self, seed: int) -> SequencePredictor:
@@ -152,7 +156,11 @@ class PredictorPlan:
         """Fit, the best epoch chosen on validation; see `training.fit`."""
         config = fit or self.fit
         assert config.batch_size is not None, "resolved by plan_predictor"
-        loader = training.BatchLoader.shuffled(self.train, config, seed)
+        examples: Any = self.train
+        if self.respelling is not None:
+            longest = int(self.train.spans.lengths.max())
+            examples = Respelled(self.train, self.corpus, self.respelling, longest)
+        loader = training.BatchLoader.shuffled(examples, config, seed)
         valid = None if self.valid is None else training.BatchLoader(self.valid, 2 * config.batch_size)
         module = biosequence.PredictorModule(predictor, self.head_only if head_only is None else head_only)
         return training.fit(
@@ -180,6 +188,7 @@ def plan_predictor(
     head_only: bool = False,
     class_weight: str | Mapping[str, float] | None = None,
     context_length: int | None = None,
+    randomise: float = 0.0,
 ) -> PredictorPlan:
     """Choose what was left open.
 
@@ -194,6 +203,7 @@ def plan_predictor(
         head_only: Leave the model as it is.
         class_weight: `balanced`: every class counts alike; or how much each does, by name.
         context_length: Longest stretch read: of longer records the middle, or for targets of symbols all stretches.
+        randomise: Molecules: share of those in training that are spelled anew each time.
 
     Raises:
         ValueError: Settings that do not go together, or too little to train on; says what to change.
@@ -247,6 +257,11 @@ def plan_predictor(
         rate *= 1.0 if head_only else min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
     if "val" not in data:
         notes.append("no validation part: no early stopping, the last epoch is taken")
+    respelling = respelling_of(sequence.alphabet, randomise)
+    if respelling is not None:
+        if targets.head.per_symbol:
+            raise ValueError("data.randomise would part targets of symbols from their symbols; leave it out")
+        notes.append(f"{randomise:.0%} of the training molecules are spelled anew each time; others are as written")
     plan = PredictorPlan(
         corpus=corpus,
         targets=targets,
@@ -260,6 +275,7 @@ def plan_predictor(
         test=data.get("test"),
         start=start,
         scale=_scale(targets, spans["train"]),
+        respelling=respelling,
         notes=notes,
     )
     if plan.keeps_head:

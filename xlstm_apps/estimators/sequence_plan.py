@@ -12,7 +12,9 @@ from rich.console import Console
 from xlstm_apps import biosequence, training
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel, get_alphabet
 from xlstm_apps.biosequence.alphabet import Alphabet
+from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.datasets.molecules.respelling import Respelled, Respelling
 from xlstm_apps.datasets.sequences import (
     Corpus,
     FamilyWindows,
@@ -86,6 +88,8 @@ class SequencePlan:
     """Windows in which every symbol of the test counts once."""
     counts: dict[str, dict[str, int]]
     """Of every part: records, symbols, windows, and windows left out since they hold nothing but wildcards."""
+    respelling: Respelling | None = None
+    """How training spells molecules anew; None: it does not."""
     notes: list[str] = field(default_factory=list)
     """What was decided on the user's behalf and may surprise."""
 
@@ -115,7 +119,10 @@ class SequencePlan:
     ) -> "training.FitResult":
         """Fit `model` on the training windows, the best epoch chosen on the validation windows; see `training.fit`."""
         config = self.fit
-        train = training.BatchLoader.shuffled(self.train, config, seed)
+        examples = self.train
+        if self.respelling is not None and isinstance(examples, SequenceDataset):  # windows of sets do it themselves
+            examples = Respelled(examples, self.corpus, self.respelling, self.context_length)
+        train = training.BatchLoader.shuffled(examples, config, seed)
         valid = None
         if self.valid is not None:
             valid = training.BatchLoader(self.valid, self.rows_at_once(self.valid), num_workers=config.num_workers)
@@ -157,6 +164,7 @@ def plan_sequences(
     Raises:
         ValueError: Settings that do not go together, or too little to train on; says what to change.
     """
+    respelling = respelling_of(sequence.alphabet, data.randomise)
     families = data.families != "none"
     if sequence.sets and not families:
         raise ValueError("sequence.sets reads sets of molecules; say with data.families which belong together")
@@ -234,8 +242,12 @@ def plan_sequences(
     valid: SequenceDataset | HeldOutMembers | None = parts["val"]
     if families:
         held = None if valid is None else valid.spans
-        train, valid, how = family_parts(corpus, data, alphabet.end, pieces, held, context)
+        train, valid, how = family_parts(corpus, data, alphabet.end, pieces, held, context, respelling)
         notes.append(how)
+    if respelling is not None:
+        notes.append(
+            f"{data.randomise:.0%} of the training molecules are spelled anew each time; others are as written"
+        )
     batch = fit.batch_size or int(np.clip(budget.per_step // train.mean_length, 1, max(1, len(train) // 8)))
     steps = fit.steps_per_epoch or min(budget.most_steps, max(_LEAST_STEPS, -(-len(train) // batch)))
     rate = fit.learning_rate or LEARNING_RATE * min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
@@ -252,9 +264,24 @@ def plan_sequences(
         valid=valid,
         test=parts["test"],
         counts=counts,
+        respelling=respelling,
         notes=notes,
     )
     return replace(plan, data=replace(plan.data, split=rule))
+
+
+def respelling_of(alphabet: str, share: float) -> Respelling | None:
+    """What `data.randomise` asks for; None where it is 0.
+
+    Raises:
+        ValueError: Another alphabet than that of molecules; RDKit is not installed.
+    """
+    if share == 0:
+        return None
+    if alphabet != "smiles":
+        raise ValueError(f"data.randomise is for molecules, and the alphabet is {alphabet}; leave it out")
+    codes = get_alphabet(alphabet)
+    return Respelling(codes.tokens, Tokenizer(codes).encode_bytes, share)
 
 
 def find_leakage(plan: SequencePlan) -> dict[str, Any] | None:

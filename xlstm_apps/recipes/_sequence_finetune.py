@@ -89,7 +89,15 @@ def prepare(
     training.check(fit)
     check_used(data, ("stride", "max_wildcard", "softmask_weight", "families", "alone"), "train")
     if from_model is None:
-        unused = ("mask_rate", "mask_token_share", "mask_random_share", "tie_weights", "end_token", "infill_spans")
+        unused = (
+            "mask_rate",
+            "mask_token_share",
+            "mask_random_share",
+            "tie_weights",
+            "end_token",
+            "infill_spans",
+            "sets",
+        )
         check_objective(sequence, unused)
     data = located(data)
     sections: dict[str, Any] = {"data": data, "head": head, "sequence": sequence, "backbone": backbone, "fit": fit}
@@ -121,6 +129,7 @@ def prepare(
                 head_only=head_only,
                 class_weight="balanced" if balanced else None,
                 context_length=data.context_length,
+                randomise=data.randomise,
             )
             plan.predictor(seed)  # a backbone that cannot be built says so here
             folder = begin(place, sections, seed=seed, resume=resume, console=console)

@@ -134,6 +134,10 @@ class SequenceData(LabelledSource):
     alone: float | None = None
     """Families: share of the training windows that show one sequence by itself. None: 0.1."""
 
+    randomise: float = 0.0
+    """Molecules: share of those in training that are spelled anew each time they are seen, from a random order of their
+    atoms; validation and test stay as they are."""
+
     softmask_weight: float = 1.0
     """Weight of lower-case symbols in the loss; 0 leaves repeats out, 1 counts them like all others."""
 
@@ -190,7 +194,7 @@ class SequenceData(LabelledSource):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"data.{name} is a number of symbols, 1 or more, not {value}")
-        for name in ("softmask_weight", "max_wildcard"):
+        for name in ("softmask_weight", "max_wildcard", "randomise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"data.{name} lies between 0 and 1, not at {getattr(self, name)}")
         if self.alone is not None and self.families == "none":

@@ -5,7 +5,7 @@ A row holds homologs one after another, `end` behind each, as a model reads them
 is drawn by weight without repeats; those that no longer fit are passed over, so that none is cut.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from .spans import Spans
 
 Batch = dict[str, Tensor]
 Line = tuple[np.ndarray, np.ndarray]
+Respell = Callable[[np.ndarray, np.random.Generator, int], np.ndarray]
 NEAR_COPY = 0.8
 """Share of equal residues from which members of a family count as one."""
 _AT_ONCE = 10_000_000  # symbols among which near copies are looked for at a time
@@ -111,13 +112,22 @@ class FamilyWindows(Dataset[Batch]):
         end: id behind every homolog.
         alone: share of the windows that show one sequence by itself.
         softmask_weight: weight of soft-masked symbols.
+        respell: gives another spelling of a molecule, of at most so many ids; None: as they are.
     """
 
     def __init__(
-        self, corpus: Corpus, families: Families, length: int, end: int, *, alone: float, softmask_weight: float = 1.0
+        self,
+        corpus: Corpus,
+        families: Families,
+        length: int,
+        end: int,
+        *,
+        alone: float,
+        softmask_weight: float = 1.0,
+        respell: Respell | None = None,
     ) -> None:
         self.corpus, self.families, self.length, self.end = corpus, families, length, end
-        self.alone, self.softmask_weight = alone, softmask_weight
+        self.alone, self.softmask_weight, self.respell = alone, softmask_weight, respell
         fill = families.fill()
         if not fill.any():
             raise ValueError("there are no sequences to walk over: all have weight 0")
@@ -135,7 +145,19 @@ class FamilyWindows(Dataset[Batch]):
             chosen = self.families.draw(int(self._owner[index]), self.length, generator)
             rows.append(chosen[:1] if generator.random() < self.alone else chosen)
         lines = [[self._closed(number) for number in row] for row in rows]
+        if self.respell is not None:
+            lines = [self._respelled(row, self.respell, generator) for row in lines]
         return _padded(lines, self.corpus.alphabet["pad"])
+
+    def _respelled(self, row: list[Line], respell: Respell, generator: np.random.Generator) -> list[Line]:
+        """The same molecules in other spellings, as long as the window holds them."""
+        spare, out = self.length - sum(len(ids) for ids, _ in row), []
+        for ids, weights in row:
+            found = respell(ids[:-1], generator, len(ids) - 1 + spare)
+            spare -= len(found) - len(ids) + 1
+            counts = np.append(np.full(len(found), weights[0], weights.dtype), weights[-1])
+            out.append((np.append(found, ids[-1]), counts))
+        return out
 
     def _closed(self, number: int) -> Line:
         spans = self.families.spans
