@@ -146,7 +146,7 @@ def test_a_forest_finds_the_bit_that_matters_and_the_mean_does_not():
     for is_class, name, good in ((True, "auc", 1.0), (False, "rmse", 0.0)):
         own, found = properties.forest(parts, is_class, 0, 1, trees=20)
         _, mean = properties.constant(parts, is_class, 0, 1)
-        assert abs(properties.tested(parts[2][1], found, is_class)[name] - good) < 0.2 and own["val_loss"] < 0.5
+        assert abs(properties.tested(parts[2][1], found, is_class)[name] - good) < 0.35 and own["val_loss"] < 0.5
         assert abs(properties.tested(parts[2][1], mean, is_class)[name] - good) > 0.4
 
 
