@@ -71,15 +71,42 @@ def test_without_validation_the_last_epoch_is_taken(tmp_path):
     assert all(torch.equal(last[k], v) for k, v in module.state_dict().items())
 
 
-def test_schedule_rises_and_falls():
-    config = FitConfig(learning_rate=1.0, warmup=0.1)
-    parts = adamw(torch.nn.Linear(2, 2), config, 100)
-    rates = []
-    for _ in range(100):
-        rates.append(parts["optimizer"].param_groups[0]["lr"])
+def rates_of(module: torch.nn.Module, config: FitConfig, steps: int = 100) -> np.ndarray:
+    """The learning rate of every step and group."""
+    parts, rates = adamw(module, config, steps), []
+    for _ in range(steps):
+        rates.append([group["lr"] for group in parts["optimizer"].param_groups])
         parts["optimizer"].step()
         parts["lr_scheduler"]["scheduler"].step()
+    return np.array(rates)
+
+
+def test_schedule_rises_and_falls():
+    rates = rates_of(torch.nn.Linear(2, 2), FitConfig(learning_rate=1.0, warmup=0.1))[:, 0]
     assert rates[0] < 0.2 and max(rates) == pytest.approx(1.0) and np.argmax(rates) == 10 and rates[-1] < 0.02
+
+
+class Divided(torch.nn.Linear):
+    """Whose weights learn at one rate, and whose bias at another share of it."""
+
+    share = 1.0
+
+    def optimizer_groups(self, rate: float, decay: float) -> list[dict]:
+        return [{"params": [self.weight], "lr": rate}, {"params": [self.bias], "lr": self.share * rate}]
+
+
+def test_every_group_falls_along_the_same_cosine_from_its_own_rate():
+    config = FitConfig(learning_rate=0.3, warmup=0.1)
+    one, divided = rates_of(torch.nn.Linear(2, 2), config), Divided(2, 2)
+    np.testing.assert_array_equal(rates_of(divided, config), one)
+    divided.share = 0.25  # exact in binary
+    np.testing.assert_array_equal(rates_of(divided, config), one * [1.0, 0.25])
+    optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=0.3)
+    torchs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 90, eta_min=0.003)
+    for rate in one[10:, 0]:
+        assert rate == pytest.approx(torchs.get_last_lr()[0], rel=1e-12)
+        optimizer.step()
+        torchs.step()
 
 
 def test_only_matrices_are_decayed():

@@ -200,12 +200,9 @@ def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[
     rise = max(1, round(config.warmup * total_steps))
     parts = [torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise)]
     if config.schedule == "cosine":
-        fall = max(1, total_steps - rise)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        if min(rates) < max(rates):  # each group falls to 1 % of its own rate
-            parts.append(torch.optim.lr_scheduler.LambdaLR(optimizer, partial(_cosine, fall)))
-        else:
-            parts.append(torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, fall, eta_min=rate * 0.01))
+        # CosineAnnealingLR knows one end for all; here each group falls to 1 % of its own rate.
+        fall = partial(_cosine, max(1, total_steps - rise))
+        parts.append(torch.optim.lr_scheduler.LambdaLR(optimizer, fall))
     else:
         parts.append(torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0))
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [rise])
