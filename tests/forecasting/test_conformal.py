@@ -201,3 +201,28 @@ def test_units_with_few_errors_are_drawn_to_the_others():
     rho = history.track(Policy(gain=0.0), [0.9])[-1, :, 0, 0]
     assert rho[0] == pytest.approx(1.28, rel=0.15) and rho[1] == pytest.approx(3.8, rel=0.15)
     assert rho[2] > 0.7 * rho[3] > 1
+
+
+@pytest.mark.parametrize("many, both", [(4, True), (4000, False)])
+def test_few_errors_on_one_side_say_how_large_they_are_but_not_to_which_side(many, both):
+    history = ErrorHistory(1, 1, 1, LEVELS, stride=1, rows_per_block=1)
+    errors = torch.rand(many, 1, 1) + 1
+    mask = torch.ones_like(errors, dtype=torch.bool)
+    history.add(errors, mask, torch.zeros(many, 1).long(), torch.zeros(many, 1).long())
+    low, high = history.track(Policy(gain=0.0), [0.1, 0.9])[-1, 0, 0]
+    assert 1.5 < high < 3 and (low < -1) == both and (low > -0.1) != both
+
+
+def test_a_validation_part_of_two_horizons_covers_a_random_walk():
+    # Forecasts 50 steps ahead of a walk: errors of neighbouring rows are nearly one error.
+    steps, rows = 50, 100
+    inside = []
+    for walk in torch.randn(40, rows + 9 * steps).cumsum(1):
+        errors = (walk[steps:] - walk[:-steps]) / (1.28 * steps**0.5)
+        history = ErrorHistory(steps, 1, 1, LEVELS, stride=1, rows_per_block=rows)
+        every = errors[:rows, None, None].expand(-1, steps, 1)
+        history.add(every, every == every, torch.zeros(rows, steps).long(), torch.zeros(rows, 1).long())
+        low, high = history.track(Policy(gain=0.0), [0.1, 0.9])[-1, 0, -1]
+        later = errors[rows + steps :]
+        inside.append(((later >= low) & (later <= high)).double().mean())
+    assert 0.75 < torch.stack(inside).mean() < 0.9

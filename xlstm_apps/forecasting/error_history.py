@@ -29,6 +29,9 @@ class Policy:
     """Independent errors that the model's own quantiles stand for."""
     together: float = 0.25
     """U units count as U to this power, since their errors go together."""
+    mirror: float = 8.0
+    """Independent errors at which three quarters of an error count on its own side of the median and a quarter on the
+    other: few errors tell how large they are, but lie on one side by chance."""
     gain: float = 0.5
     """How far the level read moves per independent error by which coverage was off; 0: not at all."""
 
@@ -120,11 +123,17 @@ class _Memory:
         together = together / together.sum(-1, keepdim=True).clamp(min=1e-9)
         pooled = (n[:, None] * together + policy.prior * history.prior) / (n[:, None] + policy.prior)
         own = self.counts / self.counts.sum(-1, keepdim=True).clamp(min=1e-9)
+        pooled, own = self._both_sides(pooled, n), self._both_sides(own, independent)
         weight = independent / (independent + policy.pooling)
         mixed = torch.lerp(pooled.expand_as(own), own, weight[..., None])
         shares = torch.cat([mixed, pooled[None]]).cumsum(-1)
         known = torch.cat([torch.lerp(n.expand_as(independent), independent, weight), n[None]]) + policy.prior
         return State(shares / shares[..., -1:], known, read.expand(history.units + 1, -1, -1))
+
+    def _both_sides(self, shares: Tensor, independent: Tensor) -> Tensor:
+        """Shares of r [..., K] drawn towards those of an error that could as well have fallen on the other side."""
+        other = 0.5 * self.policy.mirror / (independent + self.policy.mirror).clamp(min=1e-9)
+        return torch.lerp(shares, shares.flip(-1), other[..., None])
 
 
 class _LevelControl:
