@@ -27,6 +27,9 @@ class SequenceConfig:
     sets: bool = False
     """Causal, molecules: read sets of them in one line, where a token of its own, [SEP], begins and ends each. Set by
     `data.families`."""
+    vocabulary: tuple[str, ...] | None = None
+    """Causal, molecules: the tokens of a published model in the order of their ids. None: those of this package, which
+    write every molecule."""
     infill_spans: float = 0.0
     """Causal, proteins: mean number of spans that training takes out of a sequence and puts behind it, so that the
     model learns to fill gaps knowing both sides (1 for published Prot-xLSTM). 0: none."""
@@ -46,6 +49,8 @@ class SequenceConfig:
     """Probability of dropping an element of an embedding."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.vocabulary, list):  # JSON and YAML know no tuples
+            object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
         for name in ("alphabet", "objective", "symmetry"):
             known = get_args(type(self).__annotations__[name])
             if getattr(self, name) not in known:
@@ -61,6 +66,11 @@ class SequenceConfig:
             raise ValueError("infill_spans must not be negative, infill_most at least 1 and infill_share above 0")
         if self.infill_spans and (self.alphabet != "protein" or self.objective != "causal" or not self.begin_token):
             raise ValueError("infill_spans is for causal models of proteins with a begin token; leave it at 0")
+        if self.vocabulary is not None and (self.alphabet != "smiles" or self.objective != "causal" or self.sets):
+            raise ValueError(
+                "vocabulary is for causal models of molecules (alphabet smiles), in whose sets the dot parts them: "
+                "leave sets false"
+            )
         if self.sets and (self.alphabet != "smiles" or not self.ends or not self.begin_token):
             raise ValueError("sets is for causal models of molecules (alphabet smiles) with begin and end token")
         if self.end_token and self.objective != "causal":

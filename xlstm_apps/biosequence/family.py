@@ -144,6 +144,11 @@ def check_family_model(model: SequenceModel) -> None:
     Raises:
         ValueError: Not causal, of another alphabet, without begin token, or of single molecules.
     """
+    if model.sequence.vocabulary is not None:
+        raise ValueError(
+            "in the published form of sets a dot parts the molecules: give them as prompt, such as --prompt CCO.CCN. "
+            "(the dot at the end begins the next)"
+        )
     if model.alphabet.name == "smiles" and not model.sequence.sets:
         raise ValueError(
             "this model learned from single molecules, so others shown first mean nothing to it; train with "

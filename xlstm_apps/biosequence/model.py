@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.biosequence import scoring, strings
-from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.config import SequenceConfig
 from xlstm_apps.biosequence.packing import Rows, begin_documents, pool
+from xlstm_apps.biosequence.vocabularies import alphabet_of, vocabulary_of
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.language_model import xLSTMLanguageModel
 from xlstm_apps.core.state import xLSTMState
@@ -49,7 +49,7 @@ class SequenceModel(xLSTMLanguageModel):
                 "objective='masked' with backbone.direction='causal' would read one side only; use "
                 "direction='bidirectional', or symmetry='shared'"
             )
-        alphabet = get_alphabet(sequence.alphabet, sets=sequence.sets)
+        alphabet = alphabet_of(sequence)
         super().__init__(
             backbone,
             len(alphabet),
@@ -284,11 +284,12 @@ class SequenceModel(xLSTMLanguageModel):
 
     @classmethod
     def from_published(cls, config: Mapping[str, Any], state_dict: Mapping[str, Any]) -> Self:
-        """A DNA-xLSTM or Prot-xLSTM checkpoint as a model of this package, to score, embed, fine-tune and save.
+        """A DNA-, Prot- or Chem-xLSTM checkpoint as a model of this package, to score, embed, fine-tune and save.
 
         Args:
-            config: As in `interop.load_reference("dna-xlstm", ...)`, or `"prot-xlstm"`.
-            state_dict: As there; its vocabulary says which of the two it is.
+            config: As in `interop.load_reference("dna-xlstm", ...)`, `"prot-xlstm"` or `"chem-xlstm"`; that of
+                Chem-xLSTM has `token2label`.
+            state_dict: As there; its vocabulary says which of the first two it is.
 
         Raises:
             ValueError: Also for weights trained with the head flip of the published parameter sharing, which is no
@@ -297,6 +298,8 @@ class SequenceModel(xLSTMLanguageModel):
         from xlstm_apps.interop.dna_xlstm import SharedStrandsLanguageModel
         from xlstm_apps.interop.load import load_reference
 
+        if "token2label" in config:
+            return cls._published_molecules(config, state_dict)
         protein = any(name.endswith("token_embedding.weight") and len(x) == 38 for name, x in state_dict.items())
         loaded = load_reference("prot-xlstm" if protein else "dna-xlstm", config, state_dict)
         assert isinstance(loaded, xLSTMLanguageModel)
@@ -316,6 +319,20 @@ class SequenceModel(xLSTMLanguageModel):
             tie_weights=loaded.head.weight is loaded.embedding.weight,
         )
         model = cls(own, loaded.config)
+        model.load_state_dict(loaded.state_dict())
+        return model.eval()
+
+    @classmethod
+    def _published_molecules(cls, config: Mapping[str, Any], state_dict: Mapping[str, Any]) -> Self:
+        from xlstm_apps.interop.load import load_reference
+
+        if config.get("mode", "smiles") != "smiles":
+            raise ValueError(f"chem-xlstm: mode={config['mode']!r} is not supported, only 'smiles'")
+        loaded = load_reference("chem-xlstm", config, state_dict)
+        assert isinstance(loaded, xLSTMLanguageModel)
+        tokens = vocabulary_of(config["token2label"], loaded.vocab_size)
+        tied = loaded.head.weight is loaded.embedding.weight
+        model = cls(SequenceConfig(alphabet="smiles", vocabulary=tokens, tie_weights=tied), loaded.config)
         model.load_state_dict(loaded.state_dict())
         return model.eval()
 

@@ -7,6 +7,7 @@ import numpy as np
 from .alphabet import NO_ID, Alphabet
 from .alphabets import get_alphabet
 from .smiles_tokens import SmilesCutter
+from .vocabularies import LearnedSmiles, VocabularyCutter
 
 
 class Tokenizer:
@@ -28,12 +29,13 @@ class Tokenizer:
         self._special = np.zeros(256, bool)
         self._special[list(alphabet.specials)] = True
         self._bytes: np.ndarray | None = None
-        self._cutter: SmilesCutter | None = None
+        self._cutter: SmilesCutter | VocabularyCutter | None = None
         if alphabet.bytewise:
             self._bytes = np.zeros(256, np.uint8)
             self._bytes[list(alphabet.symbols.values())] = [ord(symbol) for symbol in alphabet.symbols]
         else:
-            self._cutter = SmilesCutter(alphabet.symbols)
+            learned = isinstance(alphabet, LearnedSmiles)
+            self._cutter = alphabet.cutter() if learned else SmilesCutter(alphabet.symbols)
 
     def encode(self, text: str) -> list[int]:
         """Ids of a string; no special is added.

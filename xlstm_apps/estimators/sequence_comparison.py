@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from xlstm_apps import training
-from xlstm_apps.biosequence import HeadConfig, SequencePredictor, get_alphabet
+from xlstm_apps.biosequence import HeadConfig, SequencePredictor
 from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, trained_weights
 from xlstm_apps.biosequence.baselines.kmers import LinearModel
 from xlstm_apps.biosequence.heads import MISSING
+from xlstm_apps.biosequence.vocabularies import written_alphabet
 from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
 from xlstm_apps.estimators.sequence_linear import ids_of
 from xlstm_apps.estimators.sequence_measures import (
@@ -176,7 +177,7 @@ def _always(plan: PredictorPlan) -> tuple[str, np.ndarray]:
 def _symbol_rows(plan: PredictorPlan, ids: list[str], outputs: list[np.ndarray], names: list[str]) -> Rows:
     """The symbols of the first records."""
     assert plan.test is not None
-    head, spans, alphabet = plan.targets.head, plan.test.spans, get_alphabet(plan.sequence.alphabet)
+    head, spans, alphabet = plan.targets.head, plan.test.spans, written_alphabet(plan.sequence)
     rows = []
     for n in range(min(_SHOWN, len(ids))):
         record, start, stop = int(spans.record[n]), int(spans.start[n]), int(spans.stop[n])

@@ -17,6 +17,7 @@ from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequencePredic
 from xlstm_apps.biosequence.heads import MISSING
 from xlstm_apps.biosequence.sizes import PREDICTOR, predictor_layers
 from xlstm_apps.biosequence.strings import by_length
+from xlstm_apps.biosequence.vocabularies import alphabet_of
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.molecules.respelling import Respelled, Respelling
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
@@ -213,6 +214,8 @@ def plan_predictor(
     kind = device.type if device.type in _SYMBOLS else "cpu"
     if start is not None:
         sequence, backbone = adopted(start, sequence, backbone)
+        if list(corpus.alphabet["tokens"]) != list(alphabet_of(sequence).tokens):
+            raise ValueError("the model reads tokens of its own, as published; go on from it with `sequence finetune`")
     elif head_only:
         raise ValueError("head_only leaves the model as it is, which makes no sense for one that was never trained")
     if start is None and sequence.objective == "masked" and backbone.direction == "causal":
@@ -257,7 +260,7 @@ def plan_predictor(
         rate *= 1.0 if head_only else min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
     if "val" not in data:
         notes.append("no validation part: no early stopping, the last epoch is taken")
-    respelling = respelling_of(sequence.alphabet, randomise)
+    respelling = respelling_of(sequence, randomise)
     if respelling is not None:
         if targets.head.per_symbol:
             raise ValueError("data.randomise would part targets of symbols from their symbols; leave it out")

@@ -17,6 +17,9 @@ from xlstm_apps.biosequence.smiles_validity import ValidSmiles
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.core.state import xLSTMState
 
+_MOST_DRAWS = 50
+"""Draws of a molecule until it is taken for impossible."""
+
 
 class Made(NamedTuple):
     """One sequence."""
@@ -96,10 +99,41 @@ def generate_sequences(
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "generator": generator}
         before = None if family is None else family.state.select(draws)
         rows = strings.generate_ids(model, texts, min_length, max_length, options, before)
-        if constraint is not None:
+        if constraint is not None and model.sequence.vocabulary is not None:
+            rows = draw_again(model, texts, rows, constraint, min_length, max_length, options)
+        elif constraint is not None:
             rows = mend(model, texts, rows, constraint, min_length, max_length, options, before)
         context = None if family is None else family.begin(model).select(draws)
         yield _judged(model, [prompts[i] for i in members], members, rows, context)
+
+
+def draw_again(
+    model: SequenceModel,
+    prompts: Sequence[str],
+    rows: list[torch.Tensor],
+    constraint: ValidSmiles,
+    least: int,
+    most: int,
+    options: dict[str, Any],
+) -> list[torch.Tensor]:
+    """The rows [T], with those that are no molecules drawn anew as a whole: for models of other tokens than the
+    constraint knows.
+
+    Raises:
+        ValueError: There is still none after `_MOST_DRAWS` draws.
+    """
+    tokenizer, out = Tokenizer(model.alphabet), list(rows)
+    for _ in range(_MOST_DRAWS):
+        wrong = [i for i, row in enumerate(out) if not constraint.is_molecule(tokenizer.decode(row.cpu().numpy()))]
+        if not wrong:
+            return out
+        made = strings.generate_ids(model, [prompts[i] for i in wrong], least, most, options)
+        for i, row in zip(wrong, made, strict=True):
+            out[i] = row
+    raise ValueError(
+        f"{_MOST_DRAWS} draws behind {prompts[wrong[0]]!r} gave no molecule; give a lower temperature or a greater "
+        "max_length, or leave valid out"
+    )
 
 
 def mend(

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from xlstm_apps.biosequence import SequencePredictor, get_alphabet
+from xlstm_apps.biosequence import SequencePredictor
 from xlstm_apps.biosequence.baselines.kmers import NEVER, LinearModel
 from xlstm_apps.biosequence.config import LinearConfig
 from xlstm_apps.biosequence.linear import weights_of_members
+from xlstm_apps.biosequence.vocabularies import written_alphabet
 from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
 
 _MOST_SYMBOLS = 10_000_000
@@ -41,7 +42,7 @@ def fit_linear(plan: PredictorPlan) -> LinearModels:
     valid = [] if plan.valid is None else ids_of(plan.valid)
     held = values[:0] if plan.valid is None else plan.targets.values[plan.valid.spans.record]
     weights = plan.train.importance(plan.train.spans.record)
-    alphabet = get_alphabet(plan.sequence.alphabet)
+    alphabet = written_alphabet(plan.sequence)
     both = plan.sequence.symmetry in ("posthoc", "shared")
     models = [LinearModel(alphabet, head.task, both_strands=both)]  # type: ignore[arg-type]
     parts = [part for part in (plan.train, plan.valid, plan.test) if part is not None]

@@ -10,9 +10,10 @@ from rich.console import Console
 
 # Lightning takes seconds to import: what needs it is reached through these lazy packages.
 from xlstm_apps import biosequence, training
-from xlstm_apps.biosequence import SequenceConfig, SequenceModel, get_alphabet
+from xlstm_apps.biosequence import SequenceConfig, SequenceModel
 from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.biosequence.tokenizer import Tokenizer
+from xlstm_apps.biosequence.vocabularies import alphabet_of
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.molecules.respelling import Respelled, Respelling
 from xlstm_apps.datasets.sequences import (
@@ -164,12 +165,12 @@ def plan_sequences(
     Raises:
         ValueError: Settings that do not go together, or too little to train on; says what to change.
     """
-    respelling = respelling_of(sequence.alphabet, data.randomise)
+    respelling = respelling_of(sequence, data.randomise)
     families = data.families != "none"
     if sequence.sets and not families:
         raise ValueError("sequence.sets reads sets of molecules; say with data.families which belong together")
     sequence = replace(sequence, sets=True) if families and can_read_sets(sequence) else sequence
-    alphabet, notes = get_alphabet(sequence.alphabet, sets=sequence.sets), []
+    alphabet, notes = alphabet_of(sequence), []
     corpus.check(alphabet)
     device = device_for(fit.accelerator)
     budget = budget_for(device)
@@ -270,7 +271,7 @@ def plan_sequences(
     return replace(plan, data=replace(plan.data, split=rule))
 
 
-def respelling_of(alphabet: str, share: float) -> Respelling | None:
+def respelling_of(sequence: SequenceConfig, share: float) -> Respelling | None:
     """What `data.randomise` asks for; None where it is 0.
 
     Raises:
@@ -278,9 +279,9 @@ def respelling_of(alphabet: str, share: float) -> Respelling | None:
     """
     if share == 0:
         return None
-    if alphabet != "smiles":
-        raise ValueError(f"data.randomise is for molecules, and the alphabet is {alphabet}; leave it out")
-    codes = get_alphabet(alphabet)
+    if sequence.alphabet != "smiles":
+        raise ValueError(f"data.randomise is for molecules, and the alphabet is {sequence.alphabet}; leave it out")
+    codes = alphabet_of(sequence)
     return Respelling(codes.tokens, Tokenizer(codes).encode_bytes, share)
 
 

@@ -20,6 +20,8 @@ from xlstm_apps.estimators.saved import model_folder, resolve_device
 
 PUBLISHED = "model_config.json"
 """What published DNA-xLSTM folders call their configuration; those of Prot-xLSTM call it `config.json`, as we do."""
+MOLECULES = "init_arguments.json"
+"""What published Chem-xLSTM folders call it."""
 _CHECKPOINTS = ("*.safetensors", "*.ckpt", "*.pt", "*.bin", "checkpoints/**/*.ckpt")
 Config = TypeVar("Config", SequenceConfig, xLSTMConfig)
 VERBS = {"sequence": "sequence train", "sequence-finetune": "sequence finetune"}
@@ -30,8 +32,9 @@ def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -
 
     Args:
         path: Run folder of `sequence train` or `finetune`, folder that `save_pretrained` wrote, folder of a published
-            DNA-xLSTM checkpoint (`model_config.json` and the weights) or Prot-xLSTM checkpoint (`config.json` and
-            `pytorch_model.bin`), or the name of a Hub repository.
+            DNA-xLSTM checkpoint (`model_config.json` and the weights), Prot-xLSTM checkpoint (`config.json` and
+            `pytorch_model.bin`) or Chem-xLSTM checkpoint (`init_arguments.json` and `model.pt`), or the name of a Hub
+            repository.
         device: `auto`: CUDA where there is any.
 
     Raises:
@@ -43,6 +46,8 @@ def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -
     folder = model_folder(path, VERBS)
     if (folder / PUBLISHED).is_file():
         return _published(folder, PUBLISHED).to(where)
+    if (folder / MOLECULES).is_file():
+        return _published(folder, MOLECULES).to(where)
     config = stored_config(str(folder) if folder.is_dir() else str(path))
     if "position_embeddings" in config and folder.is_dir():
         return _published(folder, CONFIG).to(where)
@@ -95,6 +100,8 @@ def settled(section: str, given: Config, default: Config, own: Config, source: s
 
 def _published(folder: Path, name: str) -> SequenceModel:
     config = json.loads((folder / name).read_text(encoding="utf-8"))
+    if name == MOLECULES and not isinstance(config.get("token2label"), dict):
+        raise ValueError(f"{folder / name}: no token2label, which says what the ids of the model mean")
     found = sorted({file for pattern in _CHECKPOINTS for file in folder.glob(pattern)})
     if len(found) != 1:
         seen = f"{len(found)} ({', '.join(str(f.relative_to(folder)) for f in found[:5])})" if found else "none"

@@ -11,8 +11,6 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from xlstm_apps.biosequence.alphabets import SMILES
-from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.datasets.molecules.chemistry import quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator
@@ -106,8 +104,11 @@ def parts_of_run(path: Path) -> tuple[list[str], list[str] | None]:
     corpus = Corpus(place)
     if corpus.alphabet["name"] != "smiles":
         raise ValueError(f"{path}: this run is about {corpus.alphabet['name']}, not about molecules")
-    split, decode = split_corpus(data, corpus), Tokenizer(SMILES).decode
-    train, test = ([decode(corpus[i]) for i in np.unique(part.record)] for part in (split.train, split.test))
+    split, tokens = split_corpus(data, corpus), corpus.alphabet["tokens"]
+    train, test = (
+        ["".join([tokens[i] for i in corpus[n].tolist()]) for n in np.unique(part.record)]
+        for part in (split.train, split.test)
+    )
     if not corpus.manifest["policy"].get("standardise"):
         train, test = read_valid(train).smiles, read_valid(test).smiles
     return train, test or None

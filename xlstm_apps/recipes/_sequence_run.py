@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xlstm_apps.biosequence import SequenceConfig, file_encoder, get_alphabet
+from xlstm_apps.biosequence import SequenceConfig, file_encoder
+from xlstm_apps.biosequence.vocabularies import written_alphabet
 from xlstm_apps.datasets.sequences import Corpus, load_corpus
 from xlstm_apps.datasets.sequences.config import SequenceData, SequenceSource
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
@@ -62,7 +63,7 @@ def data_fingerprint(data: SequenceSource) -> str:
 @contextmanager
 def corpus_of(data: SequenceSource, sequence: SequenceConfig, path: Path, labels: bool = False) -> Iterator[Corpus]:
     """The corpus: in the run's folder already, prepared before, or built beside the folder that will take it."""
-    codes = get_alphabet(sequence.alphabet)
+    codes = written_alphabet(sequence)
     if (path / "corpus" / MANIFEST).is_file():
         yield Corpus(path / "corpus")
         return
