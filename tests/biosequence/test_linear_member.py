@@ -90,3 +90,17 @@ def test_members_that_know_more_count_more(task):
     np.testing.assert_array_equal(weights_of_members(built, [x[:0] for x in members], truth[:0]), np.full(3, 1 / 3))
     few = weights_of_members(built, [x[:2] for x in members], truth[:2])
     assert np.abs(few - 1 / 3).max() < np.abs(found - 1 / 3).max()
+
+
+def test_members_that_examples_cannot_tell_apart_count_alike():
+    draw = np.random.default_rng(3)
+    truth = draw.integers(0, 2, 60)
+    built = SequencePredictor.from_model(masked(), HeadConfig(task="classification", num_outputs=2))
+
+    def says(noise):
+        return np.stack([-truth, truth], 1) * 0.5 + noise * draw.standard_normal((60, 2))
+
+    alike = weights_of_members(built, [says(0.7), says(0.7)], truth)
+    apart = weights_of_members(built, [says(0.7), says(4.0)], truth)
+    assert np.abs(alike - alike.mean()).max() < 0.1
+    assert apart[0] > 3 * apart[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -97,13 +97,21 @@ def _sums(column: Tensor, value: Tensor, document: Tensor, count: int, weight: T
     return embedding_bag(column, weight, offsets, mode="sum", per_sample_weights=value.to(weight.dtype))
 
 
+STRENGTHS = (1.0, 10.0, 100.0, 1000.0)
+"""How strongly weights of members may be pulled to equal ones."""
+_FOLDS = 10
+_ENOUGH = 20_000
+"""From so many outputs on the pull hardly matters beside the loss, and the weakest is taken unasked."""
+
+
 def weights_of_members(
     predictor: nn.Module, members: Sequence[np.ndarray], truth: np.ndarray, importance: np.ndarray | None = None
 ) -> np.ndarray:
     """How much each member counts, none below nought: those with the lowest loss of the sum of their outputs.
 
     The square of the distance from equal weights is added to the loss (not to its mean), so that a few examples change
-    little and none leave the weights equal.
+    little and none leave the weights equal. How strong that pull is, is chosen by cross-validation: where one member is
+    far better than the others it is weak, where the examples cannot tell them apart it is strong.
 
     Args:
         predictor: A `SequencePredictor`, which knows the loss.
@@ -111,20 +119,40 @@ def weights_of_members(
         truth: Targets of N sequences that no member was trained on, as in `SequencePredictor.loss_sums`.
         importance: How much each sequence counts [N].
     """
+    outputs, targets = torch.from_numpy(np.stack(members)).double(), torch.from_numpy(truth)
+    counts = None if importance is None else torch.from_numpy(importance).double()
+    if not len(targets):
+        return np.full(len(members), 1 / len(members))
+
+    def loss(w: Tensor, rows: Tensor) -> Tensor:
+        own = None if counts is None else counts[rows]
+        return predictor.loss_sums(torch.einsum("m,mno->no", w, outputs[:, rows]), targets[rows], own)[0]  # pyright: ignore
+
+    everything = torch.arange(len(targets))
+    strength = STRENGTHS[0]
+    if len(targets) > 1 and outputs[0].numel() < _ENOUGH:
+        fold = torch.from_numpy(np.random.default_rng(0).permutation(len(targets))) % min(_FOLDS, len(targets))
+        folds = [(everything[fold != n], everything[fold == n]) for n in fold.unique()]
+
+        def held_out(strength: float) -> float:
+            found = (loss(torch.from_numpy(_lowest(loss, rest, len(members), strength)), held) for rest, held in folds)
+            return sum(each.item() for each in found)
+
+        strength = min(reversed(STRENGTHS), key=held_out)
+    return _lowest(loss, everything, len(members), strength)
+
+
+def _lowest(loss: Callable[[Tensor, Tensor], Tensor], rows: Tensor, count: int, strength: float) -> np.ndarray:
+    """Weights with the lowest loss on these rows, pulled to equal ones."""
     from scipy.optimize import minimize
 
-    outputs = torch.from_numpy(np.stack(members)).double()
-    targets = torch.from_numpy(truth)
-    counts = None if importance is None else torch.from_numpy(importance).double()
-    equal = np.full(len(members), 1 / len(members))
+    equal = torch.full((count,), 1 / count, dtype=torch.float64)
 
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+    def value(weights: np.ndarray) -> tuple[float, np.ndarray]:
         w = torch.from_numpy(weights.copy()).requires_grad_()
-        total = (w - torch.from_numpy(equal)).square().sum()
-        if len(targets):
-            total = total + predictor.loss_sums(torch.einsum("m,mno->no", w, outputs), targets, counts)[0]  # pyright: ignore
+        total = strength * (w - equal).square().sum() + loss(w, rows)
         total.backward()
         assert w.grad is not None
         return total.item(), w.grad.numpy()
 
-    return minimize(loss, equal, jac=True, method="L-BFGS-B", bounds=[(0, None)] * len(members)).x
+    return minimize(value, equal.numpy(), jac=True, method="L-BFGS-B", bounds=[(0, None)] * count).x
