@@ -133,6 +133,15 @@ class TaskBenchmark:
         ]  # fmt: skip
         show(lines, self.shown)
 
-    def main(self, parser: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], int] | None = None) -> None:
+    def main(
+        self, parser: argparse.ArgumentParser, prepare: Callable[[argparse.Namespace], None] | None = None
+    ) -> None:
+        """Work as the arguments say, after what `prepare` does."""
         parser.add_argument("--tasks", nargs="+", default=list(self.tasks), choices=self.tasks)
-        finish(parser, self.summary, measure or self.measure)
+
+        def measure(options: argparse.Namespace) -> int:
+            if prepare is not None:
+                prepare(options)
+            return self.measure(options)
+
+        finish(parser, self.summary, measure)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from xlstm_apps.biosequence.effects import Strands
 from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.datasets.sequences import Corpus, Region, SequenceSource, Spans, place_regions
@@ -21,7 +20,7 @@ from xlstm_apps.estimators.sequence_saved import language_model, load_sequence_m
 from xlstm_apps.estimators.sequence_scan import Scan, replacements, scan_stretches
 from xlstm_apps.estimators.sequence_scan_proteins import scan_proteins
 from xlstm_apps.estimators.sequence_stretches import open_stretches
-from xlstm_apps.estimators.sequence_variants import ContextLength, EffectOptions, context_for
+from xlstm_apps.recipes._sequence_effects import Asked
 from xlstm_apps.recipes._sequence_protein import family_context
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.recipes._terminal import note, showing, tell
@@ -38,12 +37,8 @@ def run(
     regions: list[str] | None,
     output: str,
     deletions: bool,
-    strands: Strands | None,
-    context_length: ContextLength,
-    downstream: int | None,
-    per_symbol: bool,
+    asked: Asked,
     max_positions: int,
-    batch_symbols: int | None,
     device: str,
     family_path: str | None = None,
     method: Method | None = None,
@@ -55,16 +50,13 @@ def run(
         raise ValueError("regions and data.regions_path both say what to scan; leave one out")
     whole = family_path is not None or method is not None  # proteins, each read from end to end
     if whole:
-        check_whole(deletions=deletions or None, strands=strands, context_length=context_length, downstream=downstream,
-                    per_symbol=per_symbol or None)  # fmt: skip
+        check_whole(deletions=deletions or None, strands=asked.strands, context_length=asked.context_length,
+                    downstream=asked.downstream, per_symbol=asked.per_symbol or None)  # fmt: skip
         model = language_model(model_path, device, verb="compare residues")
         family = family_context(family_path, model)
     else:
         model, family = load_sequence_model(model_path, device), None
-    context, why = context_for(model_path, context_length)
-    options = EffectOptions(
-        strands=strands, context_length=context, downstream=downstream, per_symbol=per_symbol, tokens=batch_symbols
-    )
+    options, context = asked.of(model_path)
     alphabet = language_part(model).alphabet
     symbols = replacements(alphabet, deletions=deletions)
     with open_stretches(data, alphabet) as stretches:
@@ -79,12 +71,12 @@ def run(
             )
         note(console, stretches.notes)
         if not whole:
-            note(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
+            note(console, [context])
         with showing(console, "replacements", positions * (len(symbols) - 1)) as step:
             if whole:
                 assert isinstance(model, SequenceModel)
                 found = scan_proteins(model, corpus, spans, names, family=family, method=method or "auto",
-                                      tokens=batch_symbols, advance=step.advance)  # fmt: skip
+                                      tokens=asked.batch_symbols, advance=step.advance)  # fmt: skip
             else:
                 found = scan_stretches(model, corpus, spans, names, options, deletions=deletions, advance=step.advance)
             scans = list(found)

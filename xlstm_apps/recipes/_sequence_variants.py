@@ -11,21 +11,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from xlstm_apps.biosequence.effects import Strands, effect_names
+from xlstm_apps.biosequence.effects import effect_names
 from xlstm_apps.biosequence.heads import language_part
 from xlstm_apps.datasets.sequences import SequenceSource, open_corpus, read_variants
 from xlstm_apps.datasets.sequences.vcf_output import annotated, write_lines
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_stretches import findings
 from xlstm_apps.estimators.sequence_variants import (
-    ContextLength,
-    EffectOptions,
     VariantCounts,
     VariantEffect,
-    context_for,
     effect_frames,
     variant_effects,
 )
+from xlstm_apps.recipes._sequence_effects import Asked
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
@@ -44,18 +42,7 @@ MANY = 0.05
 SHOWN = 5
 
 
-def run(
-    model_path: str,
-    vcf: str,
-    data: SequenceSource,
-    output: str | None,
-    strands: Strands | None,
-    context_length: ContextLength,
-    downstream: int | None,
-    per_symbol: bool,
-    batch_symbols: int | None,
-    device: str,
-) -> None:
+def run(model_path: str, vcf: str, data: SequenceSource, output: str | None, asked: Asked, device: str) -> None:
     """Score the variants of a file; see `recipes.sequence.variants`."""
     console = Console(stderr=True)
     if data.regions_path is not None:
@@ -66,15 +53,12 @@ def run(
         check_target(Path(str(output)), (".vcf", ".vcf.gz", ".tsv", ".csv", ".parquet"), "output")
     total = sum(1 for _ in read_variants(vcf))  # the whole file is looked at before any work is done
     model = load_sequence_model(model_path, device)
-    context, why = context_for(model_path, context_length)
-    options = EffectOptions(
-        strands=strands, context_length=context, downstream=downstream, per_symbol=per_symbol, tokens=batch_symbols
-    )
+    options, context = asked.of(model_path)
     alphabet = language_part(model).alphabet
     counts, names, tally = VariantCounts(), effect_names(model), Tally()
     with open_corpus(data, alphabet) as corpus:
         note(console, findings(corpus.report))
-        note(console, [f"context_length {'all' if context is None else f'{context:,}'}: {why}"])
+        note(console, [context])
         with showing(console, "variants", total) as step:
             effects = tally.watched(
                 variant_effects(model, corpus, read_variants(vcf), options, counts=counts, advance=step.advance)

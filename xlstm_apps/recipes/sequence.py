@@ -203,13 +203,9 @@ def score(
     from xlstm_apps.recipes import _sequence_score as steps
 
     reading = steps.Reading(
-        strands=strands,
-        context_length=context_length,
-        window=window,
-        overlap=overlap,
-        passes=passes,
+        strands=strands, context_length=context_length, window=window, overlap=overlap, passes=passes,
         batch_symbols=batch_symbols,
-    )
+    )  # fmt: skip
     steps.score(model, data, output, per_base, reading, device, context)
 
 
@@ -250,9 +246,11 @@ def variants(
     """
     from xlstm_apps.recipes import _sequence_variants as steps
 
-    steps.run(
-        model, vcf, data, output, strands, context_length, downstream, per_symbol, batch_symbols, device
+    asked = steps.Asked(
+        strands=strands, context_length=context_length, downstream=downstream, per_symbol=per_symbol,
+        batch_symbols=batch_symbols,
     )  # fmt: skip
+    steps.run(model, vcf, data, output, asked, device)
 
 
 def embed(
@@ -288,14 +286,9 @@ def embed(
     from xlstm_apps.recipes import _sequence_embed as steps
 
     wanted = steps.Wanted(
-        layer=layer,
-        pooling=pooling,
-        dtype=dtype,
-        context_length=context_length,
-        window=window,
-        overlap=overlap,
+        layer=layer, pooling=pooling, dtype=dtype, context_length=context_length, window=window, overlap=overlap,
         batch_symbols=batch_symbols,
-    )
+    )  # fmt: skip
     steps.embed(model, data, output, wanted, device)
 
 
@@ -343,16 +336,9 @@ def generate(
     from xlstm_apps.recipes import _sequence_generate as steps
 
     drawing = steps.Drawing(
-        num_sequences=num_sequences,
-        min_length=min_length,
-        max_length=max_length,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        batch_size=batch_size,
-        seed=seed,
-        valid=valid,
-    )
+        num_sequences=num_sequences, min_length=min_length, max_length=max_length, temperature=temperature,
+        top_k=top_k, top_p=top_p, batch_size=batch_size, seed=seed, valid=valid,
+    )  # fmt: skip
     steps.generate(model, prompt, prompts_path, output, drawing, device, context)
 
 
@@ -396,7 +382,8 @@ def scan(
     """
     from xlstm_apps.recipes import _sequence_scan as steps
 
-    steps.run(
-        model, data, regions, output, deletions, strands, context_length, downstream, per_symbol, max_positions,
-        batch_symbols, device, context, method,
+    asked = steps.Asked(
+        strands=strands, context_length=context_length, downstream=downstream, per_symbol=per_symbol,
+        batch_symbols=batch_symbols,
     )  # fmt: skip
+    steps.run(model, data, regions, output, deletions, asked, max_positions, device, context, method)
