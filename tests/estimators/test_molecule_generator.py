@@ -68,3 +68,33 @@ def test_mistakes_are_named(fitted):
         MoleculeGenerator().fit("CCO")
     with pytest.raises(ValueError, match="salts 'most' is not one of keep, largest, drop"):
         MoleculeGenerator(salts="most").fit(["CCO", "CC"])
+
+
+def test_sets_are_learned_and_shown(tmp_path):
+    smiles = ["C" * n + tail for tail in ("O", "N", "F") for n in range(1, 9)] + ["CO"]
+    groups = [tail for tail in "ONF" for _ in range(8)] + ["N"]  # methanol is of two sets
+    generator = MoleculeGenerator(
+        embedding_dim=16, num_blocks=1, max_epochs=1, context_length=64, randomise=0.5, val_fraction=0.2
+    )
+    generator.fit(smiles, groups=groups)
+    assert generator.model_.sequence.sets and generator.context_length_ == 64 and not generator.rejects_
+    shown = generator.generate(3, context=["OCC", "CO"], max_length=8)
+    assert shown != generator.generate(3, max_length=8) and all(molecule(text) is not None for text in shown)
+    generator.save(tmp_path / "model")
+    again = MoleculeGenerator.load(tmp_path / "model")
+    assert again.generate(3, context=["CCO", "CO"], max_length=8) == shown
+    found = generator.like(["CCO", "CO"], draws=6, max_length=8)
+    assert not {candidate.smiles for candidate in found} & generator.training_
+    with pytest.raises(ValueError, match="passes is for method='train'"):
+        generator.like(["CCO"], passes=3)
+    with pytest.raises(ValueError, match="25 molecules and 2 groups"):
+        MoleculeGenerator().fit(smiles, groups=["a", "b"])
+    with pytest.raises(ValueError, match="string 2: syntax"):
+        generator.generate(1, context=["CO", "C1CC"])
+
+
+def test_molecules_are_shown_to_models_of_sets_only(fitted):
+    with pytest.raises(ValueError, match="learned from single molecules"):
+        fitted.generate(1, context=["CO"])
+    with pytest.raises(ValueError, match="method 'most' is not one of"):
+        fitted.like(["CCO"], method="most")
