@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 from dna_data import FOLDER, load
 from dna_language import Draws, Windows
-from grid import Grid, Row, precision
+from grid import Grid, Late, Row, precision
 from grid_fit import fit_cell
 from sequence_grid import TaskBenchmark, options_of, steps_of
 
@@ -106,7 +107,8 @@ def pretrain(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model, _ = build("xlstm", options.size, "masked", "shared")
     started, (per_look, how) = time.monotonic(), steps_of(steps, 10)
-    own = argparse.Namespace(**{**vars(options), "precision": precision(options)})
+    more = {"precision": precision(options), "folder": kept(options), "until": time.time() + options.seconds}
+    own = argparse.Namespace(**{**vars(options), **more})
     result, _ = fit_cell(
         own, {"learning_rate": PRETRAINING_RATE, "seed": 0}, SequenceModule(model),
         BatchLoader(  # pyright: ignore
@@ -118,8 +120,14 @@ def pretrain(options: argparse.Namespace) -> None:
     )  # fmt: skip
     model.cpu().save_pretrained(options.output / f"{PRETRAINED}.partial")
     (options.output / f"{PRETRAINED}.partial").rename(options.output / PRETRAINED)
+    shutil.rmtree(kept(options))
     bits = result.best_value / math.log(2)
     print(f"pre-trained: {bits:.4f} bits per hidden base ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+def kept(options: argparse.Namespace) -> Path:
+    """What a pre-training that time was too short for goes on from."""
+    return (options.kept or options.output / "cells") / PRETRAINED
 
 
 def pretrained(options: argparse.Namespace) -> Path | None:
@@ -262,7 +270,10 @@ def prepare(options: argparse.Namespace) -> None:
     if "xlstm" in options.networks and pretrained(options) is None:
         started = time.monotonic()
         options.output.mkdir(parents=True, exist_ok=True)
-        pretrain(options)
+        try:
+            pretrain(options)
+        except Late as late:
+            raise SystemExit(f"pre-training: {late}") from None
         options.seconds -= time.monotonic() - started
 
 

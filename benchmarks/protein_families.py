@@ -26,13 +26,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import RESULTS, Row, precision, write
+from grid import RESULTS, Late, Row, precision, write
 from grid_fit import facts, fit_cell
 from protein_data import FOLDER, load
 from sequence_grid import steps_of
@@ -107,6 +108,7 @@ def train(options: argparse.Namespace) -> None:
     started, (per_look, how) = time.monotonic(), steps_of(options.steps, options.looks)
     lines = Lines(families_of(options.data, 0), options.context, options.symbols, options.steps, options.seed)
     valid = Lines(families_of(options.data, 1), options.context, options.symbols, 8, options.seed + 1)
+    options.folder, options.until = options.output / "families.partial", time.time() + options.seconds
     result, _ = fit_cell(
         options, {"learning_rate": options.rate, "seed": options.seed}, SequenceModule(model),
         BatchLoader(lines, 1, seed=options.seed, shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
@@ -119,6 +121,7 @@ def train(options: argparse.Namespace) -> None:
     model.cpu().save_pretrained(path)
     tokens = options.steps * lines.rows * options.context
     (path / "training_tokens").write_text(str(tokens), encoding="utf-8")
+    shutil.rmtree(options.folder)
     print(f"{path}: {tokens:,} tokens, {time.monotonic() - started:.0f} s")
 
 
@@ -297,6 +300,7 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="of --train")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--seconds", type=float, default=1e9, help="of --train: stop then; the same command goes on")
     import torch
 
     options = parser.parse_args()
@@ -305,7 +309,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")
     options.precision = precision(options)
-    (train if options.train else measure)(options)
+    try:
+        (train if options.train else measure)(options)
+    except Late as late:
+        raise SystemExit(str(late)) from None
 
 
 if __name__ == "__main__":
