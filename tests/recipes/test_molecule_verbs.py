@@ -34,9 +34,11 @@ def test_filter_keeps_what_passes_and_says_where_the_rest_went(given, tmp_path, 
     kept, rejects = tmp_path / "kept.csv", tmp_path / "rejects.tsv"
     options = ["--keep", "mw<=300,logp<5", "--alerts", "pains", "--data.salts", "largest", "--lacks", "[Cl,Br] [I]"]
     picture = tmp_path / "kept.svg"
-    files = ["--output", kept, "--rejects", rejects, "--picture", picture]
+    page = tmp_path / "kept.html"
+    files = ["--output", kept, "--rejects", rejects, "--picture", picture, "--page", page]
     assert run("filter", "--data.path", given, *options, *files) == 0
     assert picture.read_text().startswith("<?xml") and "legend" in picture.read_text()
+    assert "3 of 7" in page.read_text().replace("\xa0", " ") and "no pains alert" in page.read_text()
     rows = pl.read_csv(kept)
     assert rows.columns == ["id", "smiles", "mw", "logp"]
     assert rows["id"].to_list() == ["ethanol", "aspirin", "salt"]
@@ -65,6 +67,7 @@ def test_filter_writes_to_the_standard_output(given, capsys):
     [
         (["--keep", "weight<3"], "no property 'weight'; there are mw"),
         (["--picture", "kept.png"], "picture kept.png: write to a .svg file"),
+        (["--page", "kept.htm"], "page kept.htm: write to a .html file"),
         (["--output", "kept.txt"], "write to a .smi, .csv, .tsv or .parquet file"),
         (["--output", "kept.smi", "--properties", "mw"], "a .smi file has no room for properties"),
         (["--contains", "C1("], "'C1(' is no SMARTS"),
@@ -80,8 +83,10 @@ def test_evaluate_beside_molecules_of_training(given, tmp_path, capsys):
     training, reference, output = tmp_path / "train.smi", tmp_path / "test.csv", tmp_path / "metrics.csv"
     training.write_text("OCC\nCCN\nCCCO\nc1ccccc1O\n")
     reference.write_text("smiles\nCCO\nCC(=O)Oc1ccccc1C(=O)O\n")
-    options = ["--training", training, "--reference", reference, "--output", output]
+    page = tmp_path / "metrics.html"
+    options = ["--training", training, "--reference", reference, "--output", output, "--page", page]
     assert run("evaluate", given, *options) == 0
+    assert "wasserstein_logp" in page.read_text() and "<svg" in page.read_text()
     rows = {row["metric"]: row for row in pl.read_csv(output).iter_rows(named=True)}
     assert rows["valid"]["value"] == pytest.approx(6 / 7) and rows["valid"]["n"] == 7
     assert rows["unique"]["value"] == pytest.approx(5 / 6) and rows["novel"]["value"] == pytest.approx(4 / 5)
@@ -125,7 +130,9 @@ def test_like_writes_new_molecules_and_compares(small_model, given, tmp_path, ca
     actives.write_text("CCOC(C)=O a\nCCCOC(C)=O b\nCCOC(=O)CC c\n")
     options = ["--passes", 20, "--learning_rate", 0.02, "--draws", 20, "--max_length", 8, "--keep", "mw<=300"]
     call = ["like", small_model, "--data.path", actives, "--exclude", given, *options]
-    assert run(*call, "--num_candidates", 4, "--output", output) == 0
+    page = tmp_path / "new.html"
+    assert run(*call, "--num_candidates", 4, "--output", output, "--page", page) == 0
+    assert "4 new molecules like 3 given ones" in page.read_text().replace("\xa0", " ")
     rows = pl.read_csv(output)
     assert rows.columns[:4] == ["rank", "smiles", "similarity", "nearest"] and rows["rank"].to_list() == [1, 2, 3, 4]
     assert rows["similarity"].is_sorted(descending=True) and rows["mw"].max() <= 300

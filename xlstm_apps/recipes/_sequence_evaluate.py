@@ -11,6 +11,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from xlstm_apps import report
 from xlstm_apps.datasets.molecules.chemistry import quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator
@@ -19,6 +20,7 @@ from xlstm_apps.datasets.sequences import Corpus, SequenceData, split_corpus
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
+from xlstm_apps.recipes._sequence_filter import check_page
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.recipes._terminal import note
 from xlstm_apps.training import RunFolder
@@ -40,8 +42,16 @@ class Compared:
             raise ValueError(f"max_reference {self.max_reference} is a number of molecules, 1 or more")
 
 
-def run(generated: str, compared: Compared, output: str | None, format: Any, smiles_column: str | None) -> None:
+def run(
+    generated: str,
+    compared: Compared,
+    output: str | None,
+    format: Any,
+    smiles_column: str | None,
+    page: str | None = None,
+) -> None:
     """Compute all metrics, show them, and write them where asked to."""
+    check_page(page)
     target = None if output is None else TableOutput(output)
     console = Console(stderr=True)
     with quiet(), console.status("reading the molecules"):
@@ -67,10 +77,17 @@ def run(generated: str, compared: Compared, output: str | None, format: Any, smi
             beside = compare_sets(sample, training=set(training), reference=against, fcd=compared.fcd)
     rows = frame(values, beside)
     console_of().print(metric_table(values, beside))
-    note(console, remarks(valid, values, training, held_out))
+    said = remarks(valid, values, training, held_out)
+    note(console, said)
     if target is not None:
         target.write([rows])
         note(console, [f"metrics in {target.name}"])
+    if page is not None:
+        report.write_evaluation(
+            page, subject=f"evaluate · {Path(generated).name}", smiles=valid.smiles, values=values, beside=beside,
+            training=training, held_out=held_out, remarks=said,
+        )  # fmt: skip
+        note(console, [f"page in {page}"])
 
 
 def known(compared: Compared) -> tuple[list[str] | None, list[str] | None]:

@@ -10,6 +10,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from xlstm_apps import report
 from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator, Reject
@@ -59,6 +60,7 @@ def run(
     wanted: FilterConfig,
     exclude: Sequence[str],
     properties: Sequence[str] | None,
+    page: str | None = None,
 ) -> None:
     """Filter, write, and show the funnel."""
     as_list = output is not None and output.endswith(LIST)
@@ -67,6 +69,7 @@ def run(
     elif output not in (None, "-"):
         check_target(Path(str(output)), (*LIST, *SEPARATORS, ".parquet"), "output")
     check_picture(picture)
+    check_page(page)
     rejected = None if rejects is None else TableOutput(rejects, "rejects")
     judge = MoleculeFilter(wanted)
     names = columns(judge, properties)
@@ -84,9 +87,16 @@ def run(
         draw(picture, [row.mol for row in kept], [row.id for row in kept])
     if rejected is not None:
         rejected.write([pl.DataFrame(left_out, schema=Reject._fields, orient="row")])
+    if page is not None:
+        report.write_funnel(
+            page, subject=f"filter · {Path(data.path[0]).name}", read=funnel.read, stages=list(funnel.rows()),
+            kept=[row.smiles for row in kept], names=[row.id for row in kept],
+            rejected=[row.smiles for row in left_out if row.reason != "repeated"],
+        )  # fmt: skip
     (console if console.is_terminal else Console(stderr=True, width=110)).print(funnel_table(funnel))
     lines = [f"{len(kept):,} of {funnel.read:,} molecules pass"]
     lines += [] if output in (None, "-") else [f"molecules in {output}"]
+    lines += [] if page is None else [f"page in {page}"]
     tell(console, lines + ([] if rejects is None else [f"what did not pass, and why, in {rejects}"]))
 
 
@@ -98,6 +108,16 @@ def check_picture(picture: str | None) -> None:
     """
     if picture is not None:
         check_target(Path(picture), (".svg",), "picture")
+
+
+def check_page(page: str | None) -> None:
+    """Find out before any work whether a page can be written.
+
+    Raises:
+        ValueError: Another ending, or a folder that does not exist.
+    """
+    if page is not None:
+        check_target(Path(page), (".html",), "page")
 
 
 def draw(picture: str, molecules: Sequence[Any], legends: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from xlstm_apps import report as pages
 from xlstm_apps.biosequence.family import check_family_model
 from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
@@ -23,11 +24,12 @@ from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_variants import training_window
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
-from xlstm_apps.recipes._sequence_filter import check_picture, draw, known_molecules
+from xlstm_apps.recipes._sequence_filter import check_page, check_picture, draw, known_molecules
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.recipes._terminal import note, tell
 
 SHOWN = 5
+LIKE, BEFORE = "like these", "of the model as it was"
 
 
 def run(
@@ -42,11 +44,13 @@ def run(
     turning: Turning,
     device: str,
     method: str = "auto",
+    page: str | None = None,
 ) -> None:
     """Turn the model, or let it read, draw, filter, rank and write."""
     if num_candidates < 1:
         raise ValueError(f"num_candidates must be at least 1, not {num_candidates}")
     check_picture(picture)
+    check_page(page)
     target, judge = TableOutput(output), MoleculeFilter(filters)
     model = language_model(model_path, device, verb="make up molecules")
     if model.alphabet.name != "smiles" or not model.begins:
@@ -84,12 +88,22 @@ def run(
     if picture is not None:
         legends = [f"{candidate.similarity:.2f} to {given[candidate.nearest].id}" for candidate in written]
         draw(picture, [molecule(candidate.smiles) for candidate in written], legends)
+    if page is not None:
+        names = [record.id for record in given]
+        found = pages.Candidates(
+            subject=f"like · {Path(data.path[0]).name}", given=smiles, smiles=[one.smiles for one in written],
+            legends=[f"{one.similarity:.2f} to {names[one.nearest]}" for one in written],
+            draws=[similar(name, drawn) for name, drawn in ((LIKE, after), (BEFORE, before))],
+            notes=[f"{count:,} candidates taken out by {stage}" for stage, count in taken.items()],
+        )  # fmt: skip
+        pages.write_candidates(page, found)
     (console if console.is_terminal else Console(stderr=True, width=110)).print(comparison(before, after))
     note(console, [f"{count:,} given molecules left out ({reason})" for reason, count in report.left_out.items()])
     note(console, [f"{count:,} candidates taken out by {stage}" for stage, count in taken.items()])
     if len(smiles) < SHOWN:
         note(console, [f"{len(smiles)} molecules say little of what they have in common"])
     lines = [f"{len(written):,} of {len(kept):,} new molecules written" + (f" to {output}" if target.path else "")]
+    lines += [] if page is None else [f"page in {page}"]
     tell(console, lines)
 
 
@@ -136,13 +150,21 @@ def frame(candidates: Sequence[Candidate], names: Sequence[str]) -> pl.DataFrame
     return pl.DataFrame(content, schema={name: kinds.get(name, pl.Float64) for name in content})
 
 
+def similar(name: str, drawn: Drawn) -> "pages.Similar":
+    """What the page says of draws."""
+    return pages.Similar(
+        name=name, similarity=[candidate.similarity for candidate in drawn.candidates], draws=drawn.draws,
+        known=drawn.known, repeated=drawn.repeated,
+    )  # fmt: skip
+
+
 def comparison(before: Drawn, after: Drawn) -> Table:
     """What the model makes with the molecules given and without, for the terminal."""
     shown = Table(header_style="bold", min_width=70)
     shown.add_column("draws")
     for heading in ("similarity to the nearest given", "new molecules", "given or excluded", "repeated"):
         shown.add_column(heading, justify="right")
-    for name, drawn in (("like these", after), ("of the model as it was", before)):
+    for name, drawn in ((LIKE, after), (BEFORE, before)):
         similarity = f"{drawn.similarity:.4f}" if drawn.candidates else "-"
         counts = (len(drawn.candidates), drawn.known, drawn.repeated)
         shown.add_row(name, similarity, *(f"{count:,} ({count / drawn.draws:.0%})" for count in counts))

@@ -16,6 +16,7 @@ def filter(
     output: str | None = None,
     rejects: str | None = None,
     picture: str | None = None,
+    page: str | None = None,
     keep: list[str] | None = None,
     alerts: list[Alert] | None = None,
     contains: str | None = None,
@@ -33,6 +34,7 @@ def filter(
         output: File to write, .smi, or .tsv, .csv or .parquet with the properties. None: TSV on the standard output.
         rejects: File for what does not pass, with the reason: .tsv, .csv or .parquet.
         picture: File for the structures of the first hundred: .svg.
+        page: File for a page of its own with structures, numbers and properties: .html.
         keep: Conditions such as mw<=500,logp<5,qed>=0.5.
         alerts: Catalogues of groups that no molecule may have: pains, brenk, nih, zinc.
         contains: SMARTS that must be there; several parted by spaces, and all must.
@@ -48,7 +50,7 @@ def filter(
         contains=tuple((contains or "").split()),
         lacks=tuple((lacks or "").split()),
     )
-    steps.run(data, output, rejects, picture, wanted, exclude or [], properties)
+    steps.run(data, output, rejects, picture, wanted, exclude or [], properties, page)
 
 
 def like(
@@ -56,6 +58,7 @@ def like(
     data: MoleculeSource,
     output: str | None = None,
     picture: str | None = None,
+    page: str | None = None,
     num_candidates: int = 100,
     exclude: list[str] | None = None,
     keep: list[str] | None = None,
@@ -88,6 +91,7 @@ def like(
         data: The molecules to be like, such as actives of an assay.
         output: File to write, .tsv, .csv or .parquet. None: TSV on the standard output.
         picture: File for the structures of the first hundred: .svg.
+        page: File for a page of its own with structures, numbers and properties: .html.
         num_candidates: How many to write, at most.
         exclude: Files of molecules that are known already; a run folder stands for its training part.
         keep: Conditions such as mw<=500,logp<5,qed>=0.5.
@@ -118,7 +122,9 @@ def like(
         passes=passes, learning_rate=learning_rate, draws=draws, max_length=max_length, temperature=temperature,
         top_p=top_p, seed=seed,
     )  # fmt: skip
-    steps.run(model, data, output, picture, num_candidates, exclude or [], filters, rank_by, turning, device, method)
+    steps.run(
+        model, data, output, picture, num_candidates, exclude or [], filters, rank_by, turning, device, method, page
+    )
 
 
 def evaluate(
@@ -126,6 +132,7 @@ def evaluate(
     training: list[str] | None = None,
     reference: list[str] | None = None,
     output: str | None = None,
+    page: str | None = None,
     format: Literal["smi", "sdf", "table", "fasta"] | None = None,
     smiles_column: str | None = None,
     max_reference: int | None = None,
@@ -144,6 +151,7 @@ def evaluate(
         training: What the model was trained on: files, or the run folder of the training, whose training part counts.
         reference: Held-out molecules: files. None: the test part of the run that `training` names.
         output: File to write, .tsv, .csv or .parquet. None: only the table on the standard output.
+        page: File for a page with the numbers, structures and properties: .html.
         format: Format of the generated file. None: seen from their content and ending.
         smiles_column: Tables: column of the SMILES. None: found by name.
         max_reference: Draw so many held-out molecules where there are more, which is faster. None: all.
@@ -157,4 +165,4 @@ def evaluate(
         training=training or [], reference=reference or [], max_reference=max_reference, fcd=fcd, baseline=baseline,
         seed=seed,
     )  # fmt: skip
-    steps.run(generated, compared, output, format, smiles_column)
+    steps.run(generated, compared, output, format, smiles_column, page)

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "card": ["model_card"],
         "explanation": ["write_explanation"],
         "sequence_designs": ["write_designs"],
+        "molecules": ["Candidates", "Similar", "write_candidates", "write_evaluation", "write_funnel"],
         "residuals": ["ResidualSample"],
     },
 )
