@@ -115,7 +115,7 @@ def pretrain(options: argparse.Namespace) -> None:
             Draws(genome[:border], steps * PRETRAINING_BATCH, CONTEXT, 0), PRETRAINING_BATCH, shuffle=True,
             steps_per_epoch=per_look,
         ),
-        BatchLoader(Windows(genome[border:][: options.cut and 4 * CONTEXT], CONTEXT), 4 * PRETRAINING_BATCH),  # pyright: ignore
+        BatchLoader(Windows(genome[border:][: options.cut and 4 * CONTEXT], CONTEXT), 2 * PRETRAINING_BATCH),  # pyright: ignore
         weight_decay=0.1, **how,
     )  # fmt: skip
     model.cpu().save_pretrained(options.output / f"{PRETRAINED}.partial")
