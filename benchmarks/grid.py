@@ -170,7 +170,10 @@ def arguments(parser: argparse.ArgumentParser, rates: tuple[float, ...], seeds: 
     parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds")
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
-        "--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="auto: bf16-mixed on a GPU"
+        "--precision",
+        default="auto",
+        choices=["auto", "32-true", "bf16-mixed", "16-mixed"],
+        help="auto: bf16-mixed on a GPU",
     )
     parser.add_argument("--workers", type=int, default=1, help="processes at a time; they share the device")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of each")

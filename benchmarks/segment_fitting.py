@@ -9,10 +9,34 @@ from typing import Any
 
 import numpy as np
 from grid import Row
+from grid_fit import fit_cell
 
-FIELDS = ("parameters", "features", "val_loss", "best_epoch", "dice", "iou", "hd95", "f1", "f1_ladder", "ms_per_image",
+FIELDS = ("parameters", "features", "val_loss", "dice", "iou", "hd95", "f1", "f1_ladder", "best_step", "ms_per_image",
           "train_mb", "fit_seconds", "precision", "device", "torch")  # fmt: skip
 STEPS_PER_LOOK = 50
+
+
+class Whole:
+    """Images of one size, normalised, with their labels, all on the device: a data set of batches."""
+
+    def __init__(self, images: Any, indices: np.ndarray, device: str) -> None:
+        import torch
+
+        from xlstm_apps.datasets.images.segmentation_patches import normalised, own_moments
+
+        found = [(images.pixels(n), images.labels[n]) for n in indices.tolist()]
+        pixels = np.stack([normalised(own, own_moments(own)) for own, _ in found])
+        self.image = torch.from_numpy(pixels).to(device)
+        self.label = torch.from_numpy(np.stack([label for _, label in found]).astype(np.int64)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        import torch
+
+        chosen = torch.tensor(indices, device=self.label.device)
+        return {"image": self.image[chosen], "label": self.label[chosen]}
 
 
 def image_set(pixels: np.ndarray, masks: np.ndarray, names: Sequence[str]) -> Any:
@@ -55,6 +79,8 @@ def fit_and_score(
         batch: Patches at a time.
         augment: Random changes; None: none.
 
+    A loss that is not finite ends the cell as failed: rows are of trainings without one.
+
     Returns:
         The row, and what finds the classes of an image.
     """
@@ -62,37 +88,36 @@ def fit_and_score(
 
     from xlstm_apps.datasets.images.segmentation_patches import Patches, normalised, own_moments
     from xlstm_apps.estimators.segment_scores import ImageScores, summary
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
     from xlstm_apps.vision.segment_module import SegmentModule
     from xlstm_apps.vision.unet import count_weights
 
     module = SegmentModule(network, augment)
-    whole = all(images.labels[n].shape == tuple(patch) for n in range(len(images)))
-    train = Patches(images, parts["train"], patch, per_image=1 if whole else 64)
-    valid = Patches(images, parts["val"], patch, per_image=1 if whole else 4, seed=1)
-    if torch.cuda.is_available():
+    cuda = options.accelerator != "cpu" and torch.cuda.is_available()
+    if all(images.labels[n].shape == tuple(patch) for n in range(len(images))):
+        train, valid = (Whole(images, parts[name], "cuda" if cuda else "cpu") for name in ("train", "val"))
+    else:
+        train = Patches(images, parts["train"], patch, per_image=64)
+        valid = Patches(images, parts["val"], patch, per_image=4, seed=1)
+    if cuda:
+        torch.backends.cudnn.benchmark = True
         torch.cuda.reset_peak_memory_stats()
     looks = min(STEPS_PER_LOOK, row["steps"])
-    result = fit(
-        module,
-        BatchLoader(train, batch, seed=row["seed"], shuffle=True, steps_per_epoch=looks),
-        BatchLoader(valid, batch),
-        FitConfig(
-            max_epochs=-(-row["steps"] // looks), max_steps=row["steps"], learning_rate=row["learning_rate"],
-            weight_decay=0.01, patience=None, accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=row["seed"],
+    result, facts = fit_cell(
+        options, row, module,
+        BatchLoader(train, batch, seed=row["seed"], shuffle=True, steps_per_epoch=looks),  # pyright: ignore
+        BatchLoader(valid, batch),  # pyright: ignore
+        max_epochs=-(-row["steps"] // looks), max_steps=row["steps"], weight_decay=0.01, patience=None,
     )  # fmt: skip
-    on_gpu = result.device.startswith("cuda")
-    memory = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else None
-    network.to(result.device).eval()
+    memory = torch.cuda.max_memory_allocated() / 2**20 if cuda else None
+    half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(options.precision)
     if network.config.deep_supervision:
         network.decoder.deep_supervision = False
 
     @torch.no_grad()
     def find(pixels: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(normalised(pixels, own_moments(pixels)))[None].to(result.device)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=options.precision == "bf16-mixed"):
+        with torch.autocast(x.device.type, half, enabled=half is not None):
             return module.logits(x).argmax(1)[0].cpu().numpy()
 
     scores, seconds = [], []
@@ -101,15 +126,12 @@ def fit_and_score(
         found = find(images.pixels(index))
         seconds.append(time.perf_counter() - started)
         scores.append(ImageScores(images.labels[index], found, images.meaning.names, (1.0,) * images.meaning.dims))
-    facts = {
+    found = {
         "parameters": count_weights(network), "features": " ".join(map(str, network.config.features)),
-        "val_loss": result.best_value, "best_epoch": result.best_epoch, **summary(scores),
-        "ms_per_image": 1000 * float(np.median(seconds)), "train_mb": "" if memory is None else round(memory),
-        "fit_seconds": round(result.seconds, 1), "precision": options.precision,
-        "device": torch.cuda.get_device_name() if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
+        "val_loss": result.best_value, **summary(scores), "ms_per_image": 1000 * float(np.median(seconds)),
+        "train_mb": "" if memory is None else round(memory),
     }  # fmt: skip
-    return {**row, **facts}, find
+    return {**row, **found, **facts}, find
 
 
 def told(row: Row) -> str:

@@ -1,12 +1,15 @@
 """Nuclei in 334 pictures of 256 x 256: the xLSTM in the bottleneck or the encoder of a U-Net, beside a plain U-Net.
 
-    python benchmarks/segment_nuclei.py --prepare --source nuclei256.tar.xz     # once: makes the folder runs/nuclei
-    python benchmarks/segment_nuclei.py --precision bf16-mixed --output FOLDER  # minutes a cell on one GPU
-    python benchmarks/segment_nuclei.py --accelerator cpu --steps 300 --base 8 16 32 64 --patch 96 --rates 0.002
+    python benchmarks/segment_nuclei.py --prepare --source nuclei256.tar.xz          # once: makes the folder .nuclei
+    python benchmarks/segment_nuclei.py --workers 3 --seconds 570 --output FOLDER    # one GPU, all of it
+    python benchmarks/segment_nuclei.py --accelerator cpu --steps 300 --base 8 16 32 64 --patch 96 --batch 8
     python benchmarks/segment_nuclei.py --summary
 
-One row per (network, base, patch, steps, learning rate, seed) goes to segment_nuclei.csv in the output folder, with the
-rows that were in results/ before; rows that are there are not made again.
+One row per (network, base, patch, steps, precision, learning rate, seed) goes to segment_nuclei.csv in the output
+folder, with the rows that were in results/ before; rows that are there are not made again, and cells that time was too
+short for go on from their checkpoints. On a GPU, first memory and time of each network alone go to
+segment_nuclei_speed.csv; then come the trainings in bfloat16, and where time is left those of seed 0 in float16. A
+training whose loss is not finite at any step fails, and has no row.
 
 Protocol. The pictures of stage 1 of the 2018 Data Science Bowl (CC0) that are 256 x 256, split by nuclei_split.csv
 beside this script: 70 / 10 / 20 %, drawn once, pictures with the same pixels in one part. All networks have as many
@@ -23,22 +26,25 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import statistics
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import Grid, Row, arguments
+from grid import Grid, Row, arguments, precision, show, write
+from segment_alone import FIELDS as ALONE
+from segment_alone import alone
 from segment_fitting import FIELDS, fit_and_score, image_set, told
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "shared" / "data" / "segmentation" / "nuclei256.tar.xz"
-FOLDER = HERE.parent / "runs" / "nuclei"
+FOLDER = HERE.parent / ".nuclei"
 SPLIT = HERE / "nuclei_split.csv"
 WHERE = {"plain": "none", "bottleneck": "bottleneck", "encoder": "encoder", "all": "all"}
-KEY = ("network", "base", "patch", "steps", "learning_rate", "seed")
-RATES = (1e-3, 2e-3, 4e-3)
+KEY = ("network", "base", "patch", "steps", "precision", "learning_rate", "seed")
+RATES = (2e-3,)
+SPEED = "segment_nuclei_speed.csv"
 
 
 def prepare(source: Path, folder: Path) -> None:
@@ -91,21 +97,26 @@ def data(options: argparse.Namespace) -> tuple[Any, dict[str, np.ndarray]]:
 
 def run(options: argparse.Namespace, cell: Row) -> Row:
     """Fit one network and test it, at other sizes too."""
+    from xlstm_apps.vision.segment_config import SegmentAugment
+
+    images, parts = data(options)
+    patch, network = (options.patch,) * 2, network_of(options, cell)
+    row, find = fit_and_score(options, cell, network, images, parts, patch, options.batch, SegmentAugment())
+    return {**row, **other_sizes(find, images, parts["test"])}
+
+
+def network_of(options: argparse.Namespace, cell: Row) -> Any:
+    """The network of a cell, as large as the plain one of the base widths."""
     import torch
 
-    from xlstm_apps.vision.segment_config import SegmentAugment
     from xlstm_apps.vision.unet import XLSTMUNet, count_weights, of_size
     from xlstm_apps.vision.unet_config import UNetConfig
 
-    images, parts = data(options)
     base = UNetConfig(features=tuple(options.base), where="none", deep_supervision=True)
     weights = count_weights(XLSTMUNet.from_config(2, 1, 2, base))
     wanted = UNetConfig(features=base.features, where=WHERE[cell["network"]], deep_supervision=True)
     torch.manual_seed(cell["seed"])
-    network = XLSTMUNet.from_config(2, 1, 2, of_size(2, 1, 2, wanted, weights, 4))
-    patch = (options.patch,) * 2
-    row, find = fit_and_score(options, cell, network, images, parts, patch, options.batch, SegmentAugment())
-    return {**row, **other_sizes(find, images, parts["test"])}
+    return XLSTMUNet.from_config(2, 1, 2, of_size(2, 1, 2, wanted, weights, 4))
 
 
 def other_sizes(find: Any, images: Any, rows: np.ndarray) -> Row:
@@ -125,35 +136,47 @@ def other_sizes(find: Any, images: Any, rows: np.ndarray) -> Row:
 
 
 GRID = Grid(
-    name="segment_nuclei.csv", fields=(*KEY, *FIELDS, "dice_384", "dice_160"), key=KEY,
-    group=("network", "base", "patch", "steps"), judged="val_loss", run=run, told=told,
+    name="segment_nuclei.csv", fields=tuple(dict.fromkeys((*KEY, *FIELDS, "dice_384", "dice_160"))), key=KEY,
+    group=KEY[:-2], judged="val_loss", run=run, told=told,
 )  # fmt: skip
 
 
 def group_of(options: argparse.Namespace, network: str) -> Row:
     base = " ".join(map(str, options.base))
-    return {"network": network, "base": base, "patch": options.patch, "steps": options.steps}
+    return {"network": network, "base": base, "patch": options.patch, "steps": options.steps,
+            "precision": options.precision}  # fmt: skip
 
 
 def summary(options: argparse.Namespace) -> None:
     """Means and deviations over the seeds, at the learning rate that validation chose."""
     rows = GRID.rows(options.output)
     measures = ("dice", "iou", "hd95", "f1", "f1_ladder", "dice_384", "dice_160", "ms_per_image", "fit_seconds")
-    print(f"{'network':11s} {'weights':>9s} {'rate':>6s} n " + " ".join(f"{name:>16s}" for name in measures))
+    lines = []
     for network in options.networks:
         group = group_of(options, network)
-        rate = GRID.rate(rows, group, options.rates)
-        wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
-        own = [row for row in rows if GRID.cell(row) in wanted]
-        if not own:
-            continue
-        cells = []
-        for name in measures:
-            found = [float(row[name]) for row in own]
-            spread = f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else ""
-            cells.append(f"{statistics.mean(found):.4f}{spread}")
-        head = f"{network:11s} {own[0]['parameters']:>9} {rate or '-':>6} {len(own)}"
-        print(head, " ".join(f"{cell:>16s}" for cell in cells))
+        lines.append((network, *GRID.chosen(rows, group, options.rates, options.seeds)))
+    show(lines, measures)
+
+
+def measure(options: argparse.Namespace) -> int:
+    """All of it; returns how many cells failed."""
+    import torch
+
+    started, failed = time.monotonic(), 0
+    cuda = options.accelerator != "cpu" and torch.cuda.is_available()
+    if cuda and not (options.output / SPEED).is_file():
+        rows = []
+        for name in options.networks:
+            network = network_of(options, {"network": name, "seed": 0})
+            rows.append({"network": name, **alone(network, options.batch, options.patch, "cuda")})
+            print(" ".join(f"{key} {rows[-1][key]:.4g}" for key in ("train_ms", "train_mb", "ms_per_image")), name)
+        write(options.output / SPEED, ALONE, rows)
+        torch.cuda.empty_cache()
+    for form, seeds in ((options.precision, options.seeds), *((("16-mixed", 1),) if cuda else ())):
+        left = options.seconds - (time.monotonic() - started)
+        own = argparse.Namespace(**{**vars(options), "precision": form, "seeds": seeds, "seconds": left})
+        failed += GRID.measure(own, [group_of(own, network) for network in options.networks])
+    return failed
 
 
 def main() -> None:
@@ -165,15 +188,16 @@ def main() -> None:
     parser.add_argument("--base", nargs="+", type=int, default=[32, 64, 128, 256], help="widths of the plain U-Net")
     parser.add_argument("--patch", type=int, default=256, help="side of a training patch")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--cut", type=int, help="for a trial: that many pictures of each part only")
     arguments(parser, RATES, seeds=3)
     options = parser.parse_args()
+    options.precision = precision(options)
     if options.prepare:
         prepare(options.source, options.data)
     elif options.summary:
         summary(options)
-    elif failed := GRID.measure(options, [group_of(options, network) for network in options.networks]):
+    elif failed := measure(options):
         raise SystemExit(f"{failed} cells failed")
 
 

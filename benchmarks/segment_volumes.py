@@ -1,10 +1,11 @@
 """Volumes whose labels depend on what is far away: an xLSTM in a U-Net, in three dimensions and slice by slice.
 
-    python benchmarks/segment_volumes.py --output FOLDER
+    python benchmarks/segment_volumes.py --workers 5 --seconds 290 --output FOLDER          # one GPU
+    python benchmarks/segment_volumes.py --accelerator cpu --steps 300 --output FOLDER      # minutes a cell
     python benchmarks/segment_volumes.py --summary
 
 One row per (network, steps, learning rate, seed) goes to segment_volumes.csv in the output folder, with the rows that
-were in results/ before; rows that are there are not made again. Minutes a cell on one CPU thread.
+were in results/ before; rows that are there are not made again.
 
 Task, the same volumes for all: 48 slices of 16 x 16 in noise. Two tubes wander through all slices. Whether a tube is of
 class 1 or 2 is seen in its first three slices only, where its core is brighter or darker; behind them all tubes look
@@ -19,11 +20,10 @@ the 24th slice that got the right class.
 from __future__ import annotations
 
 import argparse
-import statistics
 from typing import Any
 
 import numpy as np
-from grid import Grid, Row, arguments
+from grid import Grid, Row, arguments, show
 from segment_fitting import FIELDS, fit_and_score, image_set, told
 
 SIZE = (48, 16, 16)
@@ -101,22 +101,11 @@ GRID = Grid(
 
 def summary(options: argparse.Namespace) -> None:
     """Means and deviations over the seeds."""
-    rows = GRID.rows(options.output)
-    measures = ("dice", "far", "ms_per_image", "fit_seconds")
-    print(f"{'network':13s} {'weights':>9s} n " + " ".join(f"{name:>16s}" for name in measures))
+    rows, lines = GRID.rows(options.output), []
     for network in options.networks:
         group = {"network": network, "steps": options.steps}
-        rate = GRID.rate(rows, group, options.rates)
-        wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
-        own = [row for row in rows if GRID.cell(row) in wanted]
-        cells = []
-        for name in measures if own else ():
-            found = [float(row[name]) for row in own]
-            cells.append(
-                f"{statistics.mean(found):.4f}" + (f" ±{statistics.stdev(found):.4f}" if len(found) > 1 else "")
-            )
-        if own:
-            print(f"{network:13s} {own[0]['parameters']:>9} {len(own)}", " ".join(f"{cell:>16s}" for cell in cells))
+        lines.append((network, *GRID.chosen(rows, group, options.rates, options.seeds)))
+    show(lines, ("dice", "far", "ms_per_image", "fit_seconds"))
 
 
 def main() -> None:

@@ -1,43 +1,57 @@
 """Fashion-MNIST: Vision-LSTM beside a ViT and a ResNet of equal size and budget, three seeds.
 
-    python benchmarks/vision_fashion.py --data FOLDER --workers 3 --seconds 540 --precision bf16-mixed --output FOLDER
-    python benchmarks/vision_fashion.py --data FOLDER --size 300k --epochs 2 --cut 2000 --output /tmp/trial   # a trial
-    python benchmarks/vision_fashion.py --summary
+    python benchmarks/vision_fashion.py --data FOLDER --workers 3 --seconds 570 --output FOLDER      # one GPU, once
+    python benchmarks/vision_fashion.py --data FOLDER --size 300k --epochs 2 --cut 256 --batch 32 --output TRIAL
+    python benchmarks/vision_fashion.py --output FOLDER --summary
 
 FOLDER holds the four IDX files as they come (github.com/zalandoresearch/fashion-mnist, MIT). One row per (network,
 learning rate, seed) goes to vision_fashion.csv in the output folder, with the rows that were in results/ before; rows
-that are there are not made again.
+that are there are not made again, and cells that time was too short for go on from their checkpoints.
 
 Protocol: 55,000 images for training, 5,000 for validation (drawn once), the 10,000 of the test looked at once, by the
-average of the weights at the epoch with the lowest validation loss. All networks see the same batches and the same
-changes of images (flips, moves by 10 %, zoom, erased rectangles, half of the batches with CutMix), take the learning
-rate of the grid with the lowest validation loss at seed 0, and get the same number of epochs.
+average of the weights at the look with the lowest validation loss. Vision-LSTM and ViT have the same stem: two
+convolutions of 3 x 3, which make 14 x 14 places of 64 features of a picture, as in Hassani et al. 2021 ("Escaping the
+Big Data Paradigm with Compact Transformers"); `--no-stem` leaves it out. All networks have as many weights, see the
+same batches and the same changes of images (flips, moves by 10 %, zoom, erased rectangles, half of the batches with
+CutMix), and get the same number of epochs. With several `--rates`, each takes the one with the lowest validation loss
+at seed 0. Without `--epochs` their number is such that the time is used: some steps of all networks are timed first,
+side by side on the device, and what was found is kept in the output folder. `seconds` of a row are those of its
+training beside the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import contextlib
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import Grid, Row, arguments
-from vision_networks import NETWORKS, SIZES, build, parameters
+from grid import Grid, Row, arguments, precision, show
+from grid_fit import fit_cell, restore
+from vision_networks import NETWORKS, SIZES, build, parameters, with_stem
 
-RATES = (5e-4, 1e-3, 2e-3)
-KEY = ("network", "size", "patch_size", "epochs", "cut", "learning_rate", "seed")
-FIELDS = (*KEY, "parameters", "val_loss", "val_accuracy", "accuracy", "best_epoch", "fit_seconds", "precision",
+RATES = (2e-3,)
+KEY = ("network", "size", "stem", "patch_size", "batch", "epochs", "cut", "learning_rate", "seed")
+FIELDS = (*KEY, "parameters", "val_loss", "val_accuracy", "accuracy", "best_step", "fit_seconds", "precision",
           "device", "torch")  # fmt: skip
-BATCH, HELD, CLASSES, SIZE = 128, 5000, 10, 28
+HELD, CLASSES, SIZE, LOOK = 5000, 10, 28, 2
+PACE = "vision_fashion_epochs.txt"
+TIMED, WARM = 6.0, 15
+"""Seconds for which steps are timed, and steps before."""
 
 
 class Pictures:
-    """Images and labels: a data set of batches."""
+    """Images and labels, all on the device: a data set of batches."""
 
-    def __init__(self, pixels: np.ndarray, labels: np.ndarray) -> None:
-        self.pixels, self.labels = pixels, labels
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray, device: str) -> None:
+        import torch
+
+        self.pixels = torch.from_numpy(pixels[:, None].copy()).to(device)
+        self.labels = torch.from_numpy(labels.astype(np.int64)).to(device)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,15 +59,18 @@ class Pictures:
     def __getitems__(self, indices: list[int]) -> Any:
         import torch
 
-        return {
-            "pixels": torch.from_numpy(self.pixels[indices][:, None]),
-            "label": torch.from_numpy(self.labels[indices].astype(np.int64)),
-        }
+        chosen = torch.tensor(indices, device=self.labels.device)
+        return {"pixels": self.pixels[chosen], "label": self.labels[chosen]}
 
 
-def parts(folder: Path, cut: int | None) -> dict[str, Pictures]:
+def parts(options: argparse.Namespace) -> dict[str, Pictures]:
     """Training, validation and test; `cut` keeps some images only, for a trial."""
+    import torch
+
     from xlstm_apps.datasets.images.idx import labels_beside, read_idx
+
+    folder, cut = options.data, options.cut
+    device = "cuda" if options.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
 
     def both(word: str) -> tuple[np.ndarray, np.ndarray]:
         found = sorted(folder.glob(f"*{word}-images-idx3-ubyte*"))
@@ -67,107 +84,185 @@ def parts(folder: Path, cut: int | None) -> dict[str, Pictures]:
     x, y = both("train")
     order = np.random.default_rng(0).permutation(len(x))
     rows = {"val": order[:HELD], "train": order[HELD:]}
-    made = {name: Pictures(x[own[:cut]], y[own[:cut]]) for name, own in rows.items()}
+    made = {name: Pictures(x[own[:cut]], y[own[:cut]], device) for name, own in rows.items()}
     x, y = both("t10k")
-    return {**made, "test": Pictures(x[:cut], y[:cut])}
+    return {**made, "test": Pictures(x[:cut], y[:cut], device)}
 
 
-def run(options: argparse.Namespace, cell: Row) -> Row:
-    """Train one network and test it."""
+def module_of(cell: Row, train: Pictures) -> Any:
+    """The network of a cell and how it is trained."""
     import torch
     from torch import nn
 
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
     from xlstm_apps.vision.classifier import Normalize
-    from xlstm_apps.vision.module import ClassifierModule, unit_pixels
+    from xlstm_apps.vision.module import ClassifierModule
     from xlstm_apps.vision.training_config import AugmentConfig
 
-    part = parts(options.data, options.cut)
-    torch.manual_seed(cell["seed"])
-    body = build(
-        cell["network"], cell["size"], img_size=SIZE, in_chans=1, num_classes=CLASSES, patch_size=cell["patch_size"]
-    )
-    sample = part["train"].pixels[:5000] / 255
+    torch.manual_seed(int(cell["seed"]))
+    make = with_stem if cell["stem"] and cell["network"] != "resnet" else build
+    body = make(
+        cell["network"], cell["size"], img_size=SIZE, in_chans=1, num_classes=CLASSES,
+        patch_size=int(cell["patch_size"]),
+    )  # fmt: skip
+    if cell["network"] == "resnet" and train.pixels.is_cuda:
+        body = body.to(memory_format=torch.channels_last)
+    sample = train.pixels[:5000].float() / 255
     network = nn.Sequential(Normalize((float(sample.mean()),), (float(sample.std()),)), body)
     augment = AugmentConfig(shift=0.1, zoom=0.1, erasing=0.25, cutmix=1.0, mix_probability=0.5, label_smoothing=0.1)
-    module = ClassifierModule(network, CLASSES, augment, ema=0.998)
-    started = time.monotonic()
-    result = fit(
-        module,
-        BatchLoader(part["train"], BATCH, seed=cell["seed"], shuffle=True),  # pyright: ignore
-        BatchLoader(part["val"], 500),  # pyright: ignore
-        FitConfig(
-            max_epochs=cell["epochs"], learning_rate=cell["learning_rate"], weight_decay=0.05, patience=None,
-            accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=cell["seed"],
+    return ClassifierModule(network, CLASSES, augment, ema=0.998)
+
+
+def fit(options: argparse.Namespace, cell: Row, part: dict[str, Pictures], module: Any, looks: int, **how: Any) -> Any:
+    """`fit_cell` with the batches of a cell."""
+    import torch
+
+    from xlstm_apps.training import BatchLoader
+
+    torch.backends.cudnn.benchmark = True
+    steps = -(-len(part["train"]) // cell["batch"]) * LOOK
+    return fit_cell(
+        options, cell, module,
+        BatchLoader(part["train"], cell["batch"], seed=cell["seed"], shuffle=True, steps_per_epoch=steps),  # pyright: ignore
+        BatchLoader(part["val"], 1000),  # pyright: ignore
+        max_epochs=looks, weight_decay=0.05, patience=None, **how,
     )  # fmt: skip
-    seconds = time.monotonic() - started
-    made, right = module.result.to(result.device).eval(), 0
-    for begin in range(0, len(part["test"]), 500):
-        batch = part["test"].__getitems__(list(range(begin, min(begin + 500, len(part["test"])))))
-        with torch.inference_mode():
-            guess = made(unit_pixels(batch["pixels"].to(result.device))).argmax(-1).cpu()
-        right += int((guess == batch["label"]).sum())
-    best = result.history[result.best_epoch - 1]
+
+
+def run(options: argparse.Namespace, cell: Row) -> Row:
+    """Train one network."""
+    part = parts(options)
+    module = module_of(cell, part["train"])
+    steps = -(-len(part["train"]) // cell["batch"]) * cell["epochs"]
+    result, facts = fit(options, cell, part, module, -(-cell["epochs"] // LOOK), max_steps=steps)
     return {
-        **cell,
-        "parameters": parameters(body),
+        "parameters": parameters(module.network),
         "val_loss": result.best_value,
-        "val_accuracy": best["val_accuracy"],
-        "accuracy": right / len(part["test"]),
-        "best_epoch": result.best_epoch,
-        "fit_seconds": round(seconds, 1),
-        "precision": options.precision,
-        "device": torch.cuda.get_device_name() if result.device.startswith("cuda") else "cpu",
-        "torch": torch.__version__,
+        "val_accuracy": result.history[result.best_epoch - 1]["val_accuracy"],
+        **facts,
     }
 
 
+def test(options: argparse.Namespace, row: Row) -> Row:
+    """What the best weights say of the test."""
+    import torch
+
+    from xlstm_apps.vision.module import unit_pixels
+
+    part, right = parts(options), 0
+    module = module_of(row, part["train"])
+    device = restore(options, module)
+    for begin in range(0, len(part["test"]), 1000):
+        batch = part["test"].__getitems__(list(range(begin, min(begin + 1000, len(part["test"])))))
+        half = torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16-mixed")
+        with torch.inference_mode(), half:
+            guess = module.result(unit_pixels(batch["pixels"])).argmax(-1)
+        right += int((guess == batch["label"]).sum())
+    return {"accuracy": right / len(part["test"])}
+
+
+class Timed(Exception):  # noqa: N818
+    """Enough steps were timed."""
+
+
+def pace(options: argparse.Namespace, cell: Row) -> float:
+    """Seconds of a step of training, beside whatever else runs on the device."""
+    import torch
+
+    torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision("high")
+    part = parts(options)
+    module, times = module_of(cell, part["train"]), []
+    after = module.on_train_batch_end
+
+    def timed(*args: Any) -> None:
+        after(*args)
+        if part["train"].pixels.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.monotonic())
+        if len(times) > WARM + 3 and times[-1] - times[WARM] > TIMED:
+            raise Timed
+
+    module.on_train_batch_end = timed
+    own = argparse.Namespace(**{**vars(options), "folder": None})
+    with contextlib.suppress(Timed):
+        fit(own, cell, part, module, 10_000)
+    return (times[-1] - times[WARM]) / (len(times) - 1 - WARM)
+
+
+def epochs(options: argparse.Namespace) -> int:
+    """As many as there is time for, found once for an output folder."""
+    kept, started = options.output / PACE, time.monotonic()
+    if kept.is_file():
+        return int(kept.read_text())
+    cells = [{**group_of(options, name), "learning_rate": options.rates[0], "seed": 0} for name in options.networks]
+    with ProcessPoolExecutor(len(cells), multiprocessing.get_context("spawn")) as pool:
+        steps = [job.result() for job in [pool.submit(pace, options, cell) for cell in cells]]
+    for name, seconds in zip(options.networks, steps, strict=True):
+        print(f"{name}: {1000 * seconds:.1f} ms a step of {options.batch} beside the others", flush=True)
+    trained = options.seeds + len(options.rates) - 1
+    an_epoch = (
+        -(-min(options.cut or 55_000, 55_000) // options.batch)
+        * sum(steps)
+        * trained
+        / min(options.workers, len(cells))
+    )
+    left = options.seconds - (time.monotonic() - started)
+    found = int(min(100, max(LOOK, (0.85 * left - 25) / an_epoch)) // LOOK * LOOK)
+    print(f"{found} epochs of all: about {found * an_epoch:.0f} of {left:.0f} s", flush=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    kept.write_text(f"{found}\n")
+    return found
+
+
 GRID = Grid(
-    name="vision_fashion.csv", fields=FIELDS, key=KEY, group=("network",), judged="val_loss", run=run,
-    told=lambda row: f"val {row['val_accuracy']:.4f} test {row['accuracy']:.4f}",
+    name="vision_fashion.csv", fields=FIELDS, key=KEY, group=KEY[:-2], judged="val_loss", run=run, test=test,
+    tested="accuracy", told=lambda row: f"val {row['val_accuracy']:.4f} test {row.get('accuracy', '-')}",
 )  # fmt: skip
 
 
 def group_of(options: argparse.Namespace, name: str) -> Row:
-    return {"network": name, "size": options.size, "patch_size": options.patch_size, "epochs": options.epochs,
-            "cut": options.cut or ""}  # fmt: skip
+    stem = int(options.stem and name != "resnet")
+    return {"network": name, "size": options.size, "stem": stem, "patch_size": options.patch_size,
+            "batch": options.batch, "epochs": options.epochs, "cut": options.cut or ""}  # fmt: skip
 
 
 def summary(options: argparse.Namespace) -> None:
-    """Means and deviations over the seeds, at the learning rate that validation chose."""
-    rows = GRID.rows(options.output)
-    print(f"{'network':8s} {'weights':>10s} {'rate':>7s} n {'val':>15s} {'test':>15s} {'seconds':>8s}")
+    """Means and deviations over the seeds."""
+    rows, lines = GRID.rows(options.output), []
     for name in options.networks:
         group = group_of(options, name)
-        rate = GRID.rate(rows, group, options.rates)
-        wanted = {GRID.cell({**group, "learning_rate": rate, "seed": seed}) for seed in range(options.seeds)}
-        own = [row for row in rows if GRID.cell(row) in wanted]
-        if not own:
-            continue
-        cells = []
-        for key in ("val_accuracy", "accuracy"):
-            found = [float(row[key]) for row in own]
-            cells.append(f"{statistics.mean(found):.4f}" + (f" ±{statistics.stdev(found):.4f}" if len(own) > 1 else ""))
-        seconds = statistics.mean(float(row["fit_seconds"]) for row in own)
-        head = f"{name:8s} {own[0]['parameters']:>10} {rate:>7g} {len(own)}"
-        print(f"{head} {cells[0]:>15s} {cells[1]:>15s} {seconds:>8.0f}")
+        if group["epochs"] is None:  # the largest number there is
+            own = [int(row["epochs"]) for row in rows if row["network"] == name and row["size"] == options.size]
+            group["epochs"] = max(own, default=0)
+        lines.append((f"{name}, {group['epochs']} epochs", *GRID.chosen(rows, group, options.rates, options.seeds)))
+    show(lines, ("val_accuracy", "accuracy", "best_step", "fit_seconds"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("fashion-mnist"), help="folder of the IDX files")
+    parser.add_argument("--data", type=Path, default=Path(".images"), help="folder of the IDX files")
     parser.add_argument("--networks", nargs="+", default=["vil", "vit", "resnet"], choices=NETWORKS)
     parser.add_argument("--size", default="3m", choices=list(SIZES))
-    parser.add_argument("--patch_size", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument(
+        "--stem", action=argparse.BooleanOptionalAction, default=True, help="convolutions before patches"
+    )
+    parser.add_argument("--patch_size", type=int, default=2, help="behind the stem; of pixels without")
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--epochs", type=int, help="left out: as many as there is time for (--seconds)")
     parser.add_argument("--cut", type=int, help="for a trial: that many images of each part only")
     arguments(parser, RATES, seeds=3)
     options = parser.parse_args()
     if options.summary:
         summary(options)
-    elif failed := GRID.measure(options, [group_of(options, name) for name in options.networks]):
+        return
+    started = time.monotonic()
+    options.precision = precision(options)
+    if options.epochs is None:
+        if options.seconds > 1e6:
+            raise SystemExit("say how long with --seconds, or how many --epochs")
+        options.epochs = epochs(options)
+    options.seconds -= time.monotonic() - started
+    if failed := GRID.measure(options, [group_of(options, name) for name in options.networks]):
         raise SystemExit(f"{failed} cells failed")
 
 

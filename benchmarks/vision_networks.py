@@ -10,6 +10,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "3m": {"embedding_dim": 160, "num_blocks": 14},
 }
 """Width and blocks of the Vision-LSTM; the others get as many weights."""
+STEM = (32, 64)
+"""Features of the two convolutions before the patches."""
 
 
 def build(name: str, size: str, *, img_size: int, in_chans: int, num_classes: int, patch_size: int) -> Any:
@@ -36,6 +38,18 @@ def build(name: str, size: str, *, img_size: int, in_chans: int, num_classes: in
         name, weights, in_chans=in_chans, num_classes=num_classes, img_size=img_size, patch_size=patch_size,
         depth=SIZES[size]["num_blocks"] // 2,
     )  # fmt: skip
+
+
+def with_stem(name: str, size: str, *, img_size: int, in_chans: int, num_classes: int, patch_size: int) -> Any:
+    """Two convolutions of 3 x 3, the second of stride 2, and the network on what they give."""
+    from torch import nn
+
+    layers, given = [], in_chans
+    for features, stride in zip(STEM, (1, 2), strict=True):
+        layers += [nn.Conv2d(given, features, 3, stride, 1, bias=False), nn.BatchNorm2d(features), nn.SiLU()]
+        given = features
+    body = build(name, size, img_size=-(-img_size // 2), in_chans=given, num_classes=num_classes, patch_size=patch_size)
+    return nn.Sequential(*layers, body)
 
 
 def parameters(network: Any) -> int:

@@ -194,9 +194,9 @@ def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=rate, fused=all(p.device.type in FUSED for p in weights)
-    )
+    # With float16, a fused AdamW would undo the scaling of gradients by itself, too late for their clipping.
+    fused = config.precision != "16-mixed" and all(p.device.type in FUSED for p in weights)
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=fused)
     rise = max(1, round(config.warmup * total_steps))
     parts = [torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise)]
     if config.schedule == "cosine":

@@ -76,11 +76,15 @@ class ClassifierModule(pl.LightningModule):
             losses = losses * self.class_weight
         return losses.sum(-1).mean()
 
+    def on_train_start(self) -> None:
+        self._updates = int(self.updates)  # of a resumed run, too; asking a GPU at every step would make it wait
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.average is None:
             return
         self.updates += 1
-        count = int(self.updates)
+        self._updates += 1
+        count = self._updates
         move = 1 - min(self.ema, (1 + count) / (10 + count))
         with torch.no_grad():
             mine, others = list(self.average.parameters()), list(self.network.parameters())
