@@ -58,13 +58,29 @@ def test_secondary_structure():
 
 def test_localisation():
     for name, cells in table("Localisation").items():
-        own = [row for row in rows("protein_finetune") if (row["task"], row["network"]) == ("location", name)]
-        texts = [f"{int(own[0]['parameters']):,}", str(len(own))]
+        network, kind = ("xlstm", "joined_") if name == "joined" else (name, "")
+        own = [row for row in rows("protein_finetune") if (row["task"], row["network"]) == ("location", network)]
+        weights = int(own[0]["parameters"])
+        if kind:  # those of the k-mers too
+            weights += next(int(row["parameters"]) for row in rows("protein_finetune") if row["network"] == "kmers")
+        texts = [f"{weights:,}", str(len(own))]
         for field, scale, digits, unit in (("accuracy", 100, 1, " %"), ("mcc", 1, 3, "")):
-            values = [scale * float(row[field]) for row in own]
+            values = [scale * float(row[kind + field]) for row in own]
             spread = f" ± {statistics.stdev(values):.{digits}f}" if len(own) > 1 else ""
             texts.append(f"{statistics.mean(values):.{digits}f}{spread}{unit}")
         assert cells == texts
+    found = {
+        row["seed"]: row for row in rows("protein_finetune") if (row["task"], row["network"]) == ("location", "xlstm")
+    }
+    beside = {row["seed"]: row for row in rows("protein_finetune") if row["network"] == "kmers"}
+    gains = [
+        [float(row[f"joined_{name}"]) - float(beside[seed][name]) for seed, row in found.items()]
+        for name in ("accuracy", "mcc")
+    ]
+    assert (
+        f"{100 * statistics.mean(gains[0]):.1f} points of accuracy and {statistics.mean(gains[1]):.3f} of MCC" in TEXT
+    )
+    assert sum(gain > 0 for gain in gains[0]) == sum(gain > 0 for gain in gains[1]) == 3
 
 
 def test_families():
