@@ -31,6 +31,7 @@ INTERPRETED_CASES = """
 {"gates": "keep"}, (1, 20, 1, 16, 16)
 {}, (2, 35, 1, 24, 20)
 {}, (1, 1, 1, 16, 16)
+{}, (1, 20, 1, 80, 72)
 """
 INTERPRETED_SCRIPT = """
 import torch
