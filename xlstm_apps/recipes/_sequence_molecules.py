@@ -23,6 +23,7 @@ from xlstm_apps.training import files
 
 _LISTS = (".txt", "")
 """Endings of what is taken for a list of SMILES, beside those that say so."""
+_COLUMN = "name one with data.sequence_column"
 _MEND = "set data.on_bad to 'skip' to leave such records out"
 
 
@@ -67,7 +68,8 @@ def context_of_file(
             notes += [f"{len(corpus) - len(found):,} come again"] if len(found) < len(corpus) else []
     except ValueError as error:
         mend = "take it out, or leave it out with: xlstm-apps sequence context --on_bad skip"
-        raise ValueError(f"context: {str(error).replace(_MEND, mend)}") from None
+        said = str(error).replace(_MEND, mend).replace(_COLUMN, "call the one that holds them smiles")
+        raise ValueError(f"context: {said}") from None
     room = max_symbols
     if room is None:
         longest = max(len(tokenizer.encode(text)) for text in found) + 1
