@@ -7,7 +7,7 @@ from fake_sequence_run import fake_language_run
 
 from xlstm_apps.report import page
 from xlstm_apps.report.run import Run
-from xlstm_apps.report.sequence_homologs import homologs
+from xlstm_apps.report.sequence_homologs import homologs, sets
 
 FIELDS = ("homologs", "control", "targets", "symbols", "bits", "perplexity")
 
@@ -67,3 +67,19 @@ def test_without_the_file_nothing_is_missed_and_a_broken_one_is_named(folder, re
     assert "evaluation/homologs.csv has no column homologs" in read(folder).text
     write(folder, [16.0])
     assert "Perplexity 16.00 with 0 shown; nothing to compare it with." in lead(folder)
+
+
+def test_molecules_of_a_set_and_of_another(folder):
+    rows = [
+        (n, control, 40, 1000, 3.0, value)
+        for control, values in (("real", [10.0, 8.0, 7.0]), ("other", [10.0, 9.9, 9.8]))
+        for n, value in zip((0, 1, 4), values, strict=True)
+    ]
+    with (folder / "evaluation" / "sets.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("molecules", "control", "targets", "symbols", "bits", "perplexity"), *rows])
+    section = sets(Run(folder))
+    lead = section.lead.replace("\xa0", " ").replace("\u202f", " ")
+    assert lead.startswith("Perplexity falls from 10.00 alone to 7.00 with 4 molecules (30 %); as many of another set")
+    table = section.blocks[0].blocks[1]
+    assert [column.title for column in table.columns] == ["Shown", "perplexity", "other", "bits", "molecules"]
+    assert homologs(Run(folder)) is None

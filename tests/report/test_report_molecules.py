@@ -7,13 +7,26 @@ import pytest
 
 pytest.importorskip("rdkit")
 
+from fake_sequence_run import fake_language_run
+from rdkit import Chem
+
 from xlstm_apps.datasets.molecules.metrics import Value
+from xlstm_apps.datasets.molecules.properties import MOSES_PROPERTIES, measure
 from xlstm_apps.report import molecule_blocks as blocks
 from xlstm_apps.report import molecules as pages
-from xlstm_apps.report import page
+from xlstm_apps.report import page, sequence_molecules
+from xlstm_apps.report.run import Run
+from xlstm_apps.report.sequence_molecules import FILE
+from xlstm_apps.training.files import write_rows
 
 SMALL = ["CCO", "c1ccccc1O", "CC(=O)NC1CC1", "CCN(CC)CC", "OC1CCCCC1"]
-LARGE = ["CCCCCCCCCCCCCCCC(=O)O", "c1ccc2c(c1)ccc1ccccc12", "CCCCCCCCOC(=O)c1ccccc1"]
+LARGE = [
+    "CCCCCCCCCCCCCC",
+    "CCOC(=O)CCCCCCCCC",
+    "CCCCCCCCCCCCCCCC(=O)O",
+    "c1ccc2c(c1)ccc1ccccc12",
+    "CCCCCCCCOC(=O)c1ccccc1",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +113,29 @@ def test_metrics_that_cannot_be_told_are_no_numbers():
     section = blocks.metrics([Value("snn", math.nan, 0, "x"), Value("valid", 0.5, 4, "y")], [])
     cells = [row[1] for row in section.blocks[0].rows]
     assert cells[0].sort is None and cells[1].text == "0.5000" and np.isclose(cells[1].sort, 0.5)
+
+
+def rows(molecules, total, new=True):
+    found = measure([Chem.MolFromSmiles(text) for text in molecules], MOSES_PROPERTIES)
+    out = [
+        {"set": "drawn", "smiles": text, "molecule": 1, "new": int(new)} | {k: v[n] for k, v in found.items()}
+        for n, text in enumerate(molecules)
+    ]
+    empty = dict.fromkeys(MOSES_PROPERTIES, "")
+    out += [{"set": "drawn", "smiles": "C1CC", "molecule": 0, "new": 1} | empty] * (total - len(molecules))
+    return out + [{**row, "set": "held-out"} for row in out[: len(molecules)]]
+
+
+def test_what_a_model_makes_up_stands_in_the_report_of_its_training(tmp_path):
+    run = fake_language_run(tmp_path / "run", windows=30)
+    assert sequence_molecules.molecules(Run(run)) is None and FILE not in Run(run).absent
+    write_rows(run / FILE, rows([*SMALL, SMALL[0]], 12))
+    section = sequence_molecules.molecules(Run(run))
+    lead = section.lead.replace("\xa0", " ").replace("\u202f", " ")
+    assert lead.startswith(
+        "Of 12 strings drawn freely 50.0 % are molecules, 83.3 % of them distinct, 100.0 % of these not"
+    )
+    assert [block.kind for block in section.blocks] == ["picture", "row", "row"]
+    write_rows(run / FILE, rows(SMALL[:2], 20, new=False))
+    assert [block.kind for block in sequence_molecules.molecules(Run(run)).blocks] == ["notice"]
+    assert "What it makes up" in page.render(Run(run))

@@ -24,6 +24,7 @@ from xlstm_apps.estimators.sequence_families import homolog_rows, ladder
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
 from xlstm_apps.estimators.sequence_saved import language_model, settled
 from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._sequence_drawn import drawn_molecules
 from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
 from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.training import FitConfig, RunFolder, files
@@ -244,6 +245,8 @@ def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) ->
     files.write_rows(folder / "records.csv", evaluation.records())
     files.write_rows(folder / "positions.csv", evaluation.positions())
     files.write_rows(folder / "symbols.csv", evaluation.by_symbol())
+    if drawn := drawn_molecules(plan, model, job.seed, job.console):
+        files.write_rows(folder / "molecules.csv", drawn)
     shown = score_homologs(job, model)
     job.folder.add_seconds(evaluate=time.monotonic() - started)
     console = Console()

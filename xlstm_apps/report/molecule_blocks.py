@@ -21,6 +21,7 @@ MOST_DRAWN = 20
 MOST_MEASURED = 5000
 """Molecules of a set whose properties are computed, at most."""
 _BINS = 30
+_LEAST = 5  # molecules of a histogram
 _COLUMNS = 4  # structures side by side, as wide as the page
 _COLORS = (charts.MODEL, "var(--series-2)", "var(--series-3)")
 _AXES = {"mw": "molecular weight, g/mol", "logp": "logP", "qed": "QED, drug-likeness", "sa": "SA, 1 easy to 10"}
@@ -60,12 +61,12 @@ def structures(smiles: Sequence[str], legends: Sequence[str] = (), caption: str 
 
 
 def histograms(sets: Sequence[MoleculeSet]) -> Section | None:
-    """How each property is spread over the sets, the first of which is what the page is about."""
+    """How each property is spread over the sets, the first of which is what the page is about; None for very few."""
     blocks: list[Block] = []
     shifts: list[tuple[float, str]] = []
     for name in MOSES_PROPERTIES:
         values = {own.name: x[np.isfinite(x)] for own in sets if len(x := np.asarray(own.properties[name]))}
-        values = {key: x for key, x in values.items() if len(x)}
+        values = {key: x for key, x in values.items() if len(x) >= _LEAST}
         if sets[0].name not in values:
             continue
         blocks.append(_histogram(name, values))

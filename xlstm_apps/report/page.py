@@ -33,6 +33,7 @@ from . import (
     sequence_headlines,
     sequence_homologs,
     sequence_language,
+    sequence_molecules,
     sequence_predictions,
     shared,
     vision_data,
@@ -106,6 +107,8 @@ TASKS: dict[str, Task] = {
         sections=(
             sequence_comparison.comparison,
             sequence_homologs.homologs,
+            sequence_homologs.sets,
+            sequence_molecules.molecules,
             sequence_language.positions,
             sequence_language.symbols,
             sequence_language.records,
