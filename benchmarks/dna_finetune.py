@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from dna_data import FOLDER, load
 from dna_language import Draws, Windows
-from grid import Grid, Late, Row, precision
+from grid import Before, Grid, Row
 from grid_fit import fit_cell
 from sequence_grid import TaskBenchmark, options_of, steps_of
 
@@ -107,8 +107,7 @@ def pretrain(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model, _ = build("xlstm", options.size, "masked", "shared")
     started, (per_look, how) = time.monotonic(), steps_of(steps, 10)
-    more = {"precision": precision(options), "folder": kept(options), "until": time.time() + options.seconds}
-    own = argparse.Namespace(**{**vars(options), **more})
+    own = argparse.Namespace(**{**vars(options), "folder": kept(options)})
     result, _ = fit_cell(
         own, {"learning_rate": PRETRAINING_RATE, "seed": 0}, SequenceModule(model),
         BatchLoader(  # pyright: ignore
@@ -266,15 +265,16 @@ BENCHMARK = TaskBenchmark(
 )
 
 
-def prepare(options: argparse.Namespace) -> None:
-    if "xlstm" in options.networks and pretrained(options) is None:
-        started = time.monotonic()
-        options.output.mkdir(parents=True, exist_ok=True)
-        try:
-            pretrain(options)
-        except Late as late:
-            raise SystemExit(f"pre-training: {late}") from None
-        options.seconds -= time.monotonic() - started
+def before(options: argparse.Namespace) -> Before | None:
+    """The pre-training, where there is none yet."""
+    if "xlstm" not in options.networks or pretrained(options) is not None:
+        return None
+    options.output.mkdir(parents=True, exist_ok=True)
+    return Before(pretrain, waits_for_pretraining)
+
+
+def waits_for_pretraining(group: Row) -> bool:
+    return group["network"] == "xlstm"
 
 
 def main() -> None:
@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--pretraining_steps", type=int, default=2500)
     parser.add_argument("--epochs", type=int, default=15, help="most passes of fine-tuning")
     parser.add_argument("--cut", type=int, help="for a trial: that many sequences of each part only")
-    BENCHMARK.main(parser, prepare)
+    BENCHMARK.main(parser, before)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,14 @@ class Late(Exception):  # noqa: N818
 
 
 @dataclass(frozen=True)
+class Before:
+    """What some groups wait for while others are worked on."""
+
+    work: Callable[[argparse.Namespace], None]
+    waits: Callable[[Row], bool]
+
+
+@dataclass(frozen=True)
 class Grid:
     """A benchmark: which rows there are to be, and how one is made."""
 
@@ -92,7 +100,7 @@ class Grid:
         kept = getattr(options, "kept", None) or options.output / "cells"
         return kept / "_".join([self.name.removesuffix(".csv"), *(part for part in self.cell(cell) if part)])
 
-    def measure(self, options: argparse.Namespace, groups: list[Row]) -> int:
+    def measure(self, options: argparse.Namespace, groups: list[Row], before: Before | None = None) -> int:
         """Make the rows that are missing as long as there is time; returns how many cells failed."""
         rows = self.rows(options.output)
         options.precision = precision(options)
@@ -111,19 +119,29 @@ class Grid:
             return 1.1 * longest.get(kind(cell), max(longest.values(), default=0.0))
 
         with ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn")) as pool:
+            first = None if before is None else pool.submit(before.work, options)
             while True:
                 now = time.monotonic() - started
                 busy = {self.cell(cell) for cell, _ in running.values()} | failures | late
-                for cell in self.todo(rows, groups, options.rates, options.seeds, busy):
-                    if len(running) < options.workers and now + expected(cell) < options.seconds:
+                ready = [group for group in groups if first is None or before is None or not before.waits(group)]
+                for cell in self.todo(rows, ready, options.rates, options.seeds, busy):
+                    free = options.workers - len(running) - (first is not None)
+                    if free > 0 and now + expected(cell) < options.seconds:
                         chosen = self.rate(rows, cell, options.rates)
                         test = chosen is not None and _same(chosen) == _same(cell["learning_rate"])
                         own = argparse.Namespace(**{**vars(options), "folder": self.folder(options, cell)})
                         job = pool.submit(_work, self.run, self.test if test else None, own, cell, self.judged)
                         running[job] = (cell, now)
-                if not running:
+                if not running and first is None:
                     break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in wait([*running, *([first] if first else [])], return_when=FIRST_COMPLETED).done:
+                    if future is first:
+                        first = None
+                        if (error := future.exception()) is not None:
+                            print(f"FAILED what cells wait for: {type(error).__name__}: {error}", flush=True)
+                            failures.add(("before",))
+                            groups = ready  # those that wait are not made
+                        continue
                     cell, since = running.pop(future)
                     took = time.monotonic() - started - since
                     label = f"{' '.join(kind(cell))} {float(cell['learning_rate']):g} seed {cell['seed']}"

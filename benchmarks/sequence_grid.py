@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from grid import Grid, Row, arguments, finish, show
+from grid import Before, Grid, Row, arguments, finish, show
 from sequence_networks import NETWORKS, SIZES
 
 
@@ -110,7 +110,7 @@ class TaskBenchmark:
     def rates_of(self, options: argparse.Namespace, network: str) -> list[float]:
         return [0.0] if network in self.solved else options.rates
 
-    def measure(self, options: argparse.Namespace) -> int:
+    def measure(self, options: argparse.Namespace, before: Before | None = None) -> int:
         """Make the rows of all tasks; those that are solved for first."""
         failed = 0
         for solved in (True, False):
@@ -119,7 +119,7 @@ class TaskBenchmark:
                       if (task, name) not in self.left_out]  # fmt: skip
             if groups:
                 own = argparse.Namespace(**{**vars(options), "rates": self.rates_of(options, networks[0])})
-                failed += self.grid.measure(own, groups)
+                failed += self.grid.measure(own, groups, None if solved else before)
         return failed
 
     def summary(self, options: argparse.Namespace) -> None:
@@ -134,14 +134,8 @@ class TaskBenchmark:
         show(lines, self.shown)
 
     def main(
-        self, parser: argparse.ArgumentParser, prepare: Callable[[argparse.Namespace], None] | None = None
+        self, parser: argparse.ArgumentParser, before: Callable[[argparse.Namespace], Before | None] = lambda _: None
     ) -> None:
-        """Work as the arguments say, after what `prepare` does."""
+        """Work as the arguments say."""
         parser.add_argument("--tasks", nargs="+", default=list(self.tasks), choices=self.tasks)
-
-        def measure(options: argparse.Namespace) -> int:
-            if prepare is not None:
-                prepare(options)
-            return self.measure(options)
-
-        finish(parser, self.summary, measure)
+        finish(parser, self.summary, lambda options: self.measure(options, before(options)))

@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import threading
 from argparse import Namespace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +152,49 @@ def test_a_cell_is_trained_then_tested_where_it_was_chosen(tmp_path):
     gone = Namespace(**{**vars(options), "folder": tmp_path / "none"})  # nothing is left to be tested
     assert grid._work(run, test, gone, {"seed": 0, "loss": 3.0}, "loss")["tested"] == 2.0 and len(made) == 2
     assert grid._work(run, test, Namespace(**{**vars(gone), "until": 0}), {"seed": 0}, "loss") == {"seed": 0, "loss": 1}
+
+
+def test_all_is_made_and_what_waits_for_another_work_comes_behind_it(tmp_path, monkeypatch):
+    made, started = [], threading.Event()
+
+    def run(options: Namespace, cell: dict) -> dict:
+        made.append((cell["network"], cell["learning_rate"], cell["seed"]))
+        started.set()
+        (options.folder).mkdir(parents=True)
+        if cell["network"] == "bad":
+            raise OSError("no")
+        return {**cell, "loss": abs(cell["learning_rate"] - 2) + cell["seed"]}
+
+    def work(run, test, options, cell, judged):  # as in a process of its own, where torch is set up too
+        try:
+            row = cell if judged in cell else run(options, cell)
+        except OSError as error:
+            return str(error)
+        return row if test is None else {**row, **test(options, row)}
+
+    def first(options: Namespace) -> None:
+        assert started.wait(60)
+        made.append("first")
+
+    monkeypatch.setattr(grid, "ProcessPoolExecutor", lambda workers, context: ThreadPoolExecutor(workers))
+    monkeypatch.setattr(grid, "_work", work)
+    own = grid.Grid(
+        name="some.csv", fields=("network", "learning_rate", "seed", "loss", "tested"),
+        key=("network", "learning_rate", "seed"), group=("network",), judged="loss", run=run, told=str,
+        test=lambda options, row: {"tested": 1}, tested="tested",
+    )  # fmt: skip
+    options = Namespace(
+        output=tmp_path, kept=None, rates=[1.0, 2.0, 4.0, 8.0], seeds=2, workers=2, seconds=1e9, precision="32-true",
+        accelerator="cpu",
+    )  # fmt: skip
+    groups = [{"network": name} for name in ("late", "bad", "early")]
+    before = grid.Before(first, lambda group: group["network"] == "late")
+    assert own.measure(options, groups, before) == 3
+    assert made.index("first") < min(n for n, cell in enumerate(made) if cell[0] == "late")
+    rows = {own.cell(row): row["tested"] for row in own.rows(tmp_path)}
+    tested = {("2", "0"): "1", ("2", "1"): "1", ("4", "0"): "", ("8", "0"): "", ("1", "0"): ""}
+    assert rows == {(name, *cell): done for name in ("late", "early") for cell, done in tested.items()}
+    assert not list((tmp_path / "cells").glob("some_late*")) and list((tmp_path / "cells").glob("some_bad*"))
 
 
 class Numbers:

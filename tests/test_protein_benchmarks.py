@@ -136,7 +136,9 @@ def test_groups_of_tasks_say_what_they_are_and_leave_out_what_does_not_go_togeth
         rates=[1e-3, 3e-3],
     )
     made = []
-    monkeypatch.setattr(type(finetune.GRID), "measure", lambda self, own, groups: made.append((own.rates, groups)) or 0)
+    monkeypatch.setattr(
+        type(finetune.GRID), "measure", lambda self, own, groups, before: made.append((own.rates, groups)) or 0
+    )
     assert finetune.BENCHMARK.measure(options) == 0
     assert [(rates, [(g["task"], g["network"], g["steps"]) for g in groups]) for rates, groups in made] == [
         ([0.0], [("location", "kmers", "")]),
