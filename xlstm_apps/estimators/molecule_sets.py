@@ -27,7 +27,9 @@ def begin_with(model: SequenceModel, start: SequenceModel) -> None:
 
 
 def unknown(corpus: Corpus, train: Spans, test: Spans) -> Spans:
-    """The molecules of a test that do not occur in training."""
+    """The molecules of a held-out part that do not occur in training."""
+    if not len(test):
+        return test
     known = {corpus[record].tobytes() for record in np.unique(train.record).tolist()}
     return test[np.array([corpus[record].tobytes() not in known for record in test.record.tolist()], bool)]
 

@@ -179,12 +179,11 @@ def plan_sequences(
         notes.append("a masked model reads from both sides: backbone.direction is bidirectional")
     split = split_corpus(data, corpus)
     if sequence.sets:  # which may share molecules
-        test = unknown(corpus, split.train, split.test)
-        if len(test) < len(split.test):
-            notes.append(
-                f"test: {len(split.test) - len(test):,} molecules left out that are in training, in other sets"
-            )
-        split = replace(split, test=test)
+        for part in ("val", "test"):
+            found = unknown(corpus, split.train, getattr(split, part))
+            if (known := len(getattr(split, part)) - len(found)) > 0:
+                notes.append(f"{part}: {known:,} molecules left out that are in training, in other sets")
+            split = replace(split, **{part: found})
     rule, _, how = split.rule.partition("; ")
     if how:
         notes.append(how)
