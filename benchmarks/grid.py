@@ -78,14 +78,24 @@ class Grid:
         at = ordered.index(best)
         return best, [rate for rate in (best, *ordered[at + 1 : at + 2], *ordered[:at][-1:]) if rate not in found]
 
-    def todo(self, rows: list[Row], groups: list[Row], rates: list[float], seeds: int, busy: set) -> list[Row]:
+    def todo(
+        self,
+        rows: list[Row],
+        groups: list[Row],
+        rates: list[float],
+        seeds: int,
+        busy: set,
+        running: frozenset | set = frozenset(),
+    ) -> list[Row]:
         """Cells that can be worked on now, the most useful first: what was chosen and not tested yet, then the grid of
-        all groups in turn, then the other seeds. Cells that are only to be tested are their rows."""
+        all groups in turn, then the other seeds. Cells that are only to be tested are their rows. What is `running`
+        may be the best of its group."""
         known = {self.cell(row): row for row in rows}
         tests, searches, others = [], [], []
         for group in groups:
             best, missing = self._climb(rows, group, rates)
-            if missing:
+            tried = {self.cell({**group, "learning_rate": rate, "seed": 0}) for rate in rates}
+            if missing or tried & running - known.keys():
                 searches.append([{**group, "learning_rate": rate, "seed": 0} for rate in missing])
                 continue
             cells = [{**group, "learning_rate": best, "seed": seed} for seed in range(seeds)]
@@ -93,7 +103,7 @@ class Grid:
             tests += [row for row in rest if self.test is not None and row.get(self.tested) in (None, "")]
             others.append([cell for cell in cells if self.cell(cell) not in known])
         cells = tests + [cell for turns in (searches, others) for turn in zip_longest(*turns) for cell in turn if cell]
-        return [cell for cell in cells if self.cell(cell) not in busy]
+        return [cell for cell in cells if self.cell(cell) not in busy | running]
 
     def folder(self, options: argparse.Namespace, cell: Row) -> Path:
         """Where a cell keeps what it may go on from."""
@@ -122,9 +132,9 @@ class Grid:
             first = None if before is None else pool.submit(before.work, options)
             while True:
                 now = time.monotonic() - started
-                busy = {self.cell(cell) for cell, _ in running.values()} | failures | late
+                now_running = {self.cell(cell) for cell, _ in running.values()}
                 ready = [group for group in groups if first is None or before is None or not before.waits(group)]
-                for cell in self.todo(rows, ready, options.rates, options.seeds, busy):
+                for cell in self.todo(rows, ready, options.rates, options.seeds, failures | late, now_running):
                     free = options.workers - len(running) - (first is not None)
                     if free > 0 and now + expected(cell) < options.seconds:
                         chosen = self.rate(rows, cell, options.rates)

@@ -129,6 +129,8 @@ def test_what_is_worked_on_first_is_of_most_use(tmp_path):
     left = grid.todo(rows, groups, RATES, 2, set())
     assert cells(left) == [("lstm", 4e-3, 0), ("xlstm", 8e-3, 0), ("xlstm", 2e-3, 0), ("lstm", 4e-3, 1)]
     assert [("val_bits" in cell) for cell in left] == [True, False, False, False]
+    waiting = {grid.cell({**groups[1], "learning_rate": 1e-3, "seed": 0})}  # may be lower than what is known
+    assert cells(grid.todo(rows, groups, RATES, 2, set(), waiting)) == [("xlstm", 8e-3, 0), ("xlstm", 2e-3, 0)]
     rows[0]["test_windows"] = 1.85
     grid.write(tmp_path, rows)
     assert cells(grid.todo(grid.rows(tmp_path), groups, RATES, 2, {grid.cell(left[1])})) == [
