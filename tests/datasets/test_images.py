@@ -315,7 +315,7 @@ def test_memory_changes_nothing(folder):
 @pytest.mark.parametrize("shape", [(12, 16), (16, 12), (1, 1), (3, 40), (8, 8)])
 def test_any_shape_becomes_a_square(fit, shape):
     image = torch.from_numpy(picture(0, *shape)).permute(2, 0, 1)
-    square = fitted(image, 8, fit)
+    square = fitted(image, (8, 8), fit)
     assert square.shape == (3, 8, 8) and square.dtype == torch.uint8
     if fit == "pad" and shape == (3, 40):
         assert (square[:, 0] == 255).all() and (square[:, -1] == 255).all() and (square[:, 3] != 255).any()
@@ -323,9 +323,9 @@ def test_any_shape_becomes_a_square(fit, shape):
 
 def test_random_crops_follow_the_generator():
     image = torch.from_numpy(picture(0, 20, 30)).permute(2, 0, 1)
-    a, b, c = (random_crop(image, 8, 0.2, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    a, b, c = (random_crop(image, (8, 8), 0.2, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(a, b) and not torch.equal(a, c) and a.shape == (3, 8, 8)
-    assert random_crop(image[:, :1], 8, 0.5, np.random.default_rng(0)).shape == (3, 8, 8)
+    assert random_crop(image[:, :1], (8, 8), 0.5, np.random.default_rng(0)).shape == (3, 8, 8)
 
 
 def test_moments_are_those_of_all_pixels(folder):

@@ -121,11 +121,11 @@ def _logistic(plan: VisionPlan) -> Logistic:
 
 
 def _pixels(batches: ImageBatches, rows: np.ndarray) -> np.ndarray:
-    """Pixels as features: float32 [N, C * side * side]."""
-    side, out = min(SIDE, batches.images.reading.img_size), []
+    """Pixels as features: float32 [N, F]."""
+    sides, out = [min(SIDE, side) for side in batches.images.reading.sides], []
     for begin in range(0, len(rows), 256):
         x = unit_pixels(batches.__getitems__(rows[begin : begin + 256].tolist())["pixels"])
-        out.append(adaptive_avg_pool2d(x, side).flatten(1).numpy())
+        out.append(adaptive_avg_pool2d(x, sides).flatten(1).numpy())
     return np.concatenate(out)
 
 
@@ -137,7 +137,7 @@ def _network(
     with training.seeded(seed):
         made = matched(
             name, parameters, in_chans=plan.vision.in_chans, num_classes=len(plan.looks.classes),
-            img_size=plan.looks.img_size, patch_size=plan.vision.patch_size[0], depth=plan.backbone.num_blocks,
+            img_size=plan.looks.sides, patch_size=plan.vision.patch_size[0], depth=plan.backbone.num_blocks,
         )  # fmt: skip
     network: nn.Module = nn.Sequential(Normalize(plan.looks.mean, plan.looks.std), made)
     size = sum(p.numel() for p in network.parameters())

@@ -27,12 +27,12 @@ _BATCHES = (1, 3)
 def export(classifier: ImageClassifier, path: Path, img_size: int | None = None) -> float:
     """Write the graph, and beside it a JSON file with classes and sizes; both only where it computes the same.
 
-    The graph takes `pixels` [N, C, S, S] from 0 to 1, any N, and gives `logits` [N, classes]; it normalises itself.
+    The graph takes `pixels` [N, C, H, W] from 0 to 1, any N, and gives `logits` [N, classes]; it normalises itself.
 
     Args:
         classifier: On the CPU.
         path: A .onnx or .pt2 file.
-        img_size: Size of the images. None: that of training.
+        img_size: Height and width of the images. None: those of training.
 
     Returns:
         The largest difference of a probability between the classifier and the file, over random images.
@@ -42,12 +42,12 @@ def export(classifier: ImageClassifier, path: Path, img_size: int | None = None)
     """
     if path.suffix not in ENDINGS:
         raise ValueError(f"output {path}: export to a {' or '.join(ENDINGS)} file")
-    size = img_size or classifier.images.img_size
+    sides = (img_size, img_size) if img_size else classifier.images.sides
     if path.suffix == ".onnx":
         _needed()
     made = copy.deepcopy(classifier).eval().requires_grad_(False)
     channels = made.model.vision.in_chans
-    example = torch.rand(2, channels, size, size)
+    example = torch.rand(2, channels, *sides)
     with files.replacing(path) as aside:
         with in_parallel(made.model), _quiet():
             batch = torch.export.Dim("batch", min=1, max=1024)
@@ -59,10 +59,11 @@ def export(classifier: ImageClassifier, path: Path, img_size: int | None = None)
                     program, (), str(aside), dynamo=True, external_data=False, input_names=["pixels"],
                     output_names=["logits"], verbose=False,
                 )  # fmt: skip
-        worst = max(_difference(classifier, aside, torch.rand(n, channels, size, size)) for n in _BATCHES)
+        worst = max(_difference(classifier, aside, torch.rand(n, channels, *sides)) for n in _BATCHES)
         if not worst <= TOLERANCE:
             raise ValueError(f"{path}: the exported graph is off by {worst:.2g} in a probability; nothing was written")
-    looks = asdict(classifier.images) | {"img_size": size, "in_chans": channels, "input": "pixels", "output": "logits"}
+    looks = asdict(classifier.images) | {"in_chans": channels, "input": "pixels", "output": "logits"}
+    looks |= {"img_size": max(sides), "shape": None if sides[0] == sides[1] else sides}
     files.write_text(path.with_suffix(".json"), json.dumps(looks, indent=2, ensure_ascii=False) + "\n")
     return worst
 

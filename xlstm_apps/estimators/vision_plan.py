@@ -138,7 +138,7 @@ def plan_vision(
         images: What was read.
         parts: Numbers of the images of train, val and test.
         rule: How the parts were made.
-        data: How images become squares.
+        data: How images become alike.
         network: Which network.
         augment: How training images are changed.
         fit: How to train.
@@ -164,8 +164,8 @@ def plan_vision(
             network.named(size),
             num_classes=len(images.classes),
             in_chans=channels,
-            img_size=size,
-            patch_size=min(network.patch(size), size),
+            img_size=images.reading.sides,
+            patch_size=min(network.patch(size), *images.reading.sides),
             **network.options(),
         )
         assert isinstance(made, VisionLSTM)
@@ -210,6 +210,7 @@ def _looks(
     return ImagesConfig(
         classes=tuple(images.classes),
         img_size=images.reading.img_size,
+        shape=images.reading.shape,
         fit=data.fit,
         background=data.background,
         mean=mean,
@@ -235,7 +236,7 @@ def _adopted(
     changes: dict[str, Any] = {
         "num_classes": len(images.classes),
         "in_chans": images.reading.in_chans,
-        "img_size": (images.reading.img_size,) * len(model.vision.img_size),
+        "img_size": images.reading.sides,
     }
     if network.drop_path is not None:
         changes["drop_path_rate"] = network.drop_path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from xlstm_apps.datasets.images import ImageBatches
+from xlstm_apps.datasets.images import ImageBatches, OwnSizes
 from xlstm_apps.estimators.sequence_measures import (
     calibration_rows,
     class_rows,
@@ -38,12 +39,12 @@ class Tables:
     """Places in the part."""
 
 
-def probabilities(network: nn.Module, batches: ImageBatches, tick: Tick | None = None) -> np.ndarray:
+def probabilities(network: nn.Module, batches: ImageBatches | OwnSizes, tick: Tick | None = None) -> np.ndarray:
     """Of every class for every image: float32 [N, classes].
 
     Args:
         network: Pixels to class scores, on the device to compute on.
-        batches: The images.
+        batches: The images, of one size or each of its own.
         tick: Called with the number of images that are done.
     """
     return np.concatenate([*_run(batches, lambda x: network(x).float().softmax(-1), network, tick)])
@@ -55,18 +56,38 @@ def features(network: Any, batches: ImageBatches, tick: Tick | None = None) -> n
 
 
 def _run(
-    batches: ImageBatches, call: Callable[[torch.Tensor], torch.Tensor], network: nn.Module, tick: Tick | None
-) -> Any:
+    batches: ImageBatches | OwnSizes,
+    call: Callable[[torch.Tensor], torch.Tensor],
+    network: nn.Module,
+    tick: Tick | None,
+) -> Iterator[np.ndarray]:
     device = next(network.parameters()).device
-    size = max(1, min(512, BATCH_PIXELS // batches.images.reading.img_size**2))
     network.eval()
-    for begin in range(0, len(batches), size):
-        rows = list(range(begin, min(begin + size, len(batches))))
-        pixels = batches.__getitems__(rows)["pixels"].to(device)
+    for pixels in _alike(batches) if isinstance(batches, OwnSizes) else _cut(batches):
         with torch.inference_mode():
-            yield call(unit_pixels(pixels)).cpu().numpy()
+            yield call(unit_pixels(pixels.to(device))).cpu().numpy()
         if tick is not None:
-            tick(len(rows))
+            tick(len(pixels))
+
+
+def _cut(batches: ImageBatches) -> Iterator[torch.Tensor]:
+    size = max(1, min(512, BATCH_PIXELS // math.prod(batches.images.reading.sides)))
+    for begin in range(0, len(batches), size):
+        yield batches.__getitems__(list(range(begin, min(begin + size, len(batches)))))["pixels"]
+
+
+def _alike(images: OwnSizes) -> Iterator[torch.Tensor]:
+    """Images that follow each other and have the same size, together."""
+    held: list[torch.Tensor] = []
+    for n in range(len(images)):
+        image = images[n]
+        full = (len(held) + 1) * image[0].numel() > BATCH_PIXELS
+        if held and (full or held[0].shape != image.shape):
+            yield torch.stack(held)
+            held = []
+        held.append(image)
+    if held:
+        yield torch.stack(held)
 
 
 def top_k(classes: int) -> int:

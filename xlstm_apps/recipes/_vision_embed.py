@@ -58,9 +58,9 @@ def export(model: str, output: str, img_size: int | None) -> None:
     classifier = load_classifier(model, "cpu")
     with console.status("exporting, and comparing what was exported"):
         worst = write_graph(classifier, path, img_size)
-    size = img_size or classifier.images.img_size
+    sides = (img_size, img_size) if img_size else classifier.images.sides
     tell(Console(), [
-        f"{path}: pixels [N, {classifier.model.vision.in_chans}, {size}, {size}] from 0 to 1 -> logits [N, "
+        f"{path}: pixels [N, {classifier.model.vision.in_chans}, {sides[0]}, {sides[1]}] from 0 to 1 -> logits [N, "
         f"{len(classifier.images.classes)}]; off by at most {worst:.1g} in a probability",
         f"{path.with_suffix('.json')}: classes, and how images are brought to that size",
     ])  # fmt: skip

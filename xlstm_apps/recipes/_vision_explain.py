@@ -87,7 +87,7 @@ def explain(
 
 def _square(pixels: np.ndarray, classifier: ImageClassifier) -> Tensor:
     looks = classifier.images
-    return fitted(channels_first(pixels), looks.img_size, looks.fit, looks.background)
+    return fitted(channels_first(pixels), looks.sides, looks.fit, looks.background)
 
 
 def _one(classifier: ImageClassifier, image: Tensor, target: int | None, block: int | None) -> tuple[dict, Any]:

@@ -78,10 +78,10 @@ def write_examples(
 
 def seen(images: ImageSet, number: int, looks: ImagesConfig) -> np.ndarray:
     """An image as the network sees it, uint8 [H, W] or [H, W, 3], small ones enlarged."""
-    square = fitted(channels_first(images[number]), looks.img_size, looks.fit, looks.background).numpy()
-    if square.dtype != np.uint8:
-        square = np.rint(square / max(float(square.max()), 1e-6) * 255).astype(np.uint8)
-    shown = square.transpose(1, 2, 0)
+    found = fitted(channels_first(images[number]), looks.sides, looks.fit, looks.background).numpy()
+    if found.dtype != np.uint8:
+        found = np.rint(found / max(float(found.max()), 1e-6) * 255).astype(np.uint8)
+    shown = found.transpose(1, 2, 0)
     times = -(-LEAST // looks.img_size)
     shown = shown.repeat(times, 0).repeat(times, 1)
     return shown[..., 0] if shown.shape[2] == 1 else shown

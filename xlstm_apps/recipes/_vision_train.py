@@ -116,7 +116,10 @@ def prepare(
         size, channels = size or start.images.img_size, channels or start.model.vision.in_chans
     elif start is not None:
         size, channels = size or start.vision.img_size[0], channels or start.vision.in_chans
-    images = read(data, listing, console, labelled=True, img_size=size, in_chans=channels)
+    shape = data.shape
+    if isinstance(start, ImageClassifier) and data.img_size is None:
+        shape = shape or start.images.shape
+    images = read(data, listing, console, labelled=True, img_size=size, in_chans=channels, shape=shape)
     parts, rule = split_images(images, data)
     plan = plan_vision(
         images, parts, rule, data=data, network=network, augment=augment, fit=fit, start=start,
@@ -207,7 +210,7 @@ def choices(job: Job) -> list[str]:
     colour = "grey" if plan.vision.in_chans == 1 else "colour"
     patch = plan.vision.patch_size[0]
     lines = [
-        f"data      {report['kept']:,} of {report['images']:,} images, {looks.img_size} x {looks.img_size} {colour}",
+        f"data      {report['kept']:,} of {report['images']:,} images, {looks.sides[1]} x {looks.sides[0]} {colour}",
         f"classes   {shown}",
         f"split     {plan.rule}: " + ", ".join(f"{name} {len(rows):,}" for name, rows in plan.parts.items()),
         f"model     {'trained model' if plan.start is not None else 'from scratch'}: {plan.backbone.num_blocks} blocks "

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, ImageSource, Listing, read_images
+from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, ImageSource, Listing, OwnSizes, read_images
 from xlstm_apps.datasets.images.collection import NothingReadable
 from xlstm_apps.datasets.images.config import LabelledImages
 from xlstm_apps.estimators import vision_scores
@@ -24,11 +24,11 @@ from xlstm_apps.report import write_report
 from xlstm_apps.training import RunFolder, files
 from xlstm_apps.vision.classifier import ImageClassifier
 
-_BLOCK = 512
-"""Images that are decoded and held at a time."""
+_BLOCK, _FEW = 512, 16
+"""Images that are decoded and held at a time, and those at their own sizes."""
 
 
-def predict(model: str, data: ImageSource, output: str | None, top: int, device: str) -> None:
+def predict(model: str, data: ImageSource, output: str | None, top: int, own_size: bool, device: str) -> None:
     """Read the images, say what the model makes of each, and where the rows are."""
     target, console = TableOutput(output), Console(stderr=True)
     classifier = load_classifier(model, device)
@@ -38,7 +38,7 @@ def predict(model: str, data: ImageSource, output: str | None, top: int, device:
     listing = listed(data, console, labelled=False)
     bad: list[str] = []
     with showing(console, "predicting", len(listing.records)) as step:
-        rows = target.write(_frames(classifier, data, listing, top, bad, step.advance))
+        rows = target.write(_frames(classifier, data, listing, top, bad, step.advance, own_size))
     tell(console, (f"note: {note}" for note in listing.notes))
     if bad:
         tell(console, [f"note: {len(bad):,} of {rows:,} files cannot be read; their rows say why"])
@@ -46,11 +46,17 @@ def predict(model: str, data: ImageSource, output: str | None, top: int, device:
 
 
 def _frames(
-    classifier: ImageClassifier, data: ImageSource, listing: Listing, top: int, bad: list[str], tick: Any
+    classifier: ImageClassifier,
+    data: ImageSource,
+    listing: Listing,
+    top: int,
+    bad: list[str],
+    tick: Any,
+    own_size: bool,
 ) -> Iterator[pl.DataFrame]:
     """Rows in the order of the files, those without a prediction among them."""
-    for images, rejected, names in blocks(classifier, data, listing):
-        said = _said(classifier, images)
+    for images, rejected, names in blocks(classifier, data, listing, own_size):
+        said = _said(classifier, images, own_size)
         found = {}
         for name, p in zip(images.ids if images is not None else [], said, strict=True):
             found[name] = {"path": name, "status": "ok", **_cells(classifier.images.classes, p, top)}
@@ -64,23 +70,24 @@ def _frames(
 
 
 def blocks(
-    classifier: ImageClassifier, data: ImageSource, listing: Any
+    classifier: ImageClassifier, data: ImageSource, listing: Any, own_size: bool = False
 ) -> Iterator[tuple[ImageSet | None, dict, list]]:
     """Images some hundred at a time, reasons of those that cannot be read, and the names of all."""
-    for begin in range(0, len(listing.records), _BLOCK):
-        part = Listing(records=listing.records[begin : begin + _BLOCK])
-        images, rejected = readable(part, data, classifier)
+    count = _FEW if own_size else _BLOCK
+    for begin in range(0, len(listing.records), count):
+        part = Listing(records=listing.records[begin : begin + count])
+        images, rejected = readable(part, data, classifier, own_size)
         where = {str(record.path): record.id for record in part.records}
         reasons = {where[row["path"]]: row["reason"] for row in rejected}
         yield images, reasons, [record.id for record in part.records]
 
 
 def readable(
-    part: Listing, data: ImageSource, classifier: ImageClassifier
+    part: Listing, data: ImageSource, classifier: ImageClassifier, own_size: bool = False
 ) -> tuple[ImageSet | None, list[dict[str, str]]]:
     """The images of a block that can be read, None where there are none, and the rest with reasons."""
     try:
-        images = read_images(part, source_of(data, classifier), labelled=False, **sizes(classifier))
+        images = read_images(part, source_of(data, classifier), labelled=False, whole=own_size, **sizes(classifier))
     except NothingReadable as error:
         return None, error.rejected
     return images, images.rejected
@@ -94,13 +101,20 @@ def source_of(data: ImageSource, classifier: ImageClassifier) -> ImageData:
 
 def sizes(classifier: ImageClassifier) -> dict[str, Any]:
     """How a classifier wants its images read."""
-    return {"img_size": classifier.images.img_size, "in_chans": classifier.model.vision.in_chans}
+    looks = classifier.images
+    return {"img_size": looks.img_size, "shape": looks.shape, "in_chans": classifier.model.vision.in_chans}
 
 
-def _said(classifier: ImageClassifier, images: ImageSet | None) -> np.ndarray:
+def _said(classifier: ImageClassifier, images: ImageSet | None, own_size: bool) -> np.ndarray:
     if images is None:
         return np.zeros((0, len(classifier.images.classes)), np.float32)
-    return vision_scores.probabilities(classifier, ImageBatches(images, np.arange(len(images)), classifier.images.fit))
+    return vision_scores.probabilities(classifier, batches_of(classifier, images, own_size))
+
+
+def batches_of(classifier: ImageClassifier, images: ImageSet, own_size: bool) -> ImageBatches | OwnSizes:
+    """All images, as in training or each at its own height and width."""
+    rows = np.arange(len(images))
+    return OwnSizes(images, rows) if own_size else ImageBatches(images, rows, classifier.images.fit)
 
 
 def _cells(classes: tuple[str, ...], said: np.ndarray, top: int) -> dict[str, Any]:
@@ -113,7 +127,7 @@ def _cells(classes: tuple[str, ...], said: np.ndarray, top: int) -> dict[str, An
     return cells
 
 
-def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, device: str) -> None:
+def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, own_size: bool, device: str) -> None:
     """Score a model on labelled images, write the folder, show the numbers."""
     console, path = Console(stderr=True), files.check_new_folder(output)
     if top_mistakes < 0:
@@ -126,17 +140,17 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, d
         listing.records = [record for record in listing.records if record.part == held]
     known = {name: getattr(data, name) for name in ("path", "on_bad")}
     source = ImageData(**known, background=looks.background, fit=looks.fit)
-    images = read(source, listing, console, labelled=True, classes=looks.classes, **sizes(classifier))
+    images = read(source, listing, console, labelled=True, classes=looks.classes, whole=own_size, **sizes(classifier))
     rows = np.arange(len(images))
     with showing(console, "scoring", len(images)) as step:
-        said = vision_scores.probabilities(classifier, ImageBatches(images, rows, looks.fit), step.advance)
+        said = vision_scores.probabilities(classifier, batches_of(classifier, images, own_size), step.advance)
     truth, size = images.labels, sum(p.numel() for p in classifier.parameters())
     table = [vision_scores.row(MAIN, truth, said, parameters=size, seconds=None)]
     guess = np.full((len(truth), len(looks.classes)), 1 / len(looks.classes))
     table.append(vision_scores.row("chance", truth, guess, parameters=0, seconds=None))
     found = vision_scores.tables(truth, said, looks.classes, images.ids, most=top_mistakes)
     folder = RunFolder.create(
-        path, "vision-evaluate", {"data": data, "model": str(model)}, parameters=size,
+        path, "vision-evaluate", {"data": data, "model": str(model), "own_size": own_size}, parameters=size,
         resolved={"head": {"task": "classification"}, "images": asdict(looks) | {"classes": len(looks.classes)}},
     )  # fmt: skip
     for name, content in {"comparison": table, **found.tables}.items():

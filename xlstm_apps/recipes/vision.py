@@ -94,7 +94,12 @@ def finetune(
 
 
 def evaluate(
-    model: str, data: LabelledImages, output: str = "evaluation", top_mistakes: int = 24, device: Device = "auto"
+    model: str,
+    data: LabelledImages,
+    output: str = "evaluation",
+    top_mistakes: int = 24,
+    own_size: bool = False,
+    device: Device = "auto",
 ) -> None:
     """Say how good a model is on labelled images it has not seen, and where it errs.
 
@@ -106,14 +111,22 @@ def evaluate(
         data: The images with their classes. Where they come in parts, the test part counts, or else val.
         output: Folder to make.
         top_mistakes: How many of the surest mistakes to show.
+        own_size: As in `predict`.
         device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _vision_use as steps
 
-    steps.evaluate(model, data, output, top_mistakes, device)
+    steps.evaluate(model, data, output, top_mistakes, own_size, device)
 
 
-def predict(model: str, data: ImageSource, output: str | None = None, top: int = 0, device: Device = "auto") -> None:
+def predict(
+    model: str,
+    data: ImageSource,
+    output: str | None = None,
+    top: int = 0,
+    own_size: bool = False,
+    device: Device = "auto",
+) -> None:
     """Predict the classes of images: a folder in, a table out.
 
     Columns: path, status (ok, or why there is no prediction), predicted, and p_<class> of every class, or with `top`
@@ -124,11 +137,13 @@ def predict(model: str, data: ImageSource, output: str | None = None, top: int =
         data: The images.
         output: File to write, .tsv, .csv or .parquet. None: TSV on the standard output.
         top: Give so many classes with their probabilities (top1, p1, top2, ...). 0: the probability of every class.
+        own_size: Read every image at its own height and width, nothing cut, padded or shrunk, instead of bringing it
+            to the size of training. What it shows should be about as large, in pixels, as in training.
         device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _vision_use as steps
 
-    steps.predict(model, data, output, top, device)
+    steps.predict(model, data, output, top, own_size, device)
 
 
 def embed(model: str, data: ImageSource, output: str, device: Device = "auto") -> None:

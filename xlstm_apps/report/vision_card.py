@@ -10,7 +10,7 @@ from .numbers import count
 from .run import Run, number
 from .sequence_card import accuracy_text, card_results
 from .sequence_scores import Comparison
-from .vision_data import ImageSummary
+from .vision_data import ImageSummary, image_size
 
 USE = """\
 In a shell, with this folder as `model`:
@@ -28,7 +28,7 @@ import torch
 from xlstm_apps.vision import ImageClassifier
 
 model = ImageClassifier.from_pretrained("model")
-pixels = torch.rand(1, {channels}, {size}, {size})  # from 0 to 1
+pixels = torch.rand(1, {channels}, {height}, {width})  # from 0 to 1
 print(model.images.classes[model(pixels).argmax()])
 ```"""
 
@@ -39,10 +39,10 @@ def classification(run: Run) -> Card:
     scores = Comparison.read(run)
     classes = [plain(shorten(name, 40)) for name in summary.classes]
     more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-    size = number(run.option("images.img_size")) or 224
+    height, width = image_size(run) or (224, 224)
     channels = number(run.option("vision.in_chans")) or 3
     words = [f"A Vision-LSTM made by xlstm-apps {__version__}. It tells apart: {', '.join(classes[:20])}{more}."]
-    words.append(f"It was trained on images of {size:.0f} x {size:.0f} pixels, and reads others too.")
+    words.append(f"It was trained on images of {width} x {height} pixels, and reads others too.")
     if parameters := number(run.facts.get("parameters")):
         words.append(f"It has {count(parameters, 'parameter')}.")
     lines = []
@@ -58,7 +58,7 @@ def classification(run: Run) -> Card:
         title=f"Vision-LSTM for {summary.name}",
         about=" ".join(words),
         accuracy=accuracy_text(summary, scores),
-        use=USE.format(size=int(size), channels=int(channels)),
+        use=USE.format(height=height, width=width, channels=int(channels)),
         data=lines,
         intended_use="For images taken as those it was trained on; where cameras, places or the share of the classes "
         "differ, check it again before relying on it. Not for decisions about patients.",

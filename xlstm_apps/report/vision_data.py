@@ -58,11 +58,20 @@ def _facts(run: Run, summary: ImageSummary) -> Iterable[tuple[str, str]]:
     channels = summary.number("quality", "channels")
     if channels is not None:
         yield "Colours", "grey" if channels == 1 else "colour"
-    if (size := number(run.option("images.img_size"))) is not None:
+    if (size := image_size(run)) is not None:
         fits = {"crop": "the middle cut out", "pad": "a border added", "squash": "the shape changed"}
-        yield "Read as", f"{size:.0f} x {size:.0f} pixels, {fits.get(str(run.option('images.fit')), '')}".rstrip(", ")
+        yield "Read as", f"{size[1]} x {size[0]} pixels, {fits.get(str(run.option('images.fit')), '')}".rstrip(", ")
     if copies := summary.number("quality", "copies"):
         yield "Copies", f"{count(copies, 'image')} with the pixels of another one"
+
+
+def image_size(run: Run) -> tuple[int, int] | None:
+    """Height and width that images are brought to."""
+    shape = run.option("images.shape")
+    if isinstance(shape, list) and len(shape) == 2 and all(isinstance(side, int) for side in shape):
+        return shape[0], shape[1]
+    size = number(run.option("images.img_size"))
+    return None if size is None else (int(size), int(size))
 
 
 def _timeline(summary: ImageSummary) -> Timeline | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from .blocks import Headline, Notice
 from .headlines import status
 from .numbers import count, percent
-from .run import Run, number
+from .run import Run
 from .sequence_headlines import chance_notice, judgement, score_tiles
 from .sequence_scores import Comparison
-from .vision_data import ImageSummary
+from .vision_data import ImageSummary, image_size
 
 
 def classification(run: Run) -> Headline:
@@ -40,8 +40,8 @@ def _detail(run: Run, summary: ImageSummary) -> str:
     classes = summary.classes
     few = 2 <= len(classes) <= 5
     parts = [f"Tells apart {', '.join(classes)}" if few else f"Tells apart {count(len(classes), 'class', 'classes')}"]
-    if (size := number(run.option("images.img_size"))) is not None:
-        parts.append(f"in images brought to {size:.0f} x {size:.0f} pixels")
+    if (size := image_size(run)) is not None:
+        parts.append(f"in images brought to {size[1]} x {size[0]} pixels")
     if seen := summary.number("split", "train", "records"):
         parts.append(f"trained on {count(seen, 'image')}")
     start = run.option("from_model")

@@ -52,6 +52,7 @@ class ClassifierModule(pl.LightningModule):
         self.layer_decay = layer_decay
         self.average = copy.deepcopy(network).requires_grad_(False) if ema else None
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._updates = 0
         self.register_buffer("class_weight", class_weight, persistent=False)
         self._start()
 

@@ -133,8 +133,11 @@ class ImagesConfig:
     img_size: int
     """Width and height that images are brought to."""
 
+    shape: tuple[int, int] | None = None
+    """Height and width that they are brought to instead, where these are no squares."""
+
     fit: Literal["crop", "pad", "squash"] = "crop"
-    """How other shapes become squares."""
+    """How other shapes become that one."""
 
     background: Literal["white", "black"] = "white"
     """What is behind transparent pixels, and around padded ones."""
@@ -146,5 +149,11 @@ class ImagesConfig:
     """Standard deviation of every channel."""
 
     def __post_init__(self) -> None:
-        for name in ("classes", "mean", "std"):  # JSON knows no tuples
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("classes", "mean", "std", "shape"):  # JSON knows no tuples
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.shape or (self.img_size, self.img_size)

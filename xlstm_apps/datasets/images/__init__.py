@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "batches": ["ImageBatches", "moments"],
+        "batches": ["ImageBatches", "OwnSizes", "moments"],
         "collection": ["ImageSet", "load_images", "read_images"],
         "config": ["ImageData", "ImageSource", "LabelledImages"],
         "decoding": ["BadImage", "read_image"],

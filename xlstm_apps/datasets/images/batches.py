@@ -1,4 +1,4 @@
-"""Batches of images of one size: cut, padded or squashed alike, or cut at random."""
+"""Batches of images of one size: cut, padded or squashed alike, or cut at random; or each at its own size."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _ASPECT = (3 / 4, 4 / 3)
 
 
 class ImageBatches(Dataset):
-    """Images [B, C, S, S] with their labels, as uint8, or float32 from 0 to 1 where one of them is.
+    """Images [B, C, H, W], of the size of `images.reading`, with their labels, as uint8, or float32 from 0 to 1 where
+    one of them is.
 
     Args:
         images: The set.
         indices: Which of them.
-        fit: How other shapes become squares.
+        fit: How images of other shapes get that one.
         crop_scale: Smallest share of the area that `draw` cuts out at random (Szegedy et al. 2015); None or 1: it gives
             what `__getitems__` does.
     """
@@ -49,8 +50,8 @@ class ImageBatches(Dataset):
         """The batch for training, every image cut at random."""
         if self.crop_scale is None:
             return self.__getitems__(indices)
-        size = self.images.reading.img_size
-        cut = [random_crop(self._tensor(n), size, self.crop_scale, generator) for n in indices]
+        sides = self.images.reading.sides
+        cut = [random_crop(self._tensor(n), sides, self.crop_scale, generator) for n in indices]
         return self._batch(stacked(cut), indices)
 
     def _batch(self, pixels: Tensor, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -67,7 +68,26 @@ class ImageBatches(Dataset):
 
     def _square(self, n: int) -> Tensor:
         reading = self.images.reading
-        return fitted(self._tensor(n), reading.img_size, self.fit, reading.background)
+        return fitted(self._tensor(n), reading.sides, self.fit, reading.background)
+
+
+class OwnSizes(Dataset):
+    """Images one by one, each at its own height and width.
+
+    Args:
+        images: The set, read with `whole`.
+        indices: Which of them.
+    """
+
+    def __init__(self, images: ImageSet, indices: Sequence[int] | np.ndarray) -> None:
+        self.images, self.indices = images, np.asarray(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, n: int) -> Tensor:
+        """[C, H, W] as float32 from 0 to 1."""
+        return as_floats(channels_first(self.images[int(self.indices[n])]))
 
 
 def channels_first(pixels: np.ndarray) -> Tensor:
@@ -75,36 +95,38 @@ def channels_first(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(pixels.transpose(2, 0, 1), requirements=["C", "W"]))
 
 
-def fitted(image: Tensor, size: int, fit: Fit, background: str = "white") -> Tensor:
-    """An image [C, H, W] as a square [C, size, size]."""
+def fitted(image: Tensor, sides: tuple[int, int], fit: Fit, background: str = "white") -> Tensor:
+    """An image [C, H, W] at another height and width."""
     height, width = image.shape[1:]
-    if (height, width) == (size, size):
+    if (height, width) == sides:
         return image
     if fit == "squash":
-        return resized(image, size, size)
-    scale = size / (min if fit == "crop" else max)(height, width)
+        return resized(image, *sides)
+    scales = sides[0] / height, sides[1] / width
+    scale = max(scales) if fit == "crop" else min(scales)
     image = resized(image, max(1, round(height * scale)), max(1, round(width * scale)))
-    down, right = size - image.shape[1], size - image.shape[2]
+    down, right = sides[0] - image.shape[1], sides[1] - image.shape[2]
     if fit == "crop":
         top, left = -down // 2, -right // 2
-        return image[:, top : top + size, left : left + size]
+        return image[:, top : top + sides[0], left : left + sides[1]]
     colour = 0 if background == "black" else 255 if image.dtype == torch.uint8 else 1
     return pad(image, (right // 2, right - right // 2, down // 2, down - down // 2), value=colour)
 
 
-def random_crop(image: Tensor, size: int, least: float, generator: np.random.Generator) -> Tensor:
-    """A random part of an image, at least `least` of its area, as a square [C, size, size]."""
+def random_crop(image: Tensor, sides: tuple[int, int], least: float, generator: np.random.Generator) -> Tensor:
+    """A random part of an image, at least `least` of its area, at that height and width."""
     height, width = image.shape[1:]
     for _ in range(10):
         area = height * width * generator.uniform(least, 1)
-        aspect = np.exp(generator.uniform(*np.log(_ASPECT)))
+        aspect = np.exp(generator.uniform(*np.log(_ASPECT))) * sides[1] / sides[0]
         h, w = round(np.sqrt(area / aspect)), round(np.sqrt(area * aspect))
         if 0 < h <= height and 0 < w <= width:
             break
     else:
-        h = w = min(height, width)
+        scale = min(height / sides[0], width / sides[1])
+        h, w = max(1, int(sides[0] * scale)), max(1, int(sides[1] * scale))
     top, left = int(generator.integers(height - h + 1)), int(generator.integers(width - w + 1))
-    return resized(image[:, top : top + h, left : left + w], size, size)
+    return resized(image[:, top : top + h, left : left + w], *sides)
 
 
 def resized(image: Tensor, height: int, width: int) -> Tensor:

@@ -41,11 +41,20 @@ class Reading:
     img_size: int
     in_chans: int
     background: str
+    shape: tuple[int, int] | None = None
+    whole: bool = False
+    """Large pictures are not shrunk when they are read."""
 
     @property
-    def shorter(self) -> int:
-        """Shorter side that is kept: twice that of the model's images, so that crops have something to show."""
-        return 2 * self.img_size
+    def sides(self) -> tuple[int, int]:
+        """Height and width that images are brought to."""
+        return self.shape or (self.img_size, self.img_size)
+
+    @property
+    def shorter(self) -> int | None:
+        """Shorter side that is kept: twice that of the model's images, so that crops have something to show; or None,
+        all of it."""
+        return None if self.whole else 2 * max(self.sides)
 
 
 @dataclass
@@ -105,6 +114,7 @@ def load_images(
     labelled: bool = True,
     img_size: int | None = None,
     in_chans: int | None = None,
+    shape: tuple[int, int] | None = None,
     classes: Sequence[str] | None = None,
     tick: Tick | None = None,
 ) -> ImageSet:
@@ -115,6 +125,7 @@ def load_images(
         labelled: Whether every image needs a class.
         img_size: Size of the model's images. None: as the data say, else seen from the images.
         in_chans: 1 or 3. None: as the data say, else seen from the images.
+        shape: Height and width of the model's images, where they are no squares. None: as the data say.
         classes: Those of a trained model. None: all that occur.
         tick: Called with the number of images that are done.
 
@@ -123,7 +134,7 @@ def load_images(
     """
     listing = find_images(data, labelled=labelled)
     return read_images(
-        listing, data, labelled=labelled, img_size=img_size, in_chans=in_chans, classes=classes, tick=tick
+        listing, data, labelled=labelled, img_size=img_size, in_chans=in_chans, shape=shape, classes=classes, tick=tick
     )
 
 
@@ -134,19 +145,23 @@ def read_images(
     labelled: bool,
     img_size: int | None = None,
     in_chans: int | None = None,
+    shape: tuple[int, int] | None = None,
+    whole: bool = False,
     classes: Sequence[str] | None = None,
     tick: Tick | None = None,
 ) -> ImageSet:
-    """Read what was listed; see `load_images`."""
+    """Read what was listed; see `load_images`. With `whole`, large pictures are not decoded at a fraction of their
+    size."""
     if isinstance(data, ImageData):
         img_size, in_chans = img_size or data.img_size, in_chans or data.in_chans
+        shape = shape or data.shape
     limit, background = (data.memory_gb, data.background) if isinstance(data, ImageData) else (0.0, "white")
     with pillow():
-        size = img_size or usual_size(listing.records)
+        size = max(shape) if shape else img_size or usual_size(listing.records)
         kept, pixels, sizes, digests, rejected = [], [], [], [], []
         seen: Counter[str] = Counter()
         total, channels = 0, 1
-        for record, found in _decoded(listing.records, 2 * size, background):
+        for record, found in _decoded(listing.records, None if whole else 2 * size, background):
             if tick is not None:
                 tick(1)
             if isinstance(found, str):
@@ -169,7 +184,7 @@ def read_images(
         message = f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read{first}"
         raise NothingReadable(message, rejected)
     names, labels = _classes(kept, listing.records, classes, labelled)
-    reading = Reading(img_size=size, in_chans=in_chans or channels, background=background)
+    reading = Reading(img_size=size, in_chans=in_chans or channels, background=background, shape=shape, whole=whole)
     found_set = ImageSet(
         records=kept, reading=reading, classes=names, labels=labels, sizes=np.array(sizes, np.int64).reshape(-1, 2),
         digests=digests, pixels=pixels if len(pixels) == len(kept) else None, rejected=rejected,
@@ -225,7 +240,7 @@ def _header(record: ImageRecord) -> tuple[int, int] | None:
 
 
 def _decoded(
-    records: Iterable[ImageRecord], shorter: int, background: str
+    records: Iterable[ImageRecord], shorter: int | None, background: str
 ) -> Iterator[tuple[ImageRecord, Decoded | str]]:
     """Every record with its picture, or with the reason why there is none; in order, read ahead by threads."""
 

@@ -52,12 +52,16 @@ class ImageData(LabelledImages):
     """Width and height that images are brought to. None: that of the images where all are alike and small, else 224 or
     less, as large as half of them are."""
 
+    shape: tuple[int, int] | None = None
+    """Height and width of a rectangle that images are brought to, in place of the square of `img_size`; for pictures
+    that are all wide or all tall."""
+
     in_chans: Literal[1, 3] | None = None
     """1: shades of grey, 3: colours. None: 1 where all images are grey."""
 
     fit: Fit = "crop"
-    """How images of other shapes become squares: `crop` cuts the middle out, `pad` adds a border, `squash` changes the
-    shape."""
+    """How images of other shapes become squares, or that rectangle: `crop` cuts the middle out, `pad` adds a border,
+    `squash` changes the shape."""
 
     background: Literal["white", "black"] = "white"
     """What is behind transparent pixels, and around padded images."""
@@ -83,6 +87,12 @@ class ImageData(LabelledImages):
         super().__post_init__()
         if self.img_size is not None and self.img_size < 1:
             raise ValueError(f"data.img_size is a number of pixels, 1 or more, not {self.img_size}")
+        if self.shape is not None:
+            object.__setattr__(self, "shape", tuple(self.shape))  # YAML knows no tuples
+            if len(self.shape) != 2 or min(self.shape) < 1:
+                raise ValueError(f"data.shape is height and width in pixels, such as 48,96, not {self.shape}")
+            if self.img_size is not None:
+                raise ValueError("data.shape and data.img_size both say the size of images; give one of them")
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"data.{name} is a share of the images, at least 0 and below 1")

@@ -15,7 +15,14 @@ Kind = Literal["resnet", "vit"]
 
 
 def matched(
-    kind: Kind, parameters: int, *, in_chans: int, num_classes: int, img_size: int, patch_size: int, depth: int
+    kind: Kind,
+    parameters: int,
+    *,
+    in_chans: int,
+    num_classes: int,
+    img_size: int | tuple[int, int],
+    patch_size: int,
+    depth: int,
 ) -> nn.Module:
     """A ResNet or a ViT whose width is such that it has as many weights as asked for, or nearly.
 
@@ -24,12 +31,13 @@ def matched(
         parameters: How many.
         in_chans: Channels.
         num_classes: Outputs.
-        img_size: Of the images.
+        img_size: Of the images: one number for squares, or height and width.
         patch_size: Of a ViT's patches.
         depth: Blocks of a ViT.
     """
     if kind == "resnet":
-        return _closest(parameters, 4, lambda width: ResNet(in_chans, num_classes, img_size, width))
+        longer = img_size if isinstance(img_size, int) else max(img_size)
+        return _closest(parameters, 4, lambda width: ResNet(in_chans, num_classes, longer, width))
     return _closest(
         parameters,
         8,

@@ -30,7 +30,7 @@ class ViT(nn.Module):
     Args:
         in_chans: Channels of the images.
         num_classes: Outputs.
-        img_size: Of the images.
+        img_size: Of the images: one number for squares, or height and width.
         patch_size: Of the patches; the last ones are filled up with zeros.
         dim: Width, a multiple of `num_heads`.
         depth: Blocks.
@@ -38,13 +38,21 @@ class ViT(nn.Module):
     """
 
     def __init__(
-        self, in_chans: int, num_classes: int, img_size: int, patch_size: int, dim: int, depth: int, num_heads: int = 4
+        self,
+        in_chans: int,
+        num_classes: int,
+        img_size: int | tuple[int, int],
+        patch_size: int,
+        dim: int,
+        depth: int,
+        num_heads: int = 4,
     ) -> None:
         super().__init__()
-        side = -(-img_size // patch_size)
-        self.pad = side * patch_size - img_size
+        sides = (img_size, img_size) if isinstance(img_size, int) else img_size
+        rows, columns = (-(-side // patch_size) for side in sides)
+        self.pad = (0, columns * patch_size - sides[1], 0, rows * patch_size - sides[0])
         self.patches = nn.Conv2d(in_chans, dim, patch_size, patch_size)
-        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, side * side, dim), std=0.02))
+        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, rows * columns, dim), std=0.02))
         self.blocks = nn.Sequential(*(Block(dim, num_heads) for _ in range(depth)))
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, num_classes)
         for layer in self.modules():
@@ -54,6 +62,6 @@ class ViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, classes]."""
-        x = nn.functional.pad(x, (0, self.pad, 0, self.pad))
+        x = nn.functional.pad(x, self.pad)
         x = self.patches(x).flatten(2).mT + self.positions
         return self.head(self.norm(self.blocks(x)).mean(1))
