@@ -98,7 +98,8 @@ def measured(model: Any, task: str, length: int, batch: int, device: torch.devic
         def call() -> None:
             model.score(ids, chunk_length=chunk)
     else:
-        state = model.read(ids).state
+        with torch.autocast(device.type, torch.bfloat16):
+            state = model.read(ids).state
         row["state_mib"] = round(state_mib(state), 2)
 
         @torch.no_grad()
