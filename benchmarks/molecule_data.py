@@ -11,6 +11,11 @@ moses: as written, in the order of the alphabet, of which every 158th is for val
 each molecule once (the first label counts), what RDKit does not read is left out; with 2,048 bits of Morgan
 fingerprints of radius 2. Molecules of one Murcko scaffold, and those without rings each by themselves, are dealt at
 random to training, validation and test, 80 / 10 / 10 %, five times.
+
+sets: the 50 sets of icst_valid.zip (Schmidinger et al. 2024), canonical; parts of salts are molecules, as there.
+Sets that share a tenth of the smaller one are a group; the groups, whole, are for training, validation (2) or test (8),
+the largest for training. chembl: 150,000 molecules of chemblv31_*.zip, as written, to begin from; none of them is in a
+set for validation or test.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +39,9 @@ PROPERTIES = {  # file, column of the property, whether it is a class
     "bbbp": ("bbbp.csv", "p_np", True),
 }
 SPLITS = 5
+SETS = ("icst_valid.zip", ("chemblv31_mini_train.zip", "chemblv31_valid.zip", "chemblv31_test.zip"))
+SHARED = 0.1
+PARTS = ("moses", "properties", "sets")
 SHARES = [0.8, 0.1, 0.1]
 HELD_BACK = 158
 END, PAD = 2, 0
@@ -53,8 +62,8 @@ def rows(ids: np.ndarray) -> list[np.ndarray]:
     return np.split(ids, np.flatnonzero(ids == END)[:-1] + 1)
 
 
-def prepare(source: Path, folder: Path, first: int | None) -> None:
-    """Write the folder."""
+def prepare(source: Path, folder: Path, first: int | None, parts: list[str]) -> None:
+    """Write the folder, or parts of it."""
     from xlstm_apps.biosequence import get_tokenizer
 
     tokenizer = get_tokenizer("smiles")
@@ -64,17 +73,67 @@ def prepare(source: Path, folder: Path, first: int | None) -> None:
         ids = [np.append(tokenizer.encode(text), END).astype(np.uint8) for text in smiles]
         np.savez_compressed(folder / f"{name}.npz", ids=np.concatenate(ids), **facts)  # pyright: ignore
 
-    with gzip.open(source / "moses_train.csv.gz", "rt") as file:
-        smiles = sorted(line.strip() for line in [*file][1:])
-    smiles = smiles[:: 1 if first is None else max(1, len(smiles) // first)]
-    write("moses", smiles)
-    print(f"moses: {len(smiles):,}, of which {len(smiles[::HELD_BACK]):,} for validation", flush=True)
-    for name in PROPERTIES:
+    if "moses" in parts:
+        with gzip.open(source / "moses_train.csv.gz", "rt") as file:
+            smiles = sorted(line.strip() for line in [*file][1:])
+        smiles = smiles[:: 1 if first is None else max(1, len(smiles) // first)]
+        write("moses", smiles)
+        print(f"moses: {len(smiles):,}, of which {len(smiles[::HELD_BACK]):,} for validation", flush=True)
+    if "sets" in parts:
+        smiles, facts, told = sets(source)
+        write("sets", smiles, **facts)
+        held_out = {smiles[i] for i, n in zip(facts["molecule"], facts["set"], strict=True) if facts["part"][n]}
+        chembl = sorted({text for name in SETS[1] for text in _zipped(source / name)} - held_out)
+        write("chembl", chembl)
+        print(f"sets: {told}\nchembl: {len(chembl):,}", flush=True)
+    for name in PROPERTIES if "properties" in parts else ():
         smiles, facts, told = labelled(source, name)
         write(name, smiles, **facts)
         print(f"{name}: {told}", flush=True)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     print(f"wrote {folder}, {size:.1f} MiB")
+
+
+def sets(source: Path) -> tuple[list[str], dict[str, np.ndarray], str]:
+    """Canonical SMILES, which of them each set holds, the part of each set and its group, and what to say of it."""
+    from rdkit.Chem import MolToSmiles
+
+    from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
+
+    rows = [line.split(".") for line in _zipped(source / SETS[0])]
+    canonical: dict[str, str | None] = {}
+    with quiet():
+        for text in {text for row in rows for text in row}:
+            canonical[text] = None if (mol := molecule(text)) is None else MolToSmiles(mol)
+    members = [list(dict.fromkeys(c for text in row if (c := canonical[text]) is not None)) for row in rows]
+    held = [set(row) for row in members]
+    near = [[len(a & b) >= SHARED * min(len(a), len(b)) for b in held] for a in held]
+    group = np.arange(len(rows))
+    for a, b in np.argwhere(np.triu(near, 1)):
+        group[group == group[b]] = group[a]
+    group = np.unique(group, return_inverse=True)[1]
+    order = np.random.default_rng(0).permutation(np.delete(np.arange(group.max() + 1), np.bincount(group).argmax()))
+    part = np.where(np.isin(group, order[:8]), 2, np.isin(group, order[8:10])).astype(np.uint8)
+    smiles = sorted(set().union(*held))
+    number = {text: n for n, text in enumerate(smiles)}
+    facts = {
+        "molecule": np.array([number[text] for row in members for text in row], np.int32),
+        "set": np.repeat(np.arange(len(rows), dtype=np.uint8), [len(row) for row in members]),
+        "part": part,
+        "group": group.astype(np.uint8),
+    }
+    bad = sum(value is None for value in canonical.values())
+    told = (
+        f"{len(rows)} in {group.max() + 1} groups, {np.bincount(part).tolist()} for training, validation and test; "
+        f"{len(smiles):,} molecules, {bad} unreadable"
+    )
+    return smiles, facts, told
+
+
+def _zipped(path: Path) -> list[str]:
+    """Lines of the one file of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(archive.namelist()[0]).decode().split()
 
 
 def labelled(source: Path, name: str) -> tuple[list[str], dict[str, np.ndarray], str]:
@@ -117,5 +176,6 @@ if __name__ == "__main__":
     parser.add_argument("--source", type=Path, default=SOURCE)
     parser.add_argument("--output", type=Path, default=FOLDER)
     parser.add_argument("--first", type=int, help="for a trial: about so many molecules of MOSES only")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS, help="what to make")
     options = parser.parse_args()
-    prepare(options.source, options.output, options.first)
+    prepare(options.source, options.output, options.first, options.parts)

@@ -30,7 +30,7 @@ from molecule_data import END, FOLDER, HELD_BACK, PAD, load
 from sequence_networks import SIZES, build
 
 NAME = "molecule_moses.csv"
-KEY = ("network", "size", "seed", "learning_rate", "molecules")
+KEY = ("corpus", "network", "size", "seed", "learning_rate", "molecules")
 FIELDS = (
     *KEY, "steps", "passes", "parameters", "n_train", "val_loss", "best_step", "fit_seconds", "trial_seconds",
     "sample_seconds", "samples", "ended", "precision", "device", "torch",
@@ -110,21 +110,30 @@ def affordable(options: argparse.Namespace, batches: Batches) -> tuple[int, floa
     return max(options.looks, min(most, int(options.budget / each))), time.monotonic() - started
 
 
-def draw(model: Any, count: int, at_once: int, seed: int) -> list[np.ndarray]:
-    """Strings drawn freely from a network, in single precision: ids with the end where it came."""
+def draw(model: Any, count: int, at_once: int, seed: int, behind: Any = None) -> list[np.ndarray]:
+    """Strings drawn freely from a network, in single precision: ids with the end where it came.
+
+    Args:
+        model: The network.
+        count: How many.
+        at_once: In a batch.
+        seed: Of the draws.
+        behind: State of one row to go on from.
+    """
     import torch
 
-    device = model.embedding.weight.device
+    device, end = model.embedding.weight.device, model.alphabet.end
     generator, out = torch.Generator(device).manual_seed(seed), []
     with torch.inference_mode():
         while len(out) < count:
             ids = torch.full((min(at_once, count - len(out)),), model.alphabet.bos, device=device)
-            state, made, going = None, [], torch.ones(len(ids), dtype=torch.bool, device=device)
+            state = None if behind is None else behind.select([0] * len(ids))
+            made, going = [], torch.ones(len(ids), dtype=torch.bool, device=device)
             while len(made) < LONGEST and going.any():
                 logits, state = model.step(ids, state)
                 chances = logits.masked_fill(model.forbidden, -torch.inf).softmax(-1)
                 ids = torch.multinomial(chances, 1, generator=generator)[:, 0].masked_fill(~going, PAD)
-                going &= ids != END
+                going &= ids != end
                 made.append(ids)
             rows = torch.stack(made, 1).cpu().numpy().astype(np.uint8)
             out += [row[row != PAD] for row in rows]
@@ -137,7 +146,7 @@ def run(options: argparse.Namespace, rows: list[Row], network: str) -> Row:
 
     from xlstm_apps.biosequence.alphabets import SMILES
 
-    own, held = parts(load(options.data, "moses")[0])
+    own, held = parts(load(options.data, options.corpus)[0])
     batches, valid = Batches(own, options.molecules, options.seed), Batches(held, 2 * options.molecules, 0)
     like = [row for row in rows if same(row, cell(options, "xlstm"))]
     trial = 0.0
@@ -182,7 +191,7 @@ def run(options: argparse.Namespace, rows: list[Row], network: str) -> Row:
 
 
 def cell(options: argparse.Namespace, network: str) -> Row:
-    values = (network, options.size, options.seed, options.rate, options.molecules)
+    values = (options.corpus, network, options.size, options.seed, options.rate, options.molecules)
     return dict(zip(KEY, values, strict=True))
 
 
@@ -193,6 +202,7 @@ def same(row: Row, wanted: Row) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=FOLDER, help="what molecule_data.py made")
+    parser.add_argument("--corpus", default="moses", choices=["moses", "chembl"], help="molecules to learn from")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--size", default="7m", choices=SIZES)
     parser.add_argument("--molecules", type=int, default=2048, help="in a batch")
