@@ -4,8 +4,9 @@
 
 Every row is forward plus backward. The sLSTM and its kin are compared with `torch.nn.LSTM` and its kin of the same
 width, alone (`rnn` on projected inputs; the layers of torch project themselves) and with the projection they need. The
-chunkwise mLSTM is compared with the quadratic parallel form under autograd, and with itself over lengths. Medians; the
-table goes to `benchmarks/results/cpu_ops.csv`. On a busy machine several threads wait for each other: use one.
+chunkwise mLSTM is compared with the quadratic parallel form under autograd, and with itself over lengths; sequences of
+one chunk with the way of those that hand on their state. Medians; the table goes to
+`benchmarks/results/cpu_ops.csv`. On a busy machine several threads wait for each other: use one.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels import mlstm, rnn
 
+SHORT = ((32, 16, 16), (32, 64, 64), (8, 64, 128), (256, 32, 32))
 RESULTS = Path(__file__).parent / "results" / "cpu_ops.csv"
 
 
@@ -107,6 +109,20 @@ def mlstm_rows(batch: int, length: int, seconds: float, heads: int = 4, dim: int
     return [row("mlstm", shape, chunkwise, "quadratic form", quadratic, f"{quadratic / chunkwise:.0f} x as fast")]
 
 
+def short_rows(batch: int, length: int, seconds: float, heads: int, dim: int) -> list[dict]:
+    tensors = mlstm_inputs(batch, length, heads, dim)
+    upstream = torch.randn(batch, length, heads, dim)
+    short, long = in_turns(
+        [
+            training_step(lambda: mlstm(*tensors, backend="torch"), tensors, upstream),
+            training_step(lambda: mlstm(*tensors, return_state=True, backend="torch")[0], tensors, upstream),
+        ],
+        seconds,
+    )
+    shape = f"B {batch}, T {length}, {heads} heads of {dim}"
+    return [row("mlstm of one chunk", shape, short, "itself with the state", long, f"{long / short:.1f} x as fast")]
+
+
 def growth_rows(seconds: float, heads: int = 4, dim: int = 32) -> list[dict]:
     rows: list[dict] = []
     per_step = None
@@ -138,6 +154,8 @@ def main() -> None:
     rows += mlstm_rows(4, 2048, 2 * options.seconds)
     rows += mlstm_rows(1, 4096, 2 * options.seconds)
     rows += growth_rows(options.seconds)
+    for batch, length, dim in SHORT:
+        rows += short_rows(batch, length, options.seconds, 4, dim)
 
     from rich.console import Console
     from rich.table import Table
