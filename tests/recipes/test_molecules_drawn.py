@@ -51,3 +51,16 @@ def test_a_report_can_be_read_where_rdkit_is_missing(run):
         "assert section is not None and all(block.kind != 'picture' for block in section.blocks)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_generate_writes_a_page_beside_training(run, tmp_path, capsys):
+    page = tmp_path / "made.html"
+    call = ["sequence", "generate", str(run), "--num_sequences", "6", "--max_length", "8", "--valid", "--seed", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*call, "--output", str(tmp_path / "made.tsv"), "--page", str(page)])
+    assert stopped.value.code == 0 and f"page in {page}" in capsys.readouterr().err
+    text = page.read_text().replace("\xa0", " ").replace("\u202f", " ")
+    assert "100.0 % of 6 strings are molecules" in text and "not in training" in text and "<svg" in text
+    with pytest.raises(SystemExit) as stopped:
+        main([*call, "--page", "made.png"])
+    assert stopped.value.code == 2 and "page made.png: write to a .html file" in capsys.readouterr().err

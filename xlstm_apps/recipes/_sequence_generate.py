@@ -11,14 +11,19 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from xlstm_apps import report
 from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.strings import encode
 from xlstm_apps.biosequence.tokenizer import Tokenizer
+from xlstm_apps.datasets.molecules.chemistry import chemistry, quiet
+from xlstm_apps.datasets.molecules.metrics import compare_sets, read_valid
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_stretches import open_stretches
+from xlstm_apps.recipes._sequence_evaluate import parts_of_run
+from xlstm_apps.recipes._sequence_filter import check_page
 from xlstm_apps.recipes._sequence_protein import behind, family_context
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
 from xlstm_apps.recipes._terminal import note, showing, tell
@@ -52,9 +57,11 @@ def generate(
     drawing: Drawing,
     device: str,
     context: str | None = None,
+    page: str | None = None,
 ) -> None:
     """Make up sequences, write them, and say what they are."""
     console = Console(stderr=True)
+    check_page(page)
     path = None if output in (None, "-") else Path(str(output))
     if path is not None:
         check_target(path, (*FASTA, *TABLES), "output")
@@ -63,6 +70,10 @@ def generate(
     model = language_model(model_path, device, verb="generate")
     if model.sequence.objective != "causal":
         raise ValueError(f"{model_path}: a masked model cannot generate; train with sequence.objective causal")
+    if page is not None:
+        chemistry()
+    if page is not None and model.alphabet.name != "smiles":
+        raise ValueError(f"page is for molecules, and this model makes {model.alphabet.name}; leave it out")
     as_table = path is not None and path.suffix in TABLES
     if not as_table and model.alphabet.name == "text":
         raise ValueError(
@@ -72,7 +83,8 @@ def generate(
     made: list[Made] = []
     notes: list[str] = []
     family = family_context(context, model, model_path, drawing.seed, notes)
-    batches = told(model, texts, drawing, made, console, family)
+    strings: list[str] = []
+    batches = told(model, texts, drawing, made, console, family, None if page is None else strings)
     if as_table:
         TableOutput(output).write(frame(batch, names, first) for first, batch in batches)
     else:
@@ -85,9 +97,21 @@ def generate(
                 with aside.open("w", encoding="utf-8", newline="\n") as file:
                     for first, batch in batches:
                         file.write(fasta(batch, names, first, wrap))
+    if page is not None:
+        molecule_page(page, strings, model_path)
     show(console, made, path)
     note(console, notes)
-    tell(console, behind(context))
+    tell(console, [*behind(context), *([] if page is None else [f"page in {page}"])])
+
+
+def molecule_page(page: str, strings: list[str], model_path: str) -> None:
+    """What was made up as a page, beside the training part where the model is a run."""
+    with quiet():
+        valid = read_valid(strings)
+        training = parts_of_run(Path(model_path))[0] if (Path(model_path) / "run.json").is_file() else None
+        values = compare_sets(valid, training=None if training is None else set(training))
+    subject = f"generate · {Path(model_path).name}"
+    report.write_evaluation(page, subject=subject, smiles=valid.smiles, values=values, training=training)
 
 
 def prompts(model: SequenceModel, given: str | None, path: str | None) -> tuple[list[str], list[str]]:
@@ -123,8 +147,10 @@ def told(
     made: list[Made],
     console: Console,
     family: FamilyContext | None = None,
+    strings: list[str] | None = None,
 ) -> Iterator[tuple[int, list[Made]]]:
-    """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out."""
+    """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out, and
+    `strings` the texts."""
     batches = generate_sequences(
         model,
         texts,
@@ -143,6 +169,8 @@ def told(
         for batch in batches:
             yield len(made) + 1, batch
             made += [m._replace(text="") for m in batch]
+            if strings is not None:
+                strings += [m.text for m in batch]
             step.advance(len(batch))
 
 

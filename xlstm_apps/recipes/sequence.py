@@ -305,6 +305,7 @@ def generate(
     top_p: float | None = None,
     valid: bool = False,
     context: str | None = None,
+    page: str | None = None,
     batch_size: int = 64,
     seed: int = 0,
     device: Device = "auto",
@@ -329,6 +330,8 @@ def generate(
             still become a molecule.
         context: File of `sequence context`, homologs or molecules to read first; several draws take turns. Models of
             sets of molecules: also the molecules themselves, as .smi, .sdf, .csv, ...
+        page: Molecules: file for a page with structures, how many are molecules, distinct and new, and properties;
+            beside training where the model is a run: .html.
         batch_size: Sequences at a time.
         seed: Seed of the draws; the same seed and batch_size give the same sequences.
         device: Where to compute. auto: CUDA where there is any.
@@ -339,7 +342,7 @@ def generate(
         num_sequences=num_sequences, min_length=min_length, max_length=max_length, temperature=temperature,
         top_k=top_k, top_p=top_p, batch_size=batch_size, seed=seed, valid=valid,
     )  # fmt: skip
-    steps.generate(model, prompt, prompts_path, output, drawing, device, context)
+    steps.generate(model, prompt, prompts_path, output, drawing, device, context, page)
 
 
 def scan(
