@@ -35,7 +35,7 @@ def test_odd_sizes_forecast_and_learn(name, windows, context, horizon, channels,
     assert all(torch.isfinite(g).all() for g in gradients) and any(g.abs().sum() > 0 for g in gradients)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - UNTRAINED))
+@pytest.mark.parametrize("name", sorted({*NAMES} - UNTRAINED - {"seasonal"}))
 def test_only_the_median(name, tmp_path):
     model = make_model(members=[name], quantiles=[0.5])
     batch = training_batch()
@@ -154,3 +154,14 @@ def test_any_backbone_fits_in(name):
         head, _, _ = with_preset(ForecastConfig(prediction_length=5, members=[name]), BACKBONE)
         model = ForecastModel(head.resolve(context_length=20, season=1), backbone).eval()
         assert torch.isfinite(model(example())).all()
+
+
+def test_seasonal_repeats_the_last_season_or_else_the_last_value():
+    batch = training_batch(2, 3, 12, 7)
+    past = batch["context"]
+    for season, expected in ((5, past[:, [7, 8, 9, 10, 11, 7, 8]]), (13, past[:, [11] * 7])):
+        batch["context_mask"][:] = True
+        head = ForecastConfig(prediction_length=7, context_length=12, members=["seasonal"])
+        head, backbone, _ = with_preset(head, BACKBONE)
+        model = ForecastModel(head.resolve(context_length=12, season=season), backbone).eval()
+        assert torch.allclose(model(batch)[..., model.median], expected, atol=1e-5)

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", "dlinear", "patchtst", "itransformer"]
-Member = Literal["naive", "ridge", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"]
+Member = Literal[
+    "naive", "seasonal", "ridge", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"
+]
 UNTRAINED = {"naive", "ridge"}
 """Members of which training learns the quantiles beside the median alone."""
 
@@ -102,7 +104,7 @@ class ForecastConfig:
         for name in self.members or ():
             if name not in get_args(Member):
                 raise ValueError(f"head.members are among {', '.join(get_args(Member))}, not {name!r}")
-        if self.members and UNTRAINED.issuperset(self.members) and self.levels == [0.5]:
+        if self.members and {*UNTRAINED, "seasonal"}.issuperset(self.members) and self.levels == [0.5]:
             names = " and ".join(self.members)
             raise ValueError(f"{names}: nothing to learn but quantiles; add one, or another of head.members")
         if self.mixer_tokens < 0:

@@ -49,7 +49,7 @@ PRESETS: dict[Model, Preset] = {
     ),
 }
 
-LINEAR = {"naive", "ridge", "nlinear", "dlinear"}
+LINEAR = {"naive", "seasonal", "ridge", "nlinear", "dlinear"}
 """Members without a network."""
 
 BACKBONE = PRESETS["xlstm-ens"].backbone

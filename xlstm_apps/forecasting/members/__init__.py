@@ -12,7 +12,7 @@ from torch import nn
 
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.forecasting.config import ForecastConfig
-from xlstm_apps.forecasting.members.linear import DLinear, Naive, NLinear
+from xlstm_apps.forecasting.members.linear import DLinear, Naive, NLinear, Seasonal
 from xlstm_apps.forecasting.members.patch import PatchScan
 from xlstm_apps.forecasting.members.ridge import Ridge
 from xlstm_apps.forecasting.members.transformer import PatchTST, iTransformer
@@ -20,6 +20,7 @@ from xlstm_apps.forecasting.members.variate import Mixer, VariateScan
 
 MEMBERS: dict[str, type[nn.Module]] = {
     "naive": Naive,
+    "seasonal": Seasonal,
     "ridge": Ridge,
     "nlinear": NLinear,
     "dlinear": DLinear,

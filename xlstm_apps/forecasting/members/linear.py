@@ -75,6 +75,21 @@ class Naive(nn.Module):
         return x[..., -1:].expand(*x.shape[:-1], self.horizon), self.spread(x)
 
 
+class Seasonal(Naive):
+    """The last season again, with learned spreads; the last value where the context holds no whole season."""
+
+    def __init__(self, head: ForecastConfig, backbone: xLSTMConfig):
+        super().__init__(head, backbone)
+        season = head.season or 1
+        self.season = season if season <= head.context_length else 1
+
+    def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, L] -> [B, C, H], [B, C, H, S]."""
+        laps = -(-self.horizon // self.season)
+        median = x[..., -self.season :].repeat(*(1 for _ in x.shape[:-1]), laps)
+        return median[..., : self.horizon], self.spread(x)
+
+
 class NLinear(nn.Module):
     """NLinear; with the instance normalisation around it also known as RLinear."""
 
