@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import multiprocessing
+import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -40,8 +41,8 @@ FIELDS = (*KEY, "parameters", "val_loss", "val_accuracy", "accuracy", "best_step
           "device", "torch")  # fmt: skip
 HELD, CLASSES, SIZE, LOOK = 5000, 10, 28, 2
 PACE = "vision_fashion_epochs.txt"
-TIMED, WARM = 6.0, 15
-"""Seconds for which steps are timed, and steps before."""
+TIMED, WARM, PATIENCE = 6.0, 15, 120.0
+"""Seconds for which steps are timed, steps before, and seconds after which a network waits for no other one."""
 
 
 class Pictures:
@@ -164,22 +165,29 @@ class Timed(Exception):  # noqa: N818
     """Enough steps were timed."""
 
 
-def pace(options: argparse.Namespace, cell: Row) -> float:
-    """Seconds of a step of training, beside whatever else runs on the device."""
+def pace(options: argparse.Namespace, cell: Row, number: int, count: int) -> float:
+    """Seconds of a step of training while `count` networks, of which this one is a `number`, share the device."""
     import torch
 
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")
-    part = parts(options)
+    part, started = parts(options), time.monotonic()
     module, times = module_of(cell, part["train"]), []
-    after = module.on_train_batch_end
+    after, marks = module.on_train_batch_end, options.output / "pace"
+
+    def all_are(state: str) -> bool:
+        (marks / f"{number}.{state}").touch()
+        return all((marks / f"{n}.{state}").exists() for n in range(count)) or time.monotonic() - started > PATIENCE
 
     def timed(*args: Any) -> None:
         after(*args)
         if part["train"].pixels.is_cuda:
             torch.cuda.synchronize()
         times.append(time.monotonic())
-        if len(times) > WARM + 3 and times[-1] - times[WARM] > TIMED:
+        if len(times) <= WARM or (len(times) == WARM + 1 and not all_are("warm")):
+            if len(times) > WARM:
+                times.pop()  # timed are steps beside the others, which are not ready yet
+        elif len(times) > WARM + 3 and times[-1] - times[WARM] > TIMED and all_are("timed"):
             raise Timed
 
     module.on_train_batch_end = timed
@@ -195,21 +203,22 @@ def epochs(options: argparse.Namespace) -> int:
     if kept.is_file():
         return int(kept.read_text())
     cells = [{**group_of(options, name), "learning_rate": options.rates[0], "seed": 0} for name in options.networks]
-    with ProcessPoolExecutor(len(cells), multiprocessing.get_context("spawn")) as pool:
-        steps = [job.result() for job in [pool.submit(pace, options, cell) for cell in cells]]
+    marks, count = options.output / "pace", len(cells)
+    shutil.rmtree(marks, ignore_errors=True)
+    marks.mkdir(parents=True)
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(pace, options, cell, number, count) for number, cell in enumerate(cells)]
+        steps = [job.result() for job in jobs]
+    shutil.rmtree(marks)
     for name, seconds in zip(options.networks, steps, strict=True):
         print(f"{name}: {1000 * seconds:.1f} ms a step of {options.batch} beside the others", flush=True)
     trained = options.seeds + len(options.rates) - 1
-    an_epoch = (
-        -(-min(options.cut or 55_000, 55_000) // options.batch)
-        * sum(steps)
-        * trained
-        / min(options.workers, len(cells))
-    )
+    batches = -(-min(options.cut or 55_000, 55_000) // options.batch)
+    # Shared among all, or the slowest twice: its other seeds wait for its first.
+    an_epoch = batches * max(trained * sum(steps) / min(options.workers, count), min(2, trained) * max(steps))
     left = options.seconds - (time.monotonic() - started)
-    found = int(min(100, max(LOOK, (0.85 * left - 25) / an_epoch)) // LOOK * LOOK)
+    found = int(min(100, max(LOOK, (0.8 * left - 20) / an_epoch)) // LOOK * LOOK)
     print(f"{found} epochs of all: about {found * an_epoch:.0f} of {left:.0f} s", flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
     kept.write_text(f"{found}\n")
     return found
 
