@@ -12,7 +12,8 @@ space between tokens; and a folder with the xLSTM, its weights in half precision
 Protocol. All 1.58 million molecules but one of 158, on which the weights are chosen, by the loss at `--looks` looks.
 Batches hold molecules of about one length, the same ones in the same order for both networks. The number of steps is
 what `--budget` seconds of training allow the xLSTM, measured by a short trial of a model that is thrown away, and at
-most `--passes` passes; the LSTM takes as many steps. `--steps` says the number instead.
+most `--passes` passes; the LSTM takes as many steps. `--steps` says the number instead. Training that `--seconds` ends
+goes on with the same command, from what is in the folder `--kept`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from __future__ import annotations
 import argparse
 import gzip
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import RESULTS, Row, read, write
+from grid import RESULTS, Late, Row, read, write
+from grid_fit import fit_cell
 from molecule_data import END, FOLDER, HELD_BACK, PAD, load
+from sequence_grid import steps_of
 from sequence_networks import SIZES, build
 
 NAME = "molecule_moses.csv"
@@ -81,20 +85,16 @@ def parts(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def train(options: argparse.Namespace, model: Any, batches: Batches, valid: Batches | None, steps: int) -> Any:
-    """Train for so many steps, looking at validation now and then."""
+    """Train for so many steps, looking at validation now and then; goes on from `options.folder`, if there is one."""
     from xlstm_apps.biosequence.module import SequenceModule
-    from xlstm_apps.training import BatchLoader, FitConfig, fit
+    from xlstm_apps.training import BatchLoader
 
-    per_look = -(-steps // (options.looks if valid is not None else 1))
-    return fit(
-        SequenceModule(model),
+    per_look, how = steps_of(steps, options.looks if valid is not None else 1)
+    return fit_cell(
+        options, {"learning_rate": options.rate, "seed": options.seed}, SequenceModule(model),
         BatchLoader(batches, 1, seed=options.seed, shuffle=True, steps_per_epoch=per_look),  # pyright: ignore
         None if valid is None else BatchLoader(valid, 1),  # pyright: ignore
-        FitConfig(
-            max_epochs=-(-steps // per_look), max_steps=steps, learning_rate=options.rate, weight_decay=0.1,
-            patience=None, accelerator=options.accelerator, precision=options.precision,
-        ),
-        seed=options.seed,
+        weight_decay=0.1, **how,
     )  # fmt: skip
 
 
@@ -149,20 +149,25 @@ def run(options: argparse.Namespace, rows: list[Row], network: str) -> Row:
     own, held = parts(load(options.data, options.corpus)[0])
     batches, valid = Batches(own, options.molecules, options.seed), Batches(held, 2 * options.molecules, 0)
     like = [row for row in rows if same(row, cell(options, "xlstm"))]
-    trial = 0.0
-    if options.steps is not None:
+    folder = (options.kept or options.output / "cells") / "_".join(map(str, cell(options, network).values()))
+    chosen, trial, options.folder = folder / "steps", 0.0, None
+    if chosen.is_file():  # stopped before
+        steps = int(chosen.read_text())
+    elif options.steps is not None:
         steps = options.steps
     elif network == "lstm" and like:
         steps = int(like[0]["steps"])
     else:
         steps, trial = affordable(options, batches)
     print(f"{network}: {steps} steps, {steps / len(batches):.2f} passes; trial {trial:.0f} s", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen.write_text(str(steps))
+    options.folder = folder
     torch.manual_seed(options.seed)
     model, parameters = build(network, options.size, alphabet="smiles")
-    started = time.monotonic()
-    result = train(options, model, batches, valid, steps)
+    result, about = train(options, model, batches, valid, steps)
     fitted = time.monotonic()
-    print(f"{network}: val {result.best_value:.4f} nats a token, {fitted - started:.0f} s", flush=True)
+    print(f"{network}: val {result.best_value:.4f} nats a token, {result.seconds:.0f} s", flush=True)
     made = draw(model.to(result.device).eval(), options.samples, options.at_once, options.seed)
     row: Row = {
         **cell(options, network),
@@ -171,15 +176,11 @@ def run(options: argparse.Namespace, rows: list[Row], network: str) -> Row:
         "parameters": parameters,
         "n_train": int((own == END).sum()),
         "val_loss": result.best_value,
-        "best_step": result.history[result.best_epoch - 1]["step"],
-        "fit_seconds": round(fitted - started, 1),
+        **about,
         "trial_seconds": round(trial, 1),
         "sample_seconds": round(time.monotonic() - fitted, 1),
         "samples": len(made),
         "ended": float(np.mean([row[-1] == END for row in made])),
-        "precision": options.precision,
-        "device": torch.cuda.get_device_name() if result.device.startswith("cuda") else "cpu",
-        "torch": torch.__version__,
     }
     aside = options.output / f"{network}.partial"
     with gzip.open(aside, "wt") as file:
@@ -187,6 +188,7 @@ def run(options: argparse.Namespace, rows: list[Row], network: str) -> Row:
     aside.replace(options.output / f"{network}.tokens.gz")
     if network == "xlstm":
         model.cpu().half().save_pretrained(options.output / network)
+    shutil.rmtree(folder)
     return row
 
 
@@ -217,10 +219,13 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"])
     parser.add_argument("--threads", type=int, default=4, help="CPU threads")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop training then; the same command goes on")
+    parser.add_argument("--kept", type=Path, help="folder of what is unfinished; `cells` in the output if left out")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the rows and of what was drawn")
     options = parser.parse_args()
     import torch
 
+    options.until = time.time() + options.seconds
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")  # for both networks alike
     options.output.mkdir(parents=True, exist_ok=True)
@@ -229,7 +234,10 @@ def main() -> None:
         if any(same(row, cell(options, network)) for row in rows):
             print(f"{network}: is there")
             continue
-        row = run(options, rows, network)
+        try:
+            row = run(options, rows, network)
+        except Late as late:
+            raise SystemExit(f"{network}: {late}") from None
         write(options.output / NAME, FIELDS, [*rows, row])
         told = f"{row['samples']:,} drawn in {row['sample_seconds']:.0f} s, {row['ended']:.1%} came to an end"
         print(f"{network}: perplexity {math.exp(row['val_loss']):.4f}; {told}", flush=True)
