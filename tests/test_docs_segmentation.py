@@ -1,5 +1,6 @@
 """The page on segmentation: every block of it runs, and its commands have the options it names."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from xlstm_apps.cli import COMMANDS, load, option_types
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "segmentation.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "segmentation.md").read_text(encoding="utf-8")
 
 
 def test_every_block_runs():
@@ -24,3 +26,14 @@ def test_every_block_runs():
 def test_options_exist(option):
     known = {name for verb in COMMANDS["vision"]["segment"].values() for name in option_types(load(verb))}
     assert option in known or any(name.startswith(f"{option}.") for name in known)
+
+
+@pytest.mark.parametrize(
+    ("network", "title"),
+    [("bottleneck", "xLSTM in the bottleneck"), ("encoder", "xLSTM in the encoder"), ("plain", "plain U-Net")],
+)
+def test_the_table_of_volumes_says_what_the_rows_say(network, title):
+    with (ROOT / "benchmarks" / "results" / "segment_volumes.csv").open(newline="") as file:
+        (row,) = (r for r in csv.DictReader(file) if (r["network"], r["steps"], r["seed"]) == (network, "300", "0"))
+    cells = " | ".join(f"{float(row[name]):.3f}" for name in ("dice", "f1", "far"))
+    assert f"| {title} | {cells} |" in TEXT
