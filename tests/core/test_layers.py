@@ -71,3 +71,22 @@ def test_packing_pads_on_the_left_and_back():
     assert packing.position.tolist() == [0, 0, 1, 2]
     assert packing.last(x, 2)[..., 0].tolist() == [[0, 0], [2, 3]]
     assert packing.reversed().position.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_block_diagonal_maps_are_the_same_as_one_product(bias, monkeypatch):
+    layer = BlockDiagonalLinear(24, 6, bias).double()
+    if bias:
+        torch.nn.init.normal_(layer.bias)
+    x = torch.randn(3, 40, 24, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(3, 40, 24, dtype=torch.float64)
+    found = {}
+    for whole in (False, True):
+        monkeypatch.setattr(layer, "_as_matrix", lambda _, whole=whole: whole)
+        y = layer(x)
+        found[whole] = [y, *torch.autograd.grad(y, [x, *layer.parameters()], upstream)]
+    for one, other in zip(found[False], found[True], strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+    monkeypatch.undo()
+    assert layer._as_matrix(torch.zeros(2, 1000, 24)) and not layer._as_matrix(torch.zeros(2, 3, 24))
+    assert not BlockDiagonalLinear(256, 64)._as_matrix(torch.zeros(10_000, 256))
