@@ -41,6 +41,7 @@ FIELDS = (
 )  # fmt: skip
 NETWORKS = ("xlstm", "lstm")
 WIDTH = 4  # lengths are padded to multiples of this, so that there are few shapes
+SEEN = "molecules_seen"
 LONGEST = 100  # tokens of a string that is drawn, as MOSES has it
 TRIAL = (10, 40)  # steps before and within what is timed
 
@@ -188,6 +189,7 @@ def run(options: argparse.Namespace, rows: list[Row], network: str) -> Row:
     aside.replace(options.output / f"{network}.tokens.gz")
     if network == "xlstm":
         model.cpu().half().save_pretrained(options.output / network)
+        (options.output / network / SEEN).write_text(str(round(row["passes"] * row["n_train"])))
     shutil.rmtree(folder)
     return row
 

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from grid import Grid, Row, arguments, finish
 from molecule_data import END, FOLDER, PROPERTIES, SPLITS, load, rows
+from molecule_moses import SEEN
 
 RATES = (5e-4, 1e-3, 3e-3)
 MODELS = ("pretrained", "scratch", "forest", "mean")
@@ -37,7 +38,7 @@ NETWORKS = MODELS[:2]
 SHARES_OF_BITS = ("sqrt", 0.1)
 KEY = ("task", "model", "layers", "learning_rate", "seed", "epochs", "batch")
 FIELDS = (
-    *KEY, "parameters", "n_train", "n_test", "val_loss", "rmse", "auc", "best_epoch", "fit_seconds", "precision",
+    *KEY, "parameters", "molecules_seen", "n_train", "n_test", "val_loss", "rmse", "auc", "best_epoch", "fit_seconds", "precision",
     "device", "torch",
 )  # fmt: skip
 
@@ -168,6 +169,7 @@ def network(options: argparse.Namespace, row: Row, parts: list[Labelled]) -> tup
     on_gpu = result.device.startswith("cuda")
     facts: Row = {
         "parameters": trained_weights(model),
+        "molecules_seen": seen(options, row["model"]),
         "val_loss": result.best_value,
         "best_epoch": result.best_epoch,
         "precision": options.precision,
@@ -195,6 +197,12 @@ def group_of(options: argparse.Namespace, task: str, name: str) -> Row:
     if name == "pretrained":
         layers = told_layers(options.pretrained)
     return {"task": task, "model": name, "layers": layers, "epochs": options.epochs, "batch": options.batch}
+
+
+def seen(options: argparse.Namespace, name: str) -> str:
+    """Molecules that the model was trained on before, counting each time."""
+    path = None if name != "pretrained" else options.pretrained / SEEN
+    return path.read_text() if path is not None and path.is_file() else ""
 
 
 def told_layers(folder: Path | None) -> str:
