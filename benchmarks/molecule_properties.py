@@ -38,8 +38,8 @@ NETWORKS = MODELS[:2]
 SHARES_OF_BITS = ("sqrt", 0.1)
 KEY = ("task", "model", "layers", "learning_rate", "seed", "epochs", "batch")
 FIELDS = (
-    *KEY, "parameters", "molecules_seen", "n_train", "n_test", "val_loss", "rmse", "auc", "best_epoch", "fit_seconds", "precision",
-    "device", "torch",
+    *KEY, "parameters", "molecules_seen", "n_train", "n_test", "val_loss", "rmse", "auc", "best_epoch", "fit_seconds",
+    "precision", "device", "torch",
 )  # fmt: skip
 
 
