@@ -1,6 +1,6 @@
 """Coverage on the test part of many tables: the model's own intervals, calibrated once, and calibrated as time goes on.
 
-python benchmarks/conformal.py [--data ../shared/data/timeseries] [--model nlinear] [--only NAME ...]
+python benchmarks/conformal.py [--data ../shared/data/timeseries] [--model nlinear] [--only NAME ...] [--output FILE]
 
 Writes benchmarks/results/conformal.csv, one row per table and horizon; rows already there are kept. Models are trained
 for a few seconds only: intervals have to hold around a poor forecast too. What the columns mean, and what follows, is
@@ -19,10 +19,11 @@ import polars as pl
 import torch
 
 from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, table_from_frame
-from xlstm_apps.estimators.forecast_frames import scaled_forecast
+from xlstm_apps.estimators.forecast_calibration import Calibrator
+from xlstm_apps.estimators.forecast_frames import scaled_forecast, unscale
 from xlstm_apps.estimators.forecast_plan import plan_forecast
 from xlstm_apps.estimators.forecast_scores import Evaluator
-from xlstm_apps.forecasting import BACKBONE, COVERED, ForecastConfig, Scores
+from xlstm_apps.forecasting import BACKBONE, COVERED, ForecastConfig, Policy, Scores
 from xlstm_apps.training import FitConfig
 
 RESULTS = Path(__file__).parent / "results" / "conformal.csv"
@@ -30,7 +31,7 @@ CASES = {
     "nyc-weather": [24, 48, 168],
     "ETTh1": [24, 96, 336, 720],
     "ETTm1": [96, 336],
-    "exchange": [7, 30, 96, 336],
+    "exchange": [7, 30, 96, 336, 720],
     "illness": [8, 24, 60],
     "electricity": [48, 336],
     "weather": [96, 336],
@@ -46,7 +47,7 @@ CASES = {
     "macrodata (fresh)": [2, 4],
 }
 COLUMNS = ["data", "horizon", "model", "windows", "rows", "raw_80", "fixed_80", "fixed_95", "calibrated_80"]
-COLUMNS += ["calibrated_95", "wql_raw", "wql", "seconds"]
+COLUMNS += ["calibrated_95", "wql_raw", "wql", "seconds", "one_side_80", "one_side_95", "wql_one_side"]
 
 
 def read(name: str, folder: Path) -> SeriesTable:
@@ -135,12 +136,17 @@ def row_of(name: str, table: SeriesTable, horizon: int, model_name: str) -> dict
     calibrator = sliding.calibrators["xlstm"]
     # What split conformal prediction does: the validation part alone, once and for all.
     calibrator.clock.known_blocks = lambda series, cutoff: torch.full_like(series, calibrator.clock.test_begin)
-    fixed = Scores([*COVERED[:2], 0.5, *COVERED[2:]], horizon, evaluator.scale)
+    # Errors counted on the side where they fell alone, however few.
+    one_side = Calibrator(model, table, plan.scaler, plan.split, Policy(mirror=0))
+    levels = sorted({*COVERED, *evaluator.levels})
+    fixed, sided = (Scores(levels, horizon, evaluator.scale, evaluator.levels) for _ in range(2))
     for begin in range(0, len(evaluator.windows), 256):
         batch = evaluator.windows.__getitems__(range(begin, min(begin + 256, len(evaluator.windows))))
-        scaled = calibrator.quantiles(batch, scaled_forecast(model, batch), fixed.levels)
-        fixed.update(scaled, batch["target"], batch["target_mask"], batch["series"])
-    fixed = fixed.summary()
+        forecast, truth = scaled_forecast(model, batch), unscale(batch["target"][..., None], batch)[..., 0]
+        for scores, by in ((fixed, calibrator), (sided, one_side)):
+            found_levels = unscale(by.quantiles(batch, forecast, levels), batch)
+            scores.update(found_levels, truth, batch["target_mask"], batch["series"])
+    fixed, sided = fixed.summary(), sided.summary()
     return {
         "data": name,
         "horizon": horizon,
@@ -155,6 +161,9 @@ def row_of(name: str, table: SeriesTable, horizon: int, model_name: str) -> dict
         "wql_raw": own["wql"],
         "wql": found["wql"],
         "seconds": time.monotonic() - started,
+        "one_side_80": sided["coverage_80"],
+        "one_side_95": sided["coverage_95"],
+        "wql_one_side": sided["wql"],
     }
 
 
@@ -163,8 +172,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "timeseries")
     parser.add_argument("--model", default="nlinear")
     parser.add_argument("--only", nargs="*", default=list(CASES))
+    parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows = list(csv.DictReader(RESULTS.open())) if RESULTS.is_file() else []
+    rows = list(csv.DictReader(options.output.open())) if options.output.is_file() else []
     done = {(row["data"], row["horizon"], row["model"]) for row in rows}
     for name in options.only:
         table = None
@@ -175,7 +185,7 @@ def main() -> None:
             row = row_of(name, table, horizon, options.model)
             rows.append({key: f"{x:.4g}" if isinstance(x, float) else x for key, x in row.items()})
             print("  ".join(f"{key} {rows[-1][key]}" for key in COLUMNS), flush=True)
-            with RESULTS.open("w", newline="") as file:
+            with options.output.open("w", newline="") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(rows)
