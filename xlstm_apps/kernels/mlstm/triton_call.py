@@ -39,8 +39,8 @@ class Call:
         self.gate_strides = (*igate.stride(), *fgate.stride())
         self.exact = q.dtype == torch.float32
         largest = max(self.K, self.V)
-        # Triton unrolls float32 products on a whole head into minutes of compilation: they take the general kernels. Its
-        # interpreter does not compile, and tests the small kernels in float32.
+        # Triton unrolls float32 products on a whole head into minutes of compilation: they take the general kernels.
+        # Its interpreter does not compile, and tests the small kernels in float32.
         self.small = largest <= 64 and (not self.exact or INTERPRETED)
         self.medium = 64 < largest <= 128 and not self.exact
         self.packed = cu_seqlens is not None
