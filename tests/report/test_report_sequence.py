@@ -10,6 +10,7 @@ from fake_sequence_run import fake_language_run, fake_prediction_run
 
 from xlstm_apps.report import page
 from xlstm_apps.report.run import Run
+from xlstm_apps.report.sequence_data import SequenceSummary
 from xlstm_apps.report.sequence_scores import Comparison, title
 
 LANGUAGE = ["comparison", "context", "symbols", "records", "training", "data", "configuration", "run"]
@@ -319,3 +320,18 @@ def test_titles():
         "my_model": "my model",
     }
     assert {name: title(name).replace("\N{NON-BREAKING HYPHEN}", "-") for name in names} == names
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("[sample:ecoli-k12]", "ecoli-k12"),
+        ("[/data/genome.fa.gz, /data/b.fa]", "genome and 1 more"),
+        ("['families/*.a3m']", "families"),
+        ("['families/globin*.a3m']", "globin"),
+        ("['*.fa']", "sequences"),
+    ],
+)
+def test_data_are_called_what_people_call_them(tmp_path, path, name):
+    (tmp_path / "config.yaml").write_text(f"data:\n  path: {path}\n", encoding="utf-8")
+    assert SequenceSummary.read(Run(tmp_path)).name == name

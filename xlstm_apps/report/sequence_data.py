@@ -73,7 +73,8 @@ class SequenceSummary(DataSummary):
         if not self.sources:
             return "sequences"
         first = self.sources[0]
-        name = first.removeprefix("sample:") if first.startswith("sample:") else PurePath(first).name.split(".")[0]
+        path = PurePath(first.removeprefix("sample:"))
+        name = path.name.split(".")[0].strip("*?") or path.parent.name or "sequences"  # families/*.fa: the folder's
         return f"{name} and {len(self.sources) - 1} more" if len(self.sources) > 1 else name
 
     @property
