@@ -264,19 +264,15 @@ def score_homologs(job: Job, model: SequenceModel) -> list[dict[str, Any]]:
     if plan.data.families == "none":
         return []
     if plan.sequence.sets:
-        among = set_ladder(plan.corpus, plan.split.train, plan.split.test, plan.context_length, plan.budget.test)
-        if among is None:
-            tell(job.console, ["note      no new molecule of the test has a set to show: no evaluation/sets.csv"])
-            return []
-        rows = set_rows(model, plan.corpus, among, plan.device, plan.symbols_at_once, job.console)
-        files.write_rows(job.folder.path / "evaluation" / "sets.csv", rows)
-        return rows
-    found = ladder(plan.corpus, plan.split.train, plan.split.test, plan.context_length, plan.budget.test)
+        name, missing, look, judge = "sets", "no new molecule of the test has a set to show", set_ladder, set_rows
+    else:
+        name, missing, look, judge = "homologs", "no protein of the test has relatives to show", ladder, homolog_rows
+    found = look(plan.corpus, plan.split.train, plan.split.test, plan.context_length, plan.budget.test)
     if found is None:
-        tell(job.console, ["note      no protein of the test has relatives to show: no evaluation/homologs.csv"])
+        tell(job.console, [f"note      {missing}: no evaluation/{name}.csv"])
         return []
-    rows = homolog_rows(model, plan.corpus, found, plan.device, plan.symbols_at_once, job.console)
-    files.write_rows(job.folder.path / "evaluation" / "homologs.csv", rows)
+    rows = judge(model, plan.corpus, found, plan.device, plan.symbols_at_once, job.console)
+    files.write_rows(job.folder.path / "evaluation" / f"{name}.csv", rows)
     return rows
 
 
