@@ -1,8 +1,10 @@
 """Fixtures every test may use: reproducible randomness, and the reference data that lives beside the repository."""
 
+import itertools
 import json
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,30 @@ def _hears_ctrl_c() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+class PowerCut(BaseException):
+    """As hard as a kill: nothing catches it, so nothing is saved on the way out."""
+
+
+@pytest.fixture
+def power_cut(monkeypatch):
+    """Training that ends as if killed: `with power_cut(Module, step=4): train(...)`, steps counted from 1."""
+
+    @contextmanager
+    def cut(module: type, step: int) -> Iterator[None]:
+        work, calls = module.training_step, itertools.count(1)
+
+        def training_step(self, *batch):
+            if next(calls) == step:
+                raise PowerCut
+            return work(self, *batch)
+
+        with monkeypatch.context() as patch, pytest.raises(PowerCut):
+            patch.setattr(module, "training_step", training_step)
+            yield
+
+    return cut
 
 
 @pytest.fixture(scope="session")

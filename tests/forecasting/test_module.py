@@ -140,12 +140,10 @@ class Windows(torch.utils.data.Dataset):
 
 
 class Recording(ForecastModule):
-    fail_at, steps = None, 0
+    steps = 0
 
     def training_step(self, batch, batch_idx):
         self.steps += 1
-        if self.steps == self.fail_at:
-            raise RuntimeError("power cut")
         return super().training_step(batch, batch_idx)
 
     def on_train_batch_end(self, *_):
@@ -153,10 +151,9 @@ class Recording(ForecastModule):
         self.recorded = [*getattr(self, "recorded", []), weights]
 
 
-def trained(run_dir=None, fail_at=None, resume=False, valid=True, members=None, **options):
+def trained(run_dir=None, resume=False, valid=True, members=None, **options):
     torch.manual_seed(0)
     module = Recording(make_model(members=members or [*MEMBERS, "patchtst"], dropout=0.2))
-    module.fail_at = fail_at
     loader = BatchLoader(Windows(30), 8, seed=3, shuffle=True, steps_per_epoch=5)
     held_out = BatchLoader(Windows(12), 8) if valid else None
     config = FitConfig(**{"checkpoint_seconds": 0, "max_epochs": 3, "learning_rate": 0.01, **options})
@@ -182,10 +179,10 @@ def whole_run(tmp_path_factory):
 
 
 @pytest.mark.parametrize("fail_at", [1, 5, 8, 15])
-def test_failing_at_any_step_changes_nothing(tmp_path, whole_run, fail_at):
+def test_failing_at_any_step_changes_nothing(tmp_path, whole_run, power_cut, fail_at):
     whole, result = whole_run
-    with pytest.raises(RuntimeError, match="power cut"):
-        trained(tmp_path / "failed", fail_at)
+    with power_cut(Recording, fail_at):
+        trained(tmp_path / "failed")
     again, resumed = trained(tmp_path / "failed", resume=True)
     assert again.steps == 15 - (fail_at - 1)
     assert again.state_dict().keys() == whole.state_dict().keys()
@@ -260,7 +257,7 @@ def test_gathered_gradients_are_not_taken_from_a_graph(gpu):
 
 
 @pytest.mark.gpu
-def test_training_on_a_gpu_draws_dropout_anew_and_repeats_itself(gpu, tmp_path):
+def test_training_on_a_gpu_draws_dropout_anew_and_repeats_itself(gpu, tmp_path, power_cut):
     first, _ = trained(accelerator="cuda", max_epochs=2)
     assert first._graphed is not None
     again, _ = trained(accelerator="cuda", max_epochs=2)
@@ -270,8 +267,8 @@ def test_training_on_a_gpu_draws_dropout_anew_and_repeats_itself(gpu, tmp_path):
     batch = {k: x.to(gpu) for k, x in training_batch(6).items()}
     graphed = GraphedLosses(model, batch)
     assert len({round(float(graphed(batch)[0].detach()), 5) for _ in range(4)}) > 1
-    with pytest.raises(RuntimeError, match="power cut"):
-        trained(tmp_path, 4, accelerator="cuda", max_epochs=2)
+    with power_cut(Recording, step=4):
+        trained(tmp_path, accelerator="cuda", max_epochs=2)
     resumed, _ = trained(tmp_path, resume=True, accelerator="cuda", max_epochs=2)
     for a, b in zip(first.result.parameters(), resumed.result.parameters(), strict=True):
         torch.testing.assert_close(a.cpu(), b.cpu(), rtol=1e-4, atol=1e-5)

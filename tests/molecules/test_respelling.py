@@ -103,22 +103,12 @@ def molecules(path):
     return SequenceData(path=[str(path)], sequence_column="smiles", randomise=0.8)
 
 
-def test_a_killed_run_is_resumed_to_the_same_spellings(tmp_path, monkeypatch, capsys):
+def test_a_killed_run_is_resumed_to_the_same_spellings(tmp_path, power_cut, capsys):
     data, config = molecules(tmp_path / "m.csv"), SequenceConfig(alphabet="smiles")
     sequence.train(data, config, TINY, FIT, run_dir=str(tmp_path / "whole"))
     assert "80% of the training molecules are spelled anew each time" in capsys.readouterr().err
-    step, done = SequenceModule.training_step, [0]
-
-    def broken(self, batch, batch_idx):
-        done[0] += 1
-        if done[0] == 4:
-            raise RuntimeError("power cut")
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SequenceModule, "training_step", broken)
-    with pytest.raises(RuntimeError, match="power cut"):
+    with power_cut(SequenceModule, step=4):
         sequence.train(data, config, TINY, FIT, run_dir=str(tmp_path / "broken"))
-    monkeypatch.undo()
     sequence.train(data, config, TINY, FIT, run_dir=str(tmp_path / "broken"), resume=True)
     whole, again = (
         SequenceModel.from_pretrained(tmp_path / name / "model").state_dict() for name in ("whole", "broken")

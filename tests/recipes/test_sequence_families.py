@@ -61,20 +61,10 @@ def test_a_run_on_families_leaves_the_curve_of_homologs(folder, tmp_path, capsys
     assert model.sequence.infills and (tmp_path / "run" / "report.html").is_file()
 
 
-def test_a_killed_run_on_families_is_resumed_to_the_same_weights(folder, tmp_path, monkeypatch):
+def test_a_killed_run_on_families_is_resumed_to_the_same_weights(folder, tmp_path, power_cut):
     train(folder, tmp_path / "whole")
-    step, done = SequenceModule.training_step, [0]
-
-    def broken(self, batch, batch_idx):
-        done[0] += 1
-        if done[0] == 4:
-            raise RuntimeError("power cut")
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SequenceModule, "training_step", broken)
-    with pytest.raises(RuntimeError, match="power cut"):
+    with power_cut(SequenceModule, step=4):
         train(folder, tmp_path / "broken")
-    monkeypatch.undo()
     train(folder, tmp_path / "broken", resume=True)
     whole, again = (
         SequenceModel.from_pretrained(tmp_path / name / "model").state_dict() for name in ("whole", "broken")

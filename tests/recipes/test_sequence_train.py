@@ -76,27 +76,12 @@ def test_train_leaves_what_the_report_reads(genome, tmp_path, capsys):
     assert float(model.score(ids).sum()) == pytest.approx(float(records[0]["nll"]), rel=1e-4)
 
 
-def test_resume_gives_the_same_weights(genome, tmp_path, monkeypatch):
+def test_resume_gives_the_same_weights(genome, tmp_path, power_cut):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     fit = replace(FIT, max_epochs=3)
     train(genome, whole, fit=fit)
-    short = {"limit": 3}
-
-    class Stop(BaseException):
-        """As hard as a kill: nothing catches it, so no checkpoint is saved on the way out."""
-
-    step = SequenceModule.training_step
-
-    def limited(self, batch, batch_idx):
-        if short["limit"] == 0:
-            raise Stop
-        short["limit"] -= 1
-        return step(self, batch, batch_idx)
-
-    monkeypatch.setattr(SequenceModule, "training_step", limited)
-    with pytest.raises(Stop):
+    with power_cut(SequenceModule, step=4):
         train(genome, broken, fit=fit)
-    monkeypatch.setattr(SequenceModule, "training_step", step)
     assert json.loads((broken / "run.json").read_text())["status"] == "running"
     with pytest.raises(ValueError, match=r"cannot resume .* fit.max_epochs \(was 3, is 2\)"):
         train(genome, broken, resume=True)

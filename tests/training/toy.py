@@ -31,12 +31,10 @@ class Toy(pl.LightningModule):
         self.net = torch.nn.Sequential(
             torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1)
         )
-        self.steps, self.fail_at = 0, None
+        self.steps = 0
 
     def training_step(self, batch, batch_idx):
         self.steps += 1
-        if self.steps == self.fail_at:
-            raise RuntimeError("power cut")
         time.sleep(float(os.environ.get("TOY_SLEEP", 0)))
         return (self.net(batch[0]) - batch[1]).square().mean()
 
@@ -51,10 +49,9 @@ class Toy(pl.LightningModule):
         self.log("val_loss", self.total / self.count)
 
 
-def train(run_dir: Path | None, fail_at: int | None = None, resume: bool = False, spe: int | None = 5, **options):
+def train(run_dir: Path | None, resume: bool = False, spe: int | None = 5, **options):
     """Fit the toy; returns the module and the result."""
     module = Toy()
-    module.fail_at = fail_at
     loader = BatchLoader(Points(50), 8, seed=3, shuffle=True, steps_per_epoch=spe)
     config = FitConfig(**{"checkpoint_seconds": 0, **options})
     result: FitResult = fit(module, loader, BatchLoader(Points(20), 8), config, seed=3, run_dir=run_dir, resume=resume)
