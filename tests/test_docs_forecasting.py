@@ -26,7 +26,7 @@ def commands(block: str) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_every_block_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("optuna")
+    pytest.importorskip("optuna", reason="needs Optuna")
     monkeypatch.chdir(tmp_path)
     table = load_table(SeriesData(path="sample:nyc-weather")).to_frame()
     table.group_by("unique_id", maintain_order=True).head(24 * 45).write_parquet("few-days.parquet")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "molecules.md").read_text(encoding="utf-8")
 

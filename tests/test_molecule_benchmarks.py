@@ -84,7 +84,7 @@ def test_lstm_of_molecules_is_as_large_as_the_xlstm():
 
 
 def test_scores_of_blocks_put_together_are_those_of_all(tmp_path):
-    pytest.importorskip("rdkit")
+    pytest.importorskip("rdkit", reason="needs RDKit")
 
     class ChemNet:
         def get_predictions(self, smiles):
@@ -108,7 +108,7 @@ def test_published_rows_have_a_number_for_every_field():
 
 
 def test_molecules_with_properties_come_once_with_their_scaffolds_apart(tmp_path):
-    pytest.importorskip("rdkit")
+    pytest.importorskip("rdkit", reason="needs RDKit")
     rows = [
         "C1CCCCC1O",
         "OC1CCCCC1",

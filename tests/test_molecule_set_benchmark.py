@@ -90,7 +90,7 @@ def test_perplexity_of_the_same_molecules_at_every_number_shown(folder, monkeypa
 
 
 def test_draws_are_judged_by_what_is_new(folder):
-    pytest.importorskip("rdkit")
+    pytest.importorskip("rdkit", reason="needs RDKit")
     options = Namespace(data=folder, output=folder, draws=4)
     drawn = {
         "0": ["CCCCCCCC(=O)O", "CCCCCCCC(=O)O", ACIDS[0], "CCCCCCC(=O)O"],  # new, again, a copy, known from training

@@ -85,7 +85,7 @@ def test_folders_that_do_not_say_what_ids_mean(published):
 
 
 def test_verbs_take_the_folder(published, tmp_path, capsys):
-    pytest.importorskip("rdkit")
+    pytest.importorskip("rdkit", reason="needs RDKit")
     folder, given = str(published[0]), tmp_path / "m.smi"
     given.write_text("".join("C" * a + "O" * b + "C\n" for a in range(1, 7) for b in (1,)) + "c1ccccc1N(C)C aniline\n")
     data = SequenceSource(path=[str(given)])

@@ -54,7 +54,7 @@ def test_frames_say_the_same(frame):
 
 
 def test_arrow_types():
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="needs PyArrow")
     frame = wide().astype({"a": "float64[pyarrow]", "b": "int64[pyarrow]", "ds": "timestamp[us][pyarrow]"})
     check(table_from_frame(frame))
     assert table_from_frame(wide(c=pd.array(list("aabbaa"), dtype="string"))).report["left_out"] == {"c": "text"}

@@ -8,6 +8,7 @@ import re
 import shlex
 import zipfile
 
+import jsonargparse
 import numpy as np
 import pytest
 
@@ -280,7 +281,6 @@ def test_odd_tables_with_advice(refuses, text, parts):
 
 def test_advice_can_be_pasted(tmp_path, refuses):
     """What a message proposes is what the command line takes."""
-    jsonargparse = pytest.importorskip("jsonargparse")
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(SeriesData, "data")
     for cell, option in (

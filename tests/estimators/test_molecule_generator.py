@@ -10,7 +10,7 @@ from xlstm_apps.datasets.files import resolve
 from xlstm_apps.datasets.molecules import molecule
 from xlstm_apps.estimators import MoleculeGenerator
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.molecules import molecule
 from xlstm_apps.estimators.molecule_likeness import Turning, draw_new, turn
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 GIVEN = ["CCOC(C)=O", "CCCOC(C)=O", "CCOC(=O)CC"]
 
 

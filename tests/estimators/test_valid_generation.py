@@ -8,7 +8,7 @@ from xlstm_apps.biosequence.smiles_validity import ValidSmiles
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.estimators.sequence_generation import generate_sequences
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 
 
 def untrained(alphabet: str) -> SequenceModel:

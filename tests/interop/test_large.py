@@ -113,7 +113,7 @@ def test_unknown_sources_and_foreign_files():
     ],
 )  # fmt: skip
 def test_transformers_itself(options):
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="needs transformers")
     small = {"vocab_size": 37, "hidden_size": 128, "num_hidden_layers": 2, "num_heads": 2, "chunk_size": 8}
     config = transformers.xLSTMConfig(**{**small, "autocast_kernel_dtype": "float32", **options})
     original = transformers.xLSTMForCausalLM(config).eval()

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-triton = pytest.importorskip("triton")
+triton = pytest.importorskip("triton", reason="needs Triton")
 
 from xlstm_apps.kernels import triton_plan  # noqa: E402
 from xlstm_apps.kernels.mlstm import api, triton_call  # noqa: E402

@@ -53,7 +53,7 @@ print("all good")
 
 
 def test_kernels_in_the_interpreter() -> None:
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason="needs Triton")
     paths = f"{ROOT}:{ROOT / 'tests' / 'kernels'}"
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", INTERPRETED_SCRIPT]

@@ -12,7 +12,7 @@ from xlstm_apps.datasets.sequences.loading import load_corpus, open_corpus, read
 from xlstm_apps.datasets.sequences.reading import sniff
 from xlstm_apps.recipes._sequence_validate import inspect
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 SMILES = get_alphabet("smiles")
 
 LIST = """smiles name

@@ -18,7 +18,7 @@ from xlstm_apps.datasets.molecules.metrics import (
 )
 from xlstm_apps.datasets.molecules.properties import PROPERTIES, measure
 
-Chem = pytest.importorskip("rdkit.Chem")
+Chem = pytest.importorskip("rdkit.Chem", reason="needs RDKit")
 
 # Three fingerprints whose similarities are 2/3, 0 and 0; the last has no bit.
 BITS = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], np.uint8)

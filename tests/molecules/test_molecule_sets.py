@@ -17,7 +17,7 @@ from xlstm_apps.estimators.molecule_sets import begin_with, set_ladder, set_rows
 from xlstm_apps.recipes import sequence
 from xlstm_apps.training import FitConfig
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 TOKENIZER = get_tokenizer("smiles")
 ENCODE = TOKENIZER.encode_bytes
 TINY = xLSTMConfig(embedding_dim=16, num_blocks=1, num_heads=2)

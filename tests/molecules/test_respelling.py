@@ -15,7 +15,7 @@ from xlstm_apps.datasets.sequences.families import Families, FamilyWindows
 from xlstm_apps.recipes import sequence
 from xlstm_apps.training import BatchLoader, FitConfig
 
-chem = pytest.importorskip("rdkit.Chem")
+chem = pytest.importorskip("rdkit.Chem", reason="needs RDKit")
 TOKENIZER = get_tokenizer("smiles")
 TINY = xLSTMConfig(embedding_dim=16, num_blocks=1, num_heads=2)
 FIT = FitConfig(max_epochs=2, steps_per_epoch=2, batch_size=4, checkpoint_seconds=0)

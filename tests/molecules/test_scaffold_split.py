@@ -11,7 +11,7 @@ from xlstm_apps.datasets.molecules.splitting import scaffolds_of
 from xlstm_apps.datasets.sequences import load_corpus, split_corpus
 from xlstm_apps.datasets.sequences.config import SequenceData
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 ALPHABET = get_alphabet("smiles")
 
 

@@ -223,7 +223,7 @@ def test_mistakes_are_one_line_and_nothing_is_written(run, tmp_path, monkeypatch
 
 
 def test_a_search_is_no_trained_model(run, tmp_path):
-    pytest.importorskip("optuna")
+    pytest.importorskip("optuna", reason="needs Optuna")
     data = SeriesData(path=str(run.parent / "shops.csv"), target_columns=["sales"])
     forecast.tune(data, HEAD, BACKBONE, replace(FIT, max_steps=1), trials=1, run_dir=str(tmp_path / "study"))
     with pytest.raises(ValueError, match="holds no trained model but a search"):

@@ -5,7 +5,7 @@ import pytest
 
 from xlstm_apps.cli import main
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 
 GIVEN = """CCO ethanol
 OCC again

@@ -8,7 +8,7 @@ import pytest
 
 from xlstm_apps.cli import main
 
-pytest.importorskip("rdkit")
+pytest.importorskip("rdkit", reason="needs RDKit")
 
 OPTIONS = [
     "--backbone.embedding_dim", "16", "--backbone.num_blocks", "1", "--backbone.num_heads", "2",
