@@ -197,7 +197,9 @@ def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[
     # With float16, a fused AdamW would undo the scaling of gradients by itself, too late for their clipping.
     fused = config.precision != "16-mixed" and all(p.device.type in FUSED for p in weights)
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=fused)
-    if config.precision == "bf16-mixed":  # gradients are not scaled, but Lightning takes it that they are
+    if config.precision == "bf16-mixed":
+        # Gradients are scaled for float16 only, but Lightning refuses to clip for any optimiser that bears this mark
+        # of torch, and asks nothing else; where torch no longer has it, setting it does no harm.
         optimizer._step_supports_amp_scaling = False  # pyright: ignore[reportAttributeAccessIssue]
     rise = max(1, round(config.warmup * total_steps))
     parts = [torch.optim.lr_scheduler.LinearLR(optimizer, 1 / (rise + 1), total_iters=rise)]
