@@ -1,4 +1,4 @@
-"""Rows of `gpu_ops.py` for the recurrences with memory mixing, beside cuDNN's LSTM of the same width."""
+"""Rows of `gpu_ops.py` for the recurrences with memory mixing, beside `torch.nn.LSTM` of the same width."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SHAPES = {  # name: (cell, B, T, H, D), bar, goal: forward and both, in ms on on
     "gru B 16, T 1024, 12 x 64": (("gru", 16, 1024, 12, 64), None, None),
     "elman B 16, T 1024, 12 x 64": (("elman", 16, 1024, 12, 64), None, None),
 }
+NN_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "tf32": torch.float32, "float32": torch.float32}
 
 
 def work(cell: str, B: int, T: int, H: int, D: int) -> tuple[float, float]:
@@ -56,14 +57,18 @@ def rnn_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
             torch.cuda.empty_cache()
     if not quick:
         for B in (16, 64):
-            yield cudnn_row(timer, B, 1024, 768)
+            for name, dtype in NN_DTYPES.items():
+                yield nn_row(timer, B, 1024, 768, name, dtype)
 
 
-def cudnn_row(timer: Timer, B: int, T: int, width: int) -> dict:
-    """cuDNN's LSTM with one dense head; its times include the projection of the input."""
-    lstm = torch.nn.LSTM(width, width, batch_first=True).to("cuda", torch.bfloat16)
-    x = torch.randn(B, T, width, device="cuda", dtype=torch.bfloat16, requires_grad=True)
-    weight = torch.randn(B, T, width, device="cuda", dtype=torch.bfloat16)
+def nn_row(timer: Timer, B: int, T: int, width: int, name: str, dtype: torch.dtype) -> dict:
+    """`torch.nn.LSTM` with one dense head; its times include the projection of the input.
+
+    cuDNN knows no bfloat16: there torch goes step by step by its own kernels, and the row says so.
+    """
+    lstm = torch.nn.LSTM(width, width, batch_first=True).to("cuda", dtype)
+    x = torch.randn(B, T, width, device="cuda", dtype=dtype, requires_grad=True)
+    weight = torch.randn(B, T, width, device="cuda", dtype=dtype)
     leaves = [x, *lstm.parameters()]
 
     def forward() -> torch.Tensor:
@@ -74,5 +79,7 @@ def cudnn_row(timer: Timer, B: int, T: int, width: int) -> dict:
         "forward_eager_ms": forward,
         "both_eager_ms": lambda: torch.autograd.grad(lstm(x)[0], leaves, weight),
     }
-    row = {"op": "rnn", "implementation": "cudnn", "shape": f"lstm B {B}, T {T}, 1 x {width}, with W x"}
-    return row | {"dtype": "bfloat16"} | {key: timer.eager([call]) for key, call in calls.items()}
+    kind = "cudnn" if torch.backends.cudnn.is_acceptable(x) else "torch.nn"
+    row = {"op": "rnn", "implementation": kind, "shape": f"lstm B {B}, T {T}, 1 x {width}, with W x", "dtype": name}
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=name == "tf32"):
+        return row | {key: timer.eager([call]) for key, call in calls.items()}
