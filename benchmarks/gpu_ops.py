@@ -207,8 +207,8 @@ def show(row: dict) -> None:
         return f"{row[key]:8.3f}" if key in row else " " * 8
 
     print(
-        f"{row['op']:10s} {row['implementation']:8s} {row['shape'][:44]:44s} {row['dtype']:8s} forward {cell('forward_eager_ms')} "
-        f"graph {cell('forward_graph_ms')} bar {cell('bar_forward_ms')} | both {cell('both_eager_ms')} "
+        f"{row['op']:10s} {row['implementation']:8s} {row['shape'][:44]:44s} {row['dtype']:8s} "
+        f"forward {cell('forward_eager_ms')} graph {cell('forward_graph_ms')} bar {cell('bar_forward_ms')} | both {cell('both_eager_ms')} "
         f"graph {cell('both_graph_ms')} bar {cell('bar_both_ms')} goal {cell('goal_both_ms')} | {cell('tflops_both')} "
         f"TFLOP/s {cell('tbytes_both')} TB/s {cell('peak_gib')} GiB",
         flush=True,
