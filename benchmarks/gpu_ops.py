@@ -208,9 +208,10 @@ def show(row: dict) -> None:
 
     print(
         f"{row['op']:10s} {row['implementation']:8s} {row['shape'][:44]:44s} {row['dtype']:8s} "
-        f"forward {cell('forward_eager_ms')} graph {cell('forward_graph_ms')} bar {cell('bar_forward_ms')} | both {cell('both_eager_ms')} "
-        f"graph {cell('both_graph_ms')} bar {cell('bar_both_ms')} goal {cell('goal_both_ms')} | {cell('tflops_both')} "
-        f"TFLOP/s {cell('tbytes_both')} TB/s {cell('peak_gib')} GiB",
+        f"forward {cell('forward_eager_ms')} graph {cell('forward_graph_ms')} bar {cell('bar_forward_ms')} | "
+        f"both {cell('both_eager_ms')} graph {cell('both_graph_ms')} bar {cell('bar_both_ms')} "
+        f"goal {cell('goal_both_ms')} | {cell('tflops_both')} TFLOP/s {cell('tbytes_both')} TB/s "
+        f"{cell('peak_gib')} GiB",
         flush=True,
     )
 
