@@ -101,6 +101,8 @@ def run(argv: list[str]) -> int | None:
         return run([*node, *argv])
     function = load(node)
     options = option_types(function)
+    if not argv and not options:
+        return function()  # no parser: `doctor` answers where a package is missing, too
     parser = build_parser(name, function)
     arguments = parse(parser, normalise(argv, function, options), options)
     show_log()

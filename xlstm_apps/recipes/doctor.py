@@ -4,48 +4,62 @@ import importlib.metadata
 import importlib.util
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
-PACKAGES = ("xlstm-apps", "torch", "triton", "lightning", "numpy", "pandas", "polars")
+# It has to work where something is missing, so it needs none of these itself, and the lists stand here.
+PACKAGES = (
+    "xlstm-apps", "torch", "triton", "lightning", "numpy", "scipy", "scikit-learn", "pandas", "polars", "safetensors",
+    "huggingface-hub", "jsonargparse", "pyyaml", "rich", "jinja2", "plotly", "lazy-loader",
+)  # fmt: skip
 EXTRAS = {
+    "baselines": "statsforecast",
     "bio": "Bio",
     "chem": "rdkit",
-    "vision": "PIL",
-    "tune": "optuna",
+    "fcd": "fcd_torch",
     "onnx": "onnx",
-    "baselines": "statsforecast",
+    "triton": "triton",
+    "tune": "optuna",
+    "vision": "PIL",
 }
+NEEDLESS = ("xlstm-apps", "triton")  # it runs from its folder, too, and without GPU kernels
+MISSING = "not installed"
 # Norm-relative error a healthy kernel stays far below; a miscompiled one does not.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 
 
 def doctor() -> int:
     """Show versions and devices, and check every kernel backend numerically on this machine."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    console.print(f"Python {platform.python_version()} on {platform.platform()}")
-    versions = Table("package", "version", header_style="bold")
-    for package in PACKAGES:
-        versions.add_row(package, _version(package))
-    for extra, module in EXTRAS.items():
-        installed = importlib.util.find_spec(module) is not None
-        versions.add_row(f"extra \\[{extra}]", "installed" if installed else f"pip install 'xlstm-apps\\[{extra}]'")
-    console.print(versions)
-    console.print(f"devices: {', '.join(_devices())}")
+    print(f"Python {platform.python_version()} on {platform.platform()}\n")
+    versions = {package: _version(package) for package in PACKAGES}
+    _table(("package", "version"), list(versions.items()))
+    found = {extra: importlib.util.find_spec(module) is not None for extra, module in EXTRAS.items()}
+    hints = [(extra, "installed" if here else f"pip install 'xlstm-apps[{extra}]'") for extra, here in found.items()]
+    _table(("extra", "state"), hints)
+    missing = [name for name, version in versions.items() if version == MISSING and name not in NEEDLESS]
+    if missing:
+        print(f"missing, and needed: pip install {' '.join(missing)}")
+    if "torch" in missing:
+        print("nothing can be checked without torch")
+        return 1
+    print(f"devices: {', '.join(_devices())}\n")
     logging.getLogger("xlstm_apps").setLevel(logging.WARNING)  # the table names the backends already
+    checks = smoke_tests()
+    _table(("operation", "backend", "device", "result"), checks)
+    failed = sum(result.startswith("FAILED") for *_, result in checks)
+    if failed:
+        print(f"{failed} check(s) failed: please report the lines above")
+    elif not missing:
+        print("all well")
+    return 1 if failed or missing else 0
 
-    checks = Table("operation", "backend", "device", "result", header_style="bold")
-    failed = 0
-    for operation, backend, device, result in smoke_tests():
-        failed += result.startswith("FAILED")
-        checks.add_row(operation, backend, device, result)
-    console.print(checks)
-    console.print("all well" if not failed else f"{failed} check(s) failed: please report the lines above")
-    return 1 if failed else 0
+
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
 
 
 def smoke_tests() -> list[tuple[str, str, str, str]]:
@@ -130,11 +144,12 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return MISSING
 
 
 def _devices() -> list[str]:
     import torch
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return [f"{torch.get_num_threads()} CPU threads", *gpus]
+    threads = torch.get_num_threads()
+    return [f"{threads} CPU thread{'s'[: threads > 1]}", *gpus]
