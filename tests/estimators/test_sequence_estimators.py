@@ -79,6 +79,9 @@ def test_saving_and_loading(fitted, tmp_path):
     np.testing.assert_array_equal(again.predict_proba(texts), fitted.predict_proba(texts))
     assert again.predict(texts).tolist() == fitted.predict(texts).tolist()
     assert again.get_params() == fitted.get_params() and again.history_ == fitted.history_
+    again.from_model = fitted  # its weights are among those that are saved
+    again.save(tmp_path / "later")
+    assert SequenceClassifier.load(tmp_path / "later").from_model is None
     with pytest.raises(ValueError, match=r"SequenceClassifier\.load"):
         SequenceRegressor.load(tmp_path / "saved")
     with pytest.raises(ValueError, match="no saved estimator"):

@@ -1,22 +1,19 @@
-"""What the estimators of sequences have in common: strings in, a plan, training, saving."""
+"""What the estimators of sequences have in common: strings in, a plan, training."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 
 from xlstm_apps import training
 from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequenceModel, SequencePredictor, get_alphabet
 from xlstm_apps.biosequence.sizes import PREDICTOR
 from xlstm_apps.core.config import check_options, xLSTMConfig
 from xlstm_apps.datasets.sequences import Spans
-from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.fitted_estimator import FittedEstimator, held_out
 from xlstm_apps.estimators.sequence_fitting import (
     SEQUENCE,
     PredictorPlan,
@@ -28,14 +25,13 @@ from xlstm_apps.estimators.sequence_linear import fit_linear, with_linear
 from xlstm_apps.estimators.sequence_memory import MemoryCorpus, encode_strings
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import Targets
-from xlstm_apps.training import FitConfig, files
-
-_SAVED = "estimator.json"
+from xlstm_apps.training import FitConfig
 
 
-class SequenceEstimator(BaseEstimator):
+class SequenceEstimator(FittedEstimator):
     """What both have in common. The arguments are told of in `SequenceClassifier`."""
 
+    _model_class = SequencePredictor
     _task = "classification"
 
     def __init__(
@@ -100,54 +96,6 @@ class SequenceEstimator(BaseEstimator):
                 out.append(model.embed(row, pooling=self.pooling)[0].float().cpu().numpy())
         return np.stack(out)
 
-    def save(self, path: str | Path) -> None:
-        """Write a folder: the model, the arguments and the classes. `xlstm-apps sequence predict PATH` reads it too.
-
-        Raises:
-            NotFittedError: `fit` was not called.
-        """
-        self._check_fitted()
-        arguments = self.get_params(deep=False)
-        if isinstance(arguments["from_model"], torch.nn.Module):
-            arguments["from_model"] = None  # its weights are in those that are saved
-        facts = {
-            "kind": type(self).__name__,
-            "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()},
-            "fitted": self._facts(),
-            "history": self.history_,
-            "best_epoch": self.best_epoch_,
-            "weights": self.weights_,
-        }
-        with files.replacing_folder(path) as aside:
-            self.model_.save_pretrained(aside)
-            files.write_text(aside / _SAVED, json.dumps(facts, indent=2, default=_plain) + "\n")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote, wherever it was trained.
-
-        Raises:
-            ValueError: `path` is no such folder, or one of the other kind of estimator.
-        """
-        file = Path(path) / _SAVED
-        if not file.is_file():
-            raise ValueError(f"{path} holds no saved estimator (no {_SAVED})")
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        if facts["kind"] != cls.__name__:
-            raise ValueError(f"{path} holds a {facts['kind']}; read it with {facts['kind']}.load")
-        arguments = facts["arguments"]
-        if arguments["accelerator"] == "cuda" and not torch.cuda.is_available():
-            arguments["accelerator"] = "auto"  # trained on a GPU, used where there is none
-        self = cls(**arguments)
-        self.model_ = SequencePredictor.from_pretrained(str(path))
-        self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
-        self.weights_ = facts.get("weights") or {"network": 1.0}
-        self._restore(facts["fitted"])
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
     def _encoded(self, X: Any, y: Any) -> list[np.ndarray]:  # noqa: N803
         sequences = encode_strings(X, self.alphabet, self.max_length)
         if len(sequences) != len(y):
@@ -177,12 +125,7 @@ class SequenceEstimator(BaseEstimator):
                 raise ValueError("sample_weight is a number for each sequence, 0 or more")
         plan = self._plan(corpus, Targets(head, values), held_out(strata, self.val_fraction, self.seed, len(values)))
         predictor = plan.predictor(self.seed)
-        console = None
-        if self.progress:
-            from rich.console import Console
-
-            console = Console(stderr=True)
-        result = plan.train_predictor(predictor, self.seed, console=console)
+        result = plan.train_predictor(predictor, self.seed, console=self._console())
         self.model_, self.weights_ = predictor, {"network": 1.0}
         if self.linear:
             linear = fit_linear(plan)
@@ -243,48 +186,17 @@ class SequenceEstimator(BaseEstimator):
         corpus = MemoryCorpus(encode_strings(X, self.alphabet, self.max_length), get_alphabet(self.alphabet))
         return np.stack(predict_spans(self._on_device(), corpus, Spans.whole(corpus)))  # type: ignore[arg-type]
 
-    def _on_device(self) -> SequencePredictor:
-        return self.model_.to(device_for(self.accelerator)).eval()
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit(X, y) first")
-
     def _kind(self) -> Any:
         return self._task
 
     def _facts(self) -> dict[str, Any]:
-        raise NotImplementedError
+        return {"weights": self.weights_}
 
     def _restore(self, facts: Mapping[str, Any]) -> None:
-        raise NotImplementedError
+        self.weights_ = facts["weights"]
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
-
-
-def held_out(strata: np.ndarray | None, fraction: float, seed: int, size: int) -> np.ndarray:
-    """Which examples are for validation, of every class alike: bool [N].
-
-    Raises:
-        ValueError: A fraction that is none.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"val_fraction is a share of the sequences, at least 0 and below 1, not {fraction}")
-    held = np.zeros(size, bool)
-    generator = np.random.default_rng((seed, size))
-    for kind in np.unique(strata) if strata is not None else (None,):
-        members = np.arange(size) if kind is None else np.flatnonzero(strata == kind)
-        members = generator.permutation(members)
-        count = round(fraction * len(members)) if len(members) >= 5 else 0
-        held[members[:count]] = True
-    if not held.any() and fraction > 0 and size >= 5:
-        held[generator.integers(size)] = True
-    return held
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else str(value)

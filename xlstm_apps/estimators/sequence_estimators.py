@@ -142,10 +142,11 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
 
     def _facts(self) -> dict[str, Any]:
         if self._labels:
-            return {"labels": len(self.classes_)}
-        return {"classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
+            return {**super()._facts(), "labels": len(self.classes_)}
+        return {**super()._facts(), "classes": self.classes_.tolist(), "dtype": self.classes_.dtype.str}
 
     def _restore(self, facts: Mapping[str, Any]) -> None:
+        super()._restore(facts)
         self._labels = "labels" in facts
         if self._labels:
             self.classes_ = [np.array([0, 1])] * facts["labels"]
@@ -193,9 +194,10 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         return outputs[:, 0] if self._flat else outputs
 
     def _facts(self) -> dict[str, Any]:
-        return {"flat": self._flat}
+        return {**super()._facts(), "flat": self._flat}
 
     def _restore(self, facts: Mapping[str, Any]) -> None:
+        super()._restore(facts)
         self._flat = facts["flat"]
 
 

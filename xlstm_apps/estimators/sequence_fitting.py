@@ -21,7 +21,7 @@ from xlstm_apps.biosequence.vocabularies import alphabet_of
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.molecules.respelling import Respelled, Respelling
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
-from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.estimators.sequence_plan import respelling_of
 from xlstm_apps.estimators.sequence_saved import settled
 from xlstm_apps.estimators.sequence_targets import Targets
@@ -210,7 +210,7 @@ def plan_predictor(
         ValueError: Settings that do not go together, or too little to train on; says what to change.
     """
     notes = list(targets.notes)
-    device = device_for(fit.accelerator)
+    device = resolve_device(fit.accelerator)
     kind = device.type if device.type in _SYMBOLS else "cpu"
     if start is not None:
         sequence, backbone = adopted(start, sequence, backbone)

@@ -30,8 +30,8 @@ from xlstm_apps.datasets.sequences import (
     without_gaps,
 )
 from xlstm_apps.datasets.sequences.batches import read_span
-from xlstm_apps.estimators.forecast_frames import device_for
 from xlstm_apps.estimators.molecule_sets import unknown
+from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.estimators.sequence_families import can_read_sets, check_families, family_parts
 from xlstm_apps.training import FitConfig
 
@@ -172,7 +172,7 @@ def plan_sequences(
     sequence = replace(sequence, sets=True) if families and can_read_sets(sequence) else sequence
     alphabet, notes = alphabet_of(sequence), []
     corpus.check(alphabet)
-    device = device_for(fit.accelerator)
+    device = resolve_device(fit.accelerator)
     budget = budget_for(device)
     if sequence.objective == "masked" and sequence.symmetry != "shared" and backbone.direction == "causal":
         backbone = replace(backbone, direction="bidirectional")

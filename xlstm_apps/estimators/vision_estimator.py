@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import NotFittedError
+from sklearn.base import ClassifierMixin
 
 from xlstm_apps import training
 from xlstm_apps.core.config import check_options
 from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, read_images
-from xlstm_apps.estimators.forecast_frames import device_for
-from xlstm_apps.estimators.sequence_estimator import held_out
+from xlstm_apps.estimators.fitted_estimator import FittedEstimator, held_out
 from xlstm_apps.estimators.vision_images import Scale, listing_of, scale_of
 from xlstm_apps.estimators.vision_plan import plan_vision
 from xlstm_apps.estimators.vision_saved import load_vision_model
 from xlstm_apps.estimators.vision_scores import features, probabilities
-from xlstm_apps.training import FitConfig, files
+from xlstm_apps.training import FitConfig
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
-_SAVED = "estimator.json"
 
-
-class ViLClassifier(ClassifierMixin, BaseEstimator):
+class ViLClassifier(ClassifierMixin, FittedEstimator):
     """Vision-LSTM as a scikit-learn classifier.
 
     Images are an array [N, H, W], [N, H, W, C], [N, C, H, W] or [N, H * W] (rows of squares), or a list of arrays,
@@ -57,6 +52,8 @@ class ViLClassifier(ClassifierMixin, BaseEstimator):
         seed: Seed of everything.
         progress: Show how training goes.
     """
+
+    _model_class = ImageClassifier
 
     def __init__(
         self,
@@ -159,12 +156,7 @@ class ViLClassifier(ClassifierMixin, BaseEstimator):
             ema=self.ema,
             layer_decay=self.layer_decay,
         )
-        console = None
-        if self.progress:
-            from rich.console import Console
-
-            console = Console(stderr=True)
-        made, result = plan.train(plan.classifier(self.seed), self.seed, console=console)
+        made, result = plan.train(plan.classifier(self.seed), self.seed, console=self._console())
         assert isinstance(made, ImageClassifier)
         self.model_, self.history_, self.best_epoch_ = made, result.history, result.best_epoch
         return self
@@ -187,48 +179,6 @@ class ViLClassifier(ClassifierMixin, BaseEstimator):
         """What the head reads: float32 [N, F]."""
         return features(*self._ready(X))
 
-    def save(self, path: str | Path) -> None:
-        """Write a folder: the model, the arguments and the classes. `xlstm-apps vision predict PATH` reads it too."""
-        self._check_fitted()
-        arguments = self.get_params(deep=False)
-        if not isinstance(arguments["from_model"], str | Path | None):
-            arguments["from_model"] = None  # its weights are in those that are saved
-        facts = {
-            "arguments": {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()},
-            "classes": self.classes_.tolist(),
-            "dtype": self.classes_.dtype.str,
-            "scale": asdict(self.scale_),
-            "history": self.history_,
-            "best_epoch": self.best_epoch_,
-        }
-        with files.replacing_folder(path) as aside:
-            self.model_.save_pretrained(aside)
-            files.write_text(aside / _SAVED, json.dumps(facts, indent=2) + "\n")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote, wherever it was trained.
-
-        Raises:
-            ValueError: `path` is no such folder.
-        """
-        file = Path(path) / _SAVED
-        if not file.is_file():
-            raise ValueError(f"{path} holds no saved estimator (no {_SAVED})")
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        arguments = facts["arguments"]
-        if arguments["accelerator"] != "cpu":
-            arguments["accelerator"] = "auto"  # trained on a GPU, used where there may be none
-        self = cls(**arguments)
-        self.model_ = ImageClassifier.from_pretrained(str(path))
-        self.classes_ = np.array(facts["classes"], dtype=None if facts["dtype"] == "|O" else facts["dtype"])
-        self.scale_ = Scale(**facts["scale"])
-        self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
-        return self
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
     def _ready(self, X: Any) -> tuple[ImageClassifier, ImageBatches]:  # noqa: N803
         self._check_fitted()
         looks = self.model_.images
@@ -238,11 +188,18 @@ class ViLClassifier(ClassifierMixin, BaseEstimator):
             labelled=False,
             in_chans=self.model_.model.vision.in_chans,
         )
-        return self.model_.to(device_for(self.accelerator)), ImageBatches(images, np.arange(len(images)), looks.fit)
+        return self._on_device(), ImageBatches(images, np.arange(len(images)), looks.fit)
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this ViLClassifier is not fitted yet: call fit(X, y) first")
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "classes": self.classes_.tolist(),
+            "dtype": self.classes_.dtype.str,
+            "scale": asdict(self.scale_),
+        }
+
+    def _restore(self, facts: Mapping[str, Any]) -> None:
+        self.classes_ = np.array(facts["classes"], dtype=None if facts["dtype"] == "|O" else facts["dtype"])
+        self.scale_ = Scale(**facts["scale"])
 
     def _data(self, size: int | None) -> ImageData:
         if self.shape not in ("crop", "pad", "squash"):

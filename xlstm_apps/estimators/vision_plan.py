@@ -16,7 +16,7 @@ from torch import nn
 from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, moments
-from xlstm_apps.estimators.forecast_frames import device_for
+from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.training import BatchLoader, FitConfig, FitResult
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.config import VisionConfig
@@ -113,7 +113,7 @@ class VisionPlan:
     @property
     def device(self) -> torch.device:
         """Where it is trained."""
-        return device_for(self.fit.accelerator)
+        return resolve_device(self.fit.accelerator)
 
 
 def plan_vision(
