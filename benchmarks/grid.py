@@ -196,18 +196,19 @@ def arguments(parser: argparse.ArgumentParser, rates: tuple[float, ...], seeds: 
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the rows")
     parser.add_argument("--rates", nargs="+", type=float, default=list(rates), help="learning rates to choose among")
     parser.add_argument("--seeds", type=int, default=seeds, help="number of seeds")
-    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument(
-        "--precision",
-        default="auto",
-        choices=["auto", "32-true", "bf16-mixed", "16-mixed"],
-        help="auto: bf16-mixed on a GPU",
-    )
+    devices(parser)
     parser.add_argument("--workers", type=int, default=1, help="processes at a time; they share the device")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each")
     parser.add_argument("--seconds", type=float, default=1e9, help="start no cell that would end after this time")
     parser.add_argument("--kept", type=Path, help="folder of unfinished cells; `cells` in that of the rows if left out")
     parser.add_argument("--summary", action="store_true", help="only show what the rows say")
+
+
+def devices(parser: argparse.ArgumentParser) -> None:
+    """Options of what is computed where."""
+    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
+    formats = ["auto", "32-true", "bf16-mixed", "16-mixed"]
+    parser.add_argument("--precision", default="auto", choices=formats, help="of training; auto: bf16-mixed on a GPU")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of each process")
 
 
 def precision(options: argparse.Namespace) -> str:

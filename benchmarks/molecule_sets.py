@@ -32,10 +32,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import RESULTS, Row, read, write
+from grid import Row, precision, read, write
+from grid_fit import facts
 from molecule_data import FOLDER, load, rows
 from molecule_moses import draw
-from sequence_networks import SIZES, build
+from sequence_grid import line_options, steps_of
+from sequence_networks import build
 
 NAME = "molecule_sets.csv"
 FIELDS = (
@@ -120,7 +122,7 @@ def train(options: argparse.Namespace, sets: Sets) -> tuple[Any, Row]:
         from xlstm_apps.estimators.molecule_sets import begin_with
 
         begin_with(model, start)
-    per_look = max(1, options.steps // options.looks)
+    per_look, how = steps_of(options.steps, options.looks)
     made = (options.context, options.symbols)
     lines, held = Lines(sets, 0, *made, options.steps, options.seed, True), Lines(sets, 1, *made, 4, 10**6, False)
     result = fit(
@@ -128,23 +130,20 @@ def train(options: argparse.Namespace, sets: Sets) -> tuple[Any, Row]:
         BatchLoader(lines, 1, steps_per_epoch=per_look, shuffle=True),  # pyright: ignore
         BatchLoader(held, 1),  # pyright: ignore
         FitConfig(
-            max_epochs=-(-options.steps // per_look), max_steps=options.steps, learning_rate=options.rate,
-            weight_decay=0.1, patience=None, accelerator=options.accelerator, precision=options.precision,
+            learning_rate=options.rate, weight_decay=0.1, accelerator=options.accelerator,
+            precision=options.precision, **how,
         ),
         seed=options.seed,
     )  # fmt: skip
     for row in result.history:
         print(f"step {row['step']}: validation {row['val_loss']:.4f}", flush=True)
-    on_gpu = result.device.startswith("cuda")
-    facts: Row = {
+    told: Row = {
         "parameters": sum(p.numel() for p in model.parameters()),
         "val_loss": result.best_value,
         "fit_seconds": round(time.monotonic() - started, 1),
-        "precision": options.precision,
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
-        "torch": torch.__version__,
+        **facts(options, result.device),
     }
-    return model.to(result.device).eval(), facts
+    return model.to(result.device).eval(), told
 
 
 def perplexity(model: Any, sets: Sets, options: argparse.Namespace) -> list[Row]:
@@ -282,25 +281,15 @@ def summary(found: list[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="what molecule_data.py made")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of rows, model and draws")
+    parser = line_options(
+        __doc__, FOLDER, size="7m", steps=600, symbols=65_536, context=2048, rate=1e-3, looks=10,
+        targets="molecules whose perplexity is measured", number=480,
+        draws="molecules drawn behind each set that is shown", times=256,
+    )  # fmt: skip
     parser.add_argument("--start", type=Path, help="folder of a model of single molecules to begin from")
-    parser.add_argument("--size", default="7m", choices=SIZES, help="of a model without start")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--symbols", type=int, default=65_536, help="tokens per step")
-    parser.add_argument("--context", type=int, default=2048, help="tokens of a line")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    parser.add_argument("--looks", type=int, default=10, help="looks at validation")
-    parser.add_argument("--targets", type=int, default=480, help="molecules whose perplexity is measured")
-    parser.add_argument("--batch", type=int, default=32, help="of these at a time")
+    parser.add_argument("--batch", type=int, default=32, help="targets at a time")
     parser.add_argument("--shown", type=int, default=32, help="molecules shown before drawing")
     parser.add_argument("--orders", type=int, default=4, help="draws of them for each set")
-    parser.add_argument("--draws", type=int, default=256, help="molecules drawn behind each of these")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--precision", default="32-true", choices=["32-true", "bf16-mixed"], help="of training")
-    parser.add_argument("--threads", type=int, default=4, help="CPU threads")
     parser.add_argument("--score", action="store_true", help="only judge what was drawn; needs RDKit")
     parser.add_argument("--summary", action="store_true", help="only show the rows")
     import torch
@@ -308,6 +297,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_float32_matmul_precision("high")
+    options.precision = precision(options)
     options.output.mkdir(parents=True, exist_ok=True)
     if options.score:
         score(options)

@@ -33,11 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from grid import RESULTS, Late, Row, precision, write
+from grid import Late, Row, precision, write
 from grid_fit import facts, fit_cell
 from protein_data import FOLDER, load
-from sequence_grid import steps_of
-from sequence_networks import SIZES, stack
+from sequence_grid import line_options, steps_of
+from sequence_networks import stack
 
 NAME = "protein_families.csv"
 FIELDS = (
@@ -279,27 +279,17 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=FOLDER, help="what protein_data.py made")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the rows, and of the model")
+    parser = line_options(
+        __doc__, FOLDER, size="65k", steps=1200, symbols=4096, context=1024, rate=5e-3, looks=6,
+        targets="held-out members of the large family", number=30,
+        draws="contexts that fitness is averaged over", times=3,
+    )  # fmt: skip
     parser.add_argument("--train", action="store_true", help="only make the model")
     parser.add_argument("--model", type=Path, help="folder of a causal model of proteins")
     parser.add_argument("--measures", nargs="+", default=list(MEASURES), choices=MEASURES)
-    parser.add_argument("--size", default="65k", choices=SIZES)
     parser.add_argument("--rotary", action="store_true", help="positions as in the published models")
-    parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--symbols", type=int, default=4096, help="tokens per step")
-    parser.add_argument("--context", type=int, default=1024, help="tokens of a line")
-    parser.add_argument("--rate", type=float, default=5e-3, help="peak learning rate")
-    parser.add_argument("--looks", type=int, default=6, help="looks at validation")
-    parser.add_argument("--targets", type=int, default=30, help="held-out members of the large family")
     parser.add_argument("--variants", type=int, default=8, help="variants of beta-lactamase in a context")
-    parser.add_argument("--draws", type=int, default=3, help="contexts that fitness is averaged over")
     parser.add_argument("--alone", type=int, default=64, help="mutants timed without a context that is read once")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--precision", default="auto", choices=["auto", "32-true", "bf16-mixed"], help="of --train")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--seconds", type=float, default=1e9, help="of --train: stop then; the same command goes on")
     import torch
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from grid import Before, Grid, Row, arguments, finish, show
+from grid import RESULTS, Before, Grid, Row, arguments, devices, finish, show
 from sequence_networks import NETWORKS, SIZES
 
 
@@ -18,6 +18,35 @@ def options_of(
     parser.add_argument("--data", type=Path, default=data, help="what dna_data.py or protein_data.py made")
     parser.add_argument("--networks", nargs="+", default=list(networks), choices=known)
     arguments(parser, rates, seeds)
+    return parser
+
+
+def line_options(
+    doc: str | None, data: Path, *, size: str, steps: int, symbols: int, context: int, rate: float, looks: int,
+    targets: str, number: int, draws: str, times: int,
+) -> argparse.ArgumentParser:  # fmt: skip
+    """A parser with the options of one model that is trained on lines of relatives, and asked behind some of them.
+
+    Args:
+        doc: Help of the script.
+        data: Where its data lies.
+        size: As the other numbers up to `looks`, those of training.
+        targets: What `--targets` counts, and `number` how many there are.
+        draws: What `--draws` counts, and `times` how many there are.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data, help="what molecule_data.py or protein_data.py made")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the rows, and of the model")
+    parser.add_argument("--size", default=size, choices=SIZES, help="of a model from scratch")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--symbols", type=int, default=symbols, help="tokens per step")
+    parser.add_argument("--context", type=int, default=context, help="tokens of a line")
+    parser.add_argument("--rate", type=float, default=rate, help="peak learning rate")
+    parser.add_argument("--looks", type=int, default=looks, help="looks at validation")
+    parser.add_argument("--targets", type=int, default=number, help=targets)
+    parser.add_argument("--draws", type=int, default=times, help=draws)
+    parser.add_argument("--seed", type=int, default=0)
+    devices(parser)
     return parser
 
 
