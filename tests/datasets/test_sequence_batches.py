@@ -212,6 +212,7 @@ def test_gff_counts_from_one(build, tmp_path):
         ("a.bed", "chr1\tx\ty\n", "line 1: 'x' and 'y' are no positions"),
         ("a.gff", "chr1\tx\tgene\t3\t6\n", "line 1: 5 columns; a line of GFF"),
         ("a.bed", "# nothing\n", "no region found"),
+        ("a.bed", "chr1\t3\t6\ta\t0\tminus\n", "line 1: the strand 'minus' is none of"),
     ],
 )
 def test_bad_region_lines_are_told(tmp_path, name, text, message):

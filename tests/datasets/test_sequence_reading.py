@@ -104,6 +104,18 @@ REFUSED = {
     "fastq cut short": (b"@a\nACGT\n+\n", "line 1: a FASTQ record is four lines"),
     "fastq of unequal length": (b"@a\nACGT\n+\nIIII\n@b\nAC\n+\nIII\n", "line 5: 2 symbols and 3 qualities"),
     "fastq header": (b"@a\nACGT\n+\nIIII\nb\n", "line 5: a FASTQ record begins with '@name'"),
+    "more cells than columns": (b"id,seq\na,ACGT\nb,ACGT,x\n", "line 3: 3 cells, and the header names 2 columns"),
+    "latin-1": (b"id,seq\n\xe9,ACGT\n", "line 2: not UTF-8 text"),
+    "genbank cut short": (
+        b"LOCUS       AB000001                  20 bp    DNA     linear   BCT 01-JAN-2000\n"
+        b"DEFINITION  x.\nACCESSION   AB000001\nVERSION     AB000001.1\nORIGIN\n        1 acgtacgtac gtac",
+        "the file breaks off",
+    ),
+    "genbank with a part cut out": (
+        b"LOCUS       AB000001                  20 bp    DNA     linear   BCT 01-JAN-2000\n"
+        b"DEFINITION  x.\nACCESSION   AB000001\nVERSION     AB000001.1\nORIGIN\n        1 acgtacgtac gtac\n//\n",
+        "Expected sequence length 20, found 14",
+    ),
     "genbank without sequence": (
         b"LOCUS       AB000001                 100 bp    DNA     linear   BCT 01-JAN-2000\n"
         b"DEFINITION  x.\nACCESSION   AB000001\nVERSION     AB000001.1\nCONTIG      join(AB1.1:1..100)\n//\n",

@@ -7,6 +7,7 @@ import pytest
 from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.tokenizer import file_encoder, get_tokenizer
 from xlstm_apps.datasets.molecules import read_smi
+from xlstm_apps.datasets.molecules.chemistry import molecule
 from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceSource
 from xlstm_apps.datasets.sequences.loading import load_corpus, open_corpus, read_source
 from xlstm_apps.datasets.sequences.reading import sniff
@@ -15,8 +16,8 @@ from xlstm_apps.recipes._sequence_validate import inspect
 pytest.importorskip("rdkit", reason="needs RDKit")
 SMILES = get_alphabet("smiles")
 
-LIST = """smiles name
-CCO ethanol
+LIST = """"smiles" name
+CCO "ethanol"
 OCC |$R1;;$| the same
 
 # a comment
@@ -123,6 +124,7 @@ def test_repeats_may_be_an_error(tmp_path):
         ("InChI=1S/CH4/h1H4", "notation: this is an InChI"),
         ("[C][C][Branch1][C][O]", "notation: this is SELFIES"),
         ("C[Xx]", "syntax: near position 3"),
+        ("C" * 60_000, "length: 60,000 characters"),  # RDKit would end the process
     ],
 )
 def test_what_is_no_molecule_is_named_and_may_be_left_out(tmp_path, smiles, reason):
@@ -145,6 +147,7 @@ def test_an_empty_cell_is_no_molecule(tmp_path):
 def test_exotic_but_real_molecules_are_read(tmp_path):
     exotic = ["*C", "[13CH4]", "C%(100)CC%(100)", "[Fe+2]", "N->[Cu]", "[CH3:7]C", "[Og]"]
     _, written = corpus_of(tmp_path, write(tmp_path, "e.smi", "\n".join(exotic)))
+    assert molecule("C" * 60_000) is None
     assert written == ["*C", "[13CH4]", "C1CC1", "[Fe+2]", "[NH3]->[Cu]", "C[CH3:7]", "[Og]"]
 
 

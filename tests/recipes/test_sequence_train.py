@@ -176,6 +176,8 @@ def test_validate_exit_codes(tmp_path, capsys):
     assert "position 41" in capsys.readouterr().out
     assert json.loads((tmp_path / "r.json").read_text())["left_out"] == {"bad characters": 1}
     assert code(">a\n>b\n") == 2
+    assert code(f">a\n{'N' * 40}\n") == 2 and "every symbol is ambiguous" in capsys.readouterr().out
+    assert code(f">a\n 1 {letters(9)}\n11 {letters(9)}\n21 {letters(9)}\n") == 2  # digits do not make it SMILES
     with pytest.raises(ValueError, match="look like protein"):
         code(f">a\n{letters(200, alphabet='EFILPQ')}\n", "--output", str(tmp_path / "r.json"))
     assert json.loads((tmp_path / "r.json").read_text())["exit_code"] == 2

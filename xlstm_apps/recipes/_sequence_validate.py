@@ -90,7 +90,7 @@ def show(report: dict[str, Any]) -> None:
     lines += [f"  {example}" for example in report["examples"]]
     words = {
         0: "clean",
-        1: "usable, but a training stops at these records unless told what to do: see --data.on_bad, --data.duplicates",
-        2: "unusable: no record is left",
+        1: "usable, but a training stops at such records or leaves them out: see --data.on_bad, --data.duplicates",
+        2: f"unusable: {'every symbol is ambiguous' if report['kept'] else 'no record is left'}",
     }
     tell(Console(), [*lines, words[report["exit_code"]]])

@@ -10,7 +10,7 @@ from xlstm_apps.datasets.sequences.opening import lines
 from xlstm_apps.datasets.sequences.record import Record
 from xlstm_apps.datasets.sequences.tabular import TableColumns, frame_records
 
-from .chemistry import chemistry, quiet
+from .chemistry import LONGEST, chemistry, quiet
 
 SMI_ENDINGS = (".smi", ".smiles", ".ism", ".can")
 SDF_ENDINGS = (".sdf", ".sd", ".mol")
@@ -30,8 +30,8 @@ def read_smi(path: str | Path) -> Iterator[Record]:
         text = text.strip()
         if not text or text.startswith("#"):
             continue
-        smiles, *rest = re.split(r"[\s,;]+", text, maxsplit=1)
-        if first and smiles.strip('"').lower() in _HEADERS:
+        smiles, *rest = re.split(r"[\s,;]+", text.replace('"', ""), maxsplit=1)
+        if first and smiles.lower() in _HEADERS:
             first = False
             continue
         first = False
@@ -76,7 +76,7 @@ def read_sdf(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         with quiet():
             text = "\n".join(block[:end]) + "\n"
             mol = Chem.MolFromMolBlock(text) or Chem.MolFromMolBlock(text, sanitize=False)
-            smiles = "" if mol is None else Chem.MolToSmiles(mol)
+            smiles = "" if mol is None or mol.GetNumAtoms() > LONGEST else Chem.MolToSmiles(mol)
         rows.append({"id": title or f"molecule_{number}", **_fields(block[end:]), "smiles": smiles})
         begins.append(begin)
     return rows, begins

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .chemistry import chemistry, quiet
+from .chemistry import LONGEST, chemistry, quiet
 
 Salts = Literal["keep", "largest", "drop"]
 Stereo = Literal["keep", "strip"]
@@ -42,7 +42,8 @@ class Rejected(ValueError):  # noqa: N818 - a verdict, and only sometimes an err
     """Why a molecule is not taken.
 
     Attributes:
-        reason: One of a few words, to count by: empty, characters, notation, syntax, valence, aromaticity, atoms, salt.
+        reason: One of a few words, to count by: empty, characters, notation, length, syntax, valence, aromaticity, atoms,
+            salt.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -103,7 +104,9 @@ class Standardiser:
 
     def _parsed(self, smiles: str) -> Any:
         if not smiles:
-            raise Rejected("empty", "no SMILES")
+            raise Rejected("empty", "no SMILES, or a structure that RDKit cannot read")
+        if len(smiles) > LONGEST:
+            raise Rejected("length", f"{len(smiles):,} characters; molecules have at most {LONGEST:,}")
         if not smiles.isascii():
             place = next(i for i, char in enumerate(smiles) if not char.isascii())
             char = smiles[place]

@@ -171,7 +171,7 @@ class Corpus:
             if candidate in self._numbers:
                 return self._numbers[candidate]
         shown = ", ".join(self.ids[:5]) + (" ..." if len(self) > 5 else "")
-        raise ValueError(f"no record {name!r} in {self.path}; there are {shown}")
+        raise ValueError(f"no record {name!r} in {', '.join(self.manifest['sources']) or self.path}; there are {shown}")
 
     def fetch(self, index: int, start: int, stop: int, strand: int = 1) -> np.ndarray:
         """Ids of a stretch [start, stop) of a record, read on its other strand where `strand` is -1: uint8 [T].

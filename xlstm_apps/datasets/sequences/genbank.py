@@ -1,6 +1,7 @@
 """GenBank and EMBL, through Biopython: sequences, and features as regions."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ def _entries(path: str | Path, format: str, features: bool) -> Iterator[Any]:
     found = False
     with io.TextIOWrapper(open_stream(file), encoding="utf-8", errors="replace") as stream:
         try:
-            for entry in scanner.parse_records(stream, do_features=features):
+            entries = scanner.parse_records(stream, do_features=features)
+            while (entry := _next(entries, file)) is not None:
                 found = True
                 yield entry
         except (EOFError, OSError) as e:
@@ -71,6 +73,24 @@ def _entries(path: str | Path, format: str, features: bool) -> Iterator[Any]:
             raise ValueError(f"{file}: not readable as {format}: {' '.join(str(e).split())}") from None
     if not found:
         raise ValueError(f"{file}: no {format} record; one begins with {'ID' if format == 'embl' else 'LOCUS'}")
+
+
+def _next(entries: Iterator[Any], file: Path) -> Any:
+    """The next entry, None behind the last.
+
+    Raises:
+        ValueError: it breaks off, which Biopython only warns of; the layout of its lines may be odd.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        entry = next(entries, None)
+    for warning in said:
+        text = " ".join(str(warning.message).split())
+        if text.startswith(("Premature end", "Expected sequence length")):
+            raise ValueError(
+                f"the file breaks off, or a part was cut out ({text.rstrip('.')}); fetch it again, or bring FASTA"
+            )
+    return entry
 
 
 def _sequence(entry: Any, path: str | Path) -> bytes:

@@ -64,8 +64,8 @@ class QualityReport:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 some records were bad, 2 nothing is left to use."""
-        if self.kept == 0:
+        """0 clean, 1 some records were bad, 2 nothing is left to use: no record, or none that says anything."""
+        if self.definite == 0:
             return 2
         return int(bool(self.left_out or self.bad_characters))
 

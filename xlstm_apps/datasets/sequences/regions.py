@@ -82,16 +82,24 @@ def read_regions(
 
 def _bed(cells: list[str], where: str) -> Region:
     start, end = _numbers(cells, 1, 2, 3, where, "BED: contig, start, end")
-    strand = cells[5] if len(cells) > 5 and cells[5] in "+-." else "+"
-    return Region(contig=cells[0], start=start, end=end, strand="-" if strand == "-" else "+", name="".join(cells[3:4]))
+    strand = _strand(cells, 5, where)
+    return Region(contig=cells[0], start=start, end=end, strand=strand, name="".join(cells[3:4]))
 
 
 def _gff(cells: list[str], where: str) -> Region:
     first, end = _numbers(cells, 3, 4, 8, where, "GFF: contig, source, kind, start, end, score, strand, phase")
     attributes = cells[8] if len(cells) > 8 else ""
     name = next((v for k, v in _attributes(attributes) if k in ("ID", "Name", "gene_id", "locus_tag")), "")
-    strand = "-" if cells[6] == "-" else "+"
+    strand = _strand(cells, 6, where)
     return Region(contig=cells[0], start=first - 1, end=end, strand=strand, name=name, label=cells[2])
+
+
+def _strand(cells: list[str], i: int, where: str) -> str:
+    """`+` or `-`; what has no strand, or one that is not known, is read forward."""
+    said = cells[i].strip() if len(cells) > i else "."
+    if said not in ("", ".", "?", "+", "-"):
+        raise ValueError(f"{where}: the strand {said!r} is none of + - . ?")
+    return "-" if said == "-" else "+"
 
 
 def _attributes(text: str) -> list[tuple[str, str]]:

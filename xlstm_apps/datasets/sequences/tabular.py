@@ -1,5 +1,7 @@
 """Sequences in a column of a table, with labels, groups and weights beside them."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +117,22 @@ def read_frame(path: str | Path) -> Any:
     try:
         return pl.read_csv(content, separator=separator, infer_schema=False)
     except pl.exceptions.PolarsError as e:
-        raise ValueError(f"{file}: not readable as a table: {str(e).splitlines()[0]}") from None
+        why = _wrong(content, separator) or f": not readable as a table: {str(e).splitlines()[0]}"
+        raise ValueError(f"{file}{why}") from None
+
+
+def _wrong(content: bytes, separator: str) -> str | None:
+    """The place and the mend of what polars refuses to read, where it can be told."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as e:
+        return f" line {content[: e.start].count(10) + 1}: not UTF-8 text; save the table as UTF-8"
+    rows = csv.reader(io.StringIO(text), delimiter=separator)
+    width = len(next(rows))
+    for row in rows:
+        if len(row) > width:
+            return f" line {rows.line_num}: {len(row)} cells, and the header names {width} columns; mend the line"
+    return None
 
 
 def as_numbers(column: Any) -> Any:
