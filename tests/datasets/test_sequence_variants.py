@@ -49,6 +49,7 @@ ROWS = [
     (("chr9", "1", "T", "A"), ("unknown_contig", "unknown_contig", 0, "T", "A")),
     (("chr1", "16", "NA", "N"), ("beyond_contig", "beyond_contig", 15, "NA", "N")),
     (("chr1", "99", "A", "T"), ("beyond_contig", "beyond_contig", 98, "A", "T")),
+    (("chr1", "0", "N", "A"), ("beyond_contig", "beyond_contig", -1, "N", "A")),  # the telomere
     (("chr1", "1", "G", "<DEL>"), ("symbolic", "symbolic", 0, "G", "<DEL>")),
     (("chr1", "1", "G", "G]chr2:5]"), ("symbolic", "symbolic", 0, "G", "G]chr2:5]")),
     (("chr1", "1", "G", "*"), ("overlapping", "overlapping", 0, "G", "*")),
@@ -90,7 +91,7 @@ def test_normalising_changes_the_writing_not_the_change(read):
     ("text", "message"),
     [
         ("chr1\t5\t.\tA\n", "line 1: 4 columns; a VCF line begins with CHROM"),
-        ("#CHROM\nchr1\t0\t.\tA\tC\n", "line 2: position '0' is no number from 1 on"),
+        ("#CHROM\nchr1\t-1\t.\tA\tC\n", "line 2: position '-1' is no whole number"),
         ("chr1\tx\t.\tA\tC\n", "line 1: position 'x'"),
         ("##fileformat=VCFv4.2\n", "no variant and no line '#CHROM"),
     ],

@@ -31,7 +31,7 @@ from xlstm_apps.training import files
 ADVICE = {
     "ref_mismatch": "REF is not what the genome holds: another assembly, or a file counted from 0?",
     "unknown_contig": "no such record in the genome",
-    "beyond_contig": "behind the end of its contig: another assembly?",
+    "beyond_contig": "before the begin or behind the end of its contig: another assembly?",
     "ambiguous": "N among what changes",
     "symbolic": "<DEL>, breakends: no sequence is given",
     "overlapping": "* stands for a deletion in another row",

@@ -42,8 +42,8 @@ class Rejected(ValueError):  # noqa: N818 - a verdict, and only sometimes an err
     """Why a molecule is not taken.
 
     Attributes:
-        reason: One of a few words, to count by: empty, characters, notation, length, syntax, valence, aromaticity, atoms,
-            salt.
+        reason: One of a few words, to count by: empty, length, characters, notation, syntax, valence, aromaticity,
+            atoms, salt.
     """
 
     def __init__(self, reason: str, detail: str) -> None:

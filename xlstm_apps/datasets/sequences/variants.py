@@ -24,7 +24,7 @@ class Variant:
 
     contig: str
     start: int
-    """Place of the first base of `ref`, from 0; the file counts from 1."""
+    """Place of the first base of `ref`, from 0; the file counts from 1, and calls the telomere before it 0."""
     ref: str
     alt: str
     id: str = ""
@@ -80,8 +80,8 @@ def line_variants(text: str, number: int, path: str | Path) -> list[Variant]:
     if len(cells) < 5:
         raise ValueError(f"{path} line {number}: {len(cells)} columns; a VCF line begins with {_COLUMNS}")
     contig, position, name, ref, alts = cells[:5]
-    if not (position.isascii() and position.isdigit()) or int(position) < 1:
-        raise ValueError(f"{path} line {number}: position {position!r} is no number from 1 on")
+    if not (position.isascii() and position.isdigit()):
+        raise ValueError(f"{path} line {number}: position {position!r} is no whole number")
     return _alleles(contig, int(position), name, ref, alts.split(","), number)
 
 
@@ -124,7 +124,7 @@ def check_variant(corpus: Corpus, codes: Codes, variant: Variant) -> Variant:
         number = corpus.find(variant.contig)
     except ValueError:
         return replace(variant, status="unknown_contig")
-    if variant.start + len(variant.ref) > corpus.lengths[number]:
+    if variant.start < 0 or variant.start + len(variant.ref) > corpus.lengths[number]:
         return replace(variant, status="beyond_contig")
     here = corpus.fetch(number, variant.start, variant.start + len(variant.ref))
     if not np.array_equal(here, ids_of(codes, variant.ref)):
