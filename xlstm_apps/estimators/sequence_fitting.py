@@ -264,7 +264,7 @@ def plan_predictor(
     if respelling is not None:
         if targets.head.per_symbol:
             raise ValueError("data.randomise would part targets of symbols from their symbols; leave it out")
-        notes.append(f"{randomise:.0%} of the training molecules are spelled anew each time; others are as written")
+        notes.append(respelling.note)
     plan = PredictorPlan(
         corpus=corpus,
         targets=targets,

@@ -178,12 +178,8 @@ def plan_sequences(
         backbone = replace(backbone, direction="bidirectional")
         notes.append("a masked model reads from both sides: backbone.direction is bidirectional")
     split = split_corpus(data, corpus)
-    if sequence.sets:  # which may share molecules
-        for part in ("val", "test"):
-            found = unknown(corpus, split.train, getattr(split, part))
-            if (known := len(getattr(split, part)) - len(found)) > 0:
-                notes.append(f"{part}: {known:,} molecules left out that are in training, in other sets")
-            split = replace(split, **{part: found})
+    if sequence.sets:
+        split = _without_known(corpus, split, notes)
     rule, _, how = split.rule.partition("; ")
     if how:
         notes.append(how)
@@ -195,79 +191,110 @@ def plan_sequences(
     stride = data.stride or piece
     if stride > piece:
         raise ValueError(f"data.stride {stride} leaves symbols between windows of {piece} out; give less")
-    causal = sequence.objective == "causal"
-    counts: dict[str, dict[str, int]] = {}
+    cutter = _Cutter(corpus, data, alphabet, alphabet.end if sequence.ends else None, notes)
+    pieces = cutter.cut("train", split.train, piece, stride)
+    if data.softmask_weight != 1 and not corpus.has_mask:
+        notes.append("data.softmask_weight does nothing: no symbol is marked by lower case")
+    held = cutter.held("val", split.val, piece, piece, budget.validation, context if families else None)
+    # A window of the test reads half of the one before it first, so that no symbol is judged without context.
+    half = max(1, context // 2) if sequence.objective == "causal" else context
+    asked = cutter.held("test", split.test, context, half, budget.test)
+    small = int(split.test.lengths.sum())
+    if 0 < small < _FEW:
+        notes.append(f"a test of {small:,} symbols says little: bring more sequences, or raise data.test_fraction")
+    if held is None:
+        notes.append("no validation part: no early stopping, the last epoch is taken")
+    train: SequenceDataset | FamilyWindows = cutter.dataset(pieces)
+    valid: SequenceDataset | HeldOutMembers | None = None if held is None else cutter.dataset(held)
+    if families:
+        train, valid, how = family_parts(corpus, data, alphabet.end, pieces, held, context, respelling)
+        notes.append(how)
+    if respelling is not None:
+        notes.append(respelling.note)
+    return SequencePlan(
+        corpus=corpus,
+        split=split,
+        alphabet=alphabet,
+        data=replace(data, context_length=context, stride=stride, split=rule),
+        sequence=sequence,
+        backbone=backbone,
+        fit=_budgeted(fit, budget, train, backbone.embedding_dim),
+        device=device,
+        train=train,
+        valid=valid,
+        test=None if asked is None else cutter.dataset(asked, closed=False),  # counted models know no ends
+        counts=cutter.counts,
+        respelling=respelling,
+        notes=notes,
+    )
 
-    def cut(part: str, spans: Spans, length: int, step: int, once: bool) -> Spans:
-        found = windows(spans, length, step, score_once=once)
-        kept, left = without_gaps(corpus, found, data.max_wildcard) if len(found) else (found, 0)
-        counts[part] = {
+
+class _Cutter:
+    """Cuts the parts of a split into windows, and keeps count of them and of what is left out."""
+
+    def __init__(
+        self, corpus: Corpus, data: SequenceData, alphabet: Alphabet, end: int | None, notes: list[str]
+    ) -> None:
+        self.corpus, self.data, self.alphabet, self.end, self.notes = corpus, data, alphabet, end, notes
+        self.counts: dict[str, dict[str, int]] = {}
+
+    def cut(self, part: str, spans: Spans, length: int, step: int, once: bool = False) -> Spans:
+        """Windows of a part that hold more than wildcards; with `once` every symbol counts in one of them."""
+        found, most = windows(spans, length, step, score_once=once), self.data.max_wildcard
+        kept, left = without_gaps(self.corpus, found, most) if len(found) else (found, 0)
+        self.counts[part] = {
             "records": len(np.unique(spans.record)),
             "symbols": int(spans.lengths.sum()),
             "windows": len(kept),
             "left_out": left,
         }
         if left:
-            notes.append(f"{left:,} {part} windows left out: more than {data.max_wildcard:.0%} {_wildcard(alphabet)}")
+            self.notes.append(f"{left:,} {part} windows left out: more than {most:.0%} {_wildcard(self.alphabet)}")
         return kept
 
-    def dataset(spans: Spans, closed: bool) -> SequenceDataset:
-        end = alphabet.end if closed and sequence.ends else None
-        return SequenceDataset(corpus, spans, end=end, softmask_weight=data.softmask_weight)
+    def held(self, part: str, spans: Spans, length: int, step: int, most: int, each: int | None = None) -> Spans | None:
+        """Windows of a part that is not trained on, evenly spread where they are too many; None: it is empty.
 
-    pieces = cut("train", split.train, piece, stride, False)
-    train: SequenceDataset | FamilyWindows = dataset(pieces, True)
-    if data.softmask_weight != 1 and not corpus.has_mask:
-        notes.append("data.softmask_weight does nothing: no symbol is marked by lower case")
-    # A window of the test reads half of the one before it first, so that no symbol is judged without context.
-    half = max(1, context // 2) if causal else context
-    parts: dict[str, SequenceDataset | None] = {}
-    for part, spans, most in (("val", split.val, budget.validation), ("test", split.test, budget.test)):
+        Args:
+            part: Its name.
+            spans: What it holds.
+            length: Of a window, in symbols.
+            step: From one to the next.
+            most: Symbols looked at.
+            each: Symbols that looking at a window costs; None: those that count in it.
+        """
         if len(spans) == 0 or int(spans.lengths.sum()) == 0:
-            counts[part] = {"records": 0, "symbols": 0, "windows": 0, "left_out": 0}
-            parts[part] = None
-            continue
-        length = piece if part == "val" else context
-        found = cut(part, spans, length, half if part == "test" else length, True)
-        read = len(found) * context if families and part == "val" else int((found.lengths - found.context).sum())
+            self.counts[part] = {"records": 0, "symbols": 0, "windows": 0, "left_out": 0}
+            return None
+        found = self.cut(part, spans, length, step, once=True)
+        read = int((found.lengths - found.context).sum()) if each is None else len(found) * each
         shown = spread(found, max(1, round(len(found) * most / read))) if read > most else found
         if len(shown) < len(found):
-            notes.append(f"{part}: {len(shown):,} of {len(found):,} windows, evenly spread, are looked at")
-        parts[part] = dataset(shown, part == "val")  # the test is of symbols: counted models know no ends
-    small = int(split.test.lengths.sum())
-    if 0 < small < _FEW:
-        notes.append(f"a test of {small:,} symbols says little: bring more sequences, or raise data.test_fraction")
-    if parts["val"] is None:
-        notes.append("no validation part: no early stopping, the last epoch is taken")
-    valid: SequenceDataset | HeldOutMembers | None = parts["val"]
-    if families:
-        held = None if valid is None else valid.spans
-        train, valid, how = family_parts(corpus, data, alphabet.end, pieces, held, context, respelling)
-        notes.append(how)
-    if respelling is not None:
-        notes.append(
-            f"{data.randomise:.0%} of the training molecules are spelled anew each time; others are as written"
-        )
+            self.notes.append(f"{part}: {len(shown):,} of {len(found):,} windows, evenly spread, are looked at")
+        return shown
+
+    def dataset(self, spans: Spans, closed: bool = True) -> SequenceDataset:
+        """The windows as batches, each record behind its end where it is `closed`."""
+        end = self.end if closed else None
+        return SequenceDataset(self.corpus, spans, end=end, softmask_weight=self.data.softmask_weight)
+
+
+def _without_known(corpus: Corpus, split: Split, notes: list[str]) -> Split:
+    """The split without molecules of the test and of validation that are in training: sets may share some."""
+    for part in ("val", "test"):
+        found = unknown(corpus, split.train, getattr(split, part))
+        if (known := len(getattr(split, part)) - len(found)) > 0:
+            notes.append(f"{part}: {known:,} molecules left out that are in training, in other sets")
+        split = replace(split, **{part: found})
+    return split
+
+
+def _budgeted(fit: FitConfig, budget: Budget, train: SequenceDataset | FamilyWindows, width: int) -> FitConfig:
+    """How to train, with what was left open chosen by the size of the data and the width of the network."""
     batch = fit.batch_size or int(np.clip(budget.per_step // train.mean_length, 1, max(1, len(train) // 8)))
     steps = fit.steps_per_epoch or min(budget.most_steps, max(_LEAST_STEPS, -(-len(train) // batch)))
-    rate = fit.learning_rate or LEARNING_RATE * min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
-    plan = SequencePlan(
-        corpus=corpus,
-        split=split,
-        alphabet=alphabet,
-        data=replace(data, context_length=context, stride=stride),
-        sequence=sequence,
-        backbone=backbone,
-        fit=replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate),
-        device=device,
-        train=train,
-        valid=valid,
-        test=parts["test"],
-        counts=counts,
-        respelling=respelling,
-        notes=notes,
-    )
-    return replace(plan, data=replace(plan.data, split=rule))
+    rate = fit.learning_rate or LEARNING_RATE * min(1.0, _USUAL_WIDTH / width)
+    return replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate)
 
 
 def respelling_of(sequence: SequenceConfig, share: float) -> Respelling | None:

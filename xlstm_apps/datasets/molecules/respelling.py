@@ -52,6 +52,11 @@ class Respelling:
             raise ValueError(f"data.randomise is a share of the molecules, from 0 to 1, not {share}")
         self.tokens, self.encode, self.share = tokens, encode, share
 
+    @property
+    def note(self) -> str:
+        """What a reader of the results should know of it."""
+        return f"{self.share:.0%} of the training molecules are spelled anew each time; others are as written"
+
     def __call__(self, ids: np.ndarray, rng: np.random.Generator, most: int) -> np.ndarray:
         """Another spelling of ids [T], of at most so many; the same ids where there is none, or none that fits."""
         if rng.random() >= self.share:
