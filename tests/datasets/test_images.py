@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import os
 import struct
+import zlib
 
 import numpy as np
 import polars as pl
@@ -126,7 +128,9 @@ def bad_files(folder):
         "empty.jpg": (b"", "is empty"), "short.png": (good.getvalue()[:3000], "truncated"),
         "short.jpg": (jpeg.getvalue()[:900], "truncated"), "text.jpg": (b"hello, world", "no picture"),
         "page.png": (b"<!DOCTYPE html><html>gone", "a web page"), "paper.jpg": (b"%PDF-1.4 ...", "a PDF file"),
-        "head.png": (good.getvalue()[:20], "no picture|truncated|cannot be decoded"),
+        "head.png": (good.getvalue()[:20], "begins like a PNG picture|truncated|cannot be decoded"),
+        "z.tif": (b"II*\0" + bytes(60), "begins like a TIFF picture|cannot be decoded"),
+        "zphone.png": (b"\0\0\0\x18ftypheic" + bytes(40), "is a HEIC photo"),
     }  # fmt: skip
     for name, (content, _) in cases.items():
         (folder / name).write_bytes(content)
@@ -158,6 +162,33 @@ def test_a_picture_of_too_many_pixels_is_named(folder, monkeypatch):
         Image.fromarray(picture(int(file.stem), height=12, width=12)).save(file)  # 144: a warning only
     found = load_images(data(folder))
     assert [row["reason"][:15] for row in found.rejected if "large" in row["path"]] == ["has more pixels"]
+
+
+def test_linked_folders_are_read_once_and_circles_end(folder, tmp_path):
+    save(tmp_path / "elsewhere" / "o.png", seed=99)
+    (folder / "cat" / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "cat" / "round").symlink_to(folder / "cat")
+    (folder / "cat" / "self.png").symlink_to(folder / "cat" / "self.png")
+    os.mkfifo(folder / "dog" / "pipe.png")  # opening it would wait for ever
+    found = load_images(data(folder))
+    assert [name for name in found.ids if "more" in name] == ["cat/more/o.png"] and len(found) == 21
+    assert {row["path"].rpartition("/")[2]: row["reason"] for row in found.rejected} == {
+        "self.png": "does not exist", "pipe.png": "is not a file",
+    }  # fmt: skip
+
+
+def test_colours_of_sixteen_bits_are_told(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 65536, (4, 5, 3)).astype(">u2")
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0)
+    packed = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(packed)
+    found = read_image(tmp_path / "deep.png")
+    assert (found.pixels == rows // 256).all() and found.notes == ("16-bit colours, read as 8 bits",)
 
 
 def test_folders_that_cannot_be_used(tmp_path, folder):
@@ -319,6 +350,21 @@ def test_any_shape_becomes_a_square(fit, shape):
     assert square.shape == (3, 8, 8) and square.dtype == torch.uint8
     if fit == "pad" and shape == (3, 40):
         assert (square[:, 0] == 255).all() and (square[:, -1] == 255).all() and (square[:, 3] != 255).any()
+
+
+@pytest.mark.parametrize("sides", [(224, 224), (224, 1), (3, 10), (1, 1)])
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (1, 9), (2, 17)])
+def test_a_line_of_pixels_is_cut_before_it_grows(shape, sides):
+    image = torch.linspace(0, 1, 3 * shape[0] * shape[1]).view(3, *shape)
+    assert fitted(image, sides, "crop").shape == (3, *sides)  # of 224 x 13 million pixels, if it were scaled first
+
+
+def test_small_images_that_are_all_alike_keep_their_shape(tmp_path):
+    for n in range(4):
+        save(tmp_path / "wide" / "ab"[n % 2] / f"{n}.png", seed=n, height=10, width=30)
+    reading = load_images(data(tmp_path / "wide")).reading
+    assert reading.sides == (10, 30) and reading.shape == (10, 30)
+    assert load_images(data(tmp_path / "wide", img_size=12)).reading.sides == (12, 12)
 
 
 def test_random_crops_follow_the_generator():

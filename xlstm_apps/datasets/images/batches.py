@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from .collection import ImageSet
 from .config import Fit
 
 _ASPECT = (3 / 4, 4 / 3)
+_THIN = 8
+"""Shapes that differ by more than this factor are cut before they are scaled."""
 
 
 class ImageBatches(Dataset):
@@ -104,6 +107,13 @@ def fitted(image: Tensor, sides: tuple[int, int], fit: Fit, background: str = "w
         return resized(image, *sides)
     scales = sides[0] / height, sides[1] / width
     scale = max(scales) if fit == "crop" else min(scales)
+    if fit == "crop" and max(scales) > _THIN * min(scales):  # a line of pixels would grow without bounds
+        rows, columns = (
+            min(height, math.ceil(_THIN * sides[0] / scale)),
+            min(width, math.ceil(_THIN * sides[1] / scale)),
+        )
+        top, left = (height - rows) // 2, (width - columns) // 2
+        image, height, width = image[:, top : top + rows, left : left + columns], rows, columns
     image = resized(image, max(1, round(height * scale)), max(1, round(width * scale)))
     down, right = sides[0] - image.shape[1], sides[1] - image.shape[2]
     if fit == "crop":

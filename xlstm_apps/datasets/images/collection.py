@@ -157,7 +157,12 @@ def read_images(
         shape = shape or data.shape
     limit, background = (data.memory_gb, data.background) if isinstance(data, ImageData) else (0.0, "white")
     with pillow():
-        size = max(shape) if shape else img_size or usual_size(listing.records)
+        if shape is None and img_size is None:
+            usual = usual_sides(listing.records)
+            shape = usual if usual[0] != usual[1] else None
+            img_size = max(usual)
+        size = max(shape) if shape else img_size
+        assert size is not None
         kept, pixels, sizes, digests, rejected = [], [], [], [], []
         seen: Counter[str] = Counter()
         total, channels = 0, 1
@@ -193,21 +198,22 @@ def read_images(
     return found_set
 
 
-def usual_size(records: Sequence[ImageRecord]) -> int:
-    """The size of images where all are alike and small; else one that half of them have, 224 at most."""
-    shorter = []
+def usual_sides(records: Sequence[ImageRecord]) -> tuple[int, int]:
+    """Height and width of images where all are alike and small; else a square that half of them fill, 224 at most."""
+    sizes: list[tuple[int, int]] = []
     for record in records:
         if record.pixels is not None:
-            shorter.append(tuple(record.pixels.shape[:2]))
+            sizes.append((record.pixels.shape[0], record.pixels.shape[1]))
         elif record.path is not None:
             found = _header(record)
-            shorter += [found] if found else []
-    if not shorter:
-        return USUAL_SIZE
-    if len(set(shorter)) == 1 and max(shorter[0]) <= SMALL:
-        return max(shorter[0])
-    median = int(np.median([min(size) for size in shorter]))
-    return max(16, min(USUAL_SIZE, median // 16 * 16))
+            sizes += [found] if found else []
+    if not sizes:
+        return USUAL_SIZE, USUAL_SIZE
+    if len(set(sizes)) == 1 and max(sizes[0]) <= SMALL:
+        return sizes[0]
+    median = int(np.median([min(size) for size in sizes]))
+    side = max(16, min(USUAL_SIZE, median // 16 * 16))
+    return side, side
 
 
 def digest(pixels: np.ndarray) -> str:
@@ -230,8 +236,10 @@ def _header(record: ImageRecord) -> tuple[int, int] | None:
     """Height and width by the file's head alone; None where there is none."""
     from PIL import Image
 
+    if record.path is None or not record.path.is_file():  # opening a pipe would wait for ever
+        return None
     try:
-        with Image.open(record.path) as image:  # type: ignore[arg-type]
+        with Image.open(record.path) as image:
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception:  # told when it is read as a whole

@@ -49,8 +49,8 @@ class ImageData(LabelledImages):
     """
 
     img_size: int | None = None
-    """Width and height that images are brought to. None: that of the images where all are alike and small, else 224 or
-    less, as large as half of them are."""
+    """Width and height that images are brought to. None: those of the images where all are alike and small, else 224
+    or less, as large as half of them are."""
 
     shape: tuple[int, int] | None = None
     """Height and width of a rectangle that images are brought to, in place of the square of `img_size`; for pictures

@@ -13,6 +13,10 @@ import numpy as np
 
 _SIGNATURES = {b"%PDF": "a PDF file", b"PK\x03\x04": "a ZIP archive", b"<svg": "an SVG drawing", b"<?xml": "XML text",
                b"<!DO": "a web page", b"<htm": "a web page"}  # fmt: skip
+_UNREAD = {b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"II+\0": "a TIFF picture",
+           b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture"}  # fmt: skip
+"""Beginnings of files that should be pictures."""
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 
 _ORIENTATION = 0x0112
@@ -81,6 +85,8 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
     try:
         image = Image.open(io.BytesIO(content))
         notes = [f"{image.format}: the first of several frames is read"] if _frames(image) > 1 else []
+        if image.format == "PNG" and content[24] > 8 and image.mode in ("LA", "RGB", "RGBA"):
+            notes.append("16-bit colours, read as 8 bits")
         if shorter is not None and image.format == "JPEG":
             image.draft(None, (shorter, shorter))
         width, height = Image.open(io.BytesIO(content)).size  # a draft is smaller
@@ -88,9 +94,7 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
         size = (width, height) if turned else (height, width)
         pixels = _plain(upright, notes, shorter, background)
     except Image.UnidentifiedImageError:
-        start = content[:4].lower() if content[:1] == b"<" else content[:4]
-        what = next((words for mark, words in _SIGNATURES.items() if mark.lower() == start.lower()), "no picture")
-        raise BadImage(f"holds {what}") from None
+        raise BadImage(_unidentified(content)) from None
     except Image.DecompressionBombError:
         raise BadImage("has more pixels than Pillow takes for safe (PIL.Image.MAX_IMAGE_PIXELS); shrink it") from None
     except (
@@ -110,6 +114,17 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
         truncated = "truncated" in reason.lower() or "premature" in reason.lower() or "broken data" in reason.lower()
         raise BadImage("is truncated" if truncated else f"cannot be decoded ({reason})") from None
     return Decoded(pixels, size, tuple(notes))
+
+
+def _unidentified(content: bytes) -> str:
+    """What may be in a file that Pillow makes nothing of."""
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF:
+        return "is a HEIC photo, which Pillow does not read; save it as JPEG or PNG"
+    for mark, words in _UNREAD.items():
+        if content.startswith(mark):
+            return f"begins like {words}, but is truncated or of a kind that Pillow does not read (16-bit colours, say)"
+    start = content[:4].lower()
+    return f"holds {next((words for mark, words in _SIGNATURES.items() if mark.lower() == start), 'no picture')}"
 
 
 def _frames(image: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,9 +141,7 @@ def _add_classes(listing: Listing, folder: Path, root: Path, part: str | None) -
 def _files(folder: Path, listing: Listing) -> list[Path]:
     """Files below a folder that may be pictures, by name; the others are counted. What is in them is seen later."""
     found, others = [], []
-    for file in sorted(folder.rglob("*")):
-        if file.is_dir() or any(part.startswith(_HIDDEN) for part in file.relative_to(folder).parts):
-            continue
+    for file in files_below(folder):
         if file.name.lower() in _JUNK:
             continue
         (others if _other(file) else found).append(file)
@@ -153,6 +152,25 @@ def _files(folder: Path, listing: Listing) -> list[Path]:
             + ", ".join(f"{count:,} {kind}" for kind, count in kinds[:5])
         )
     return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files in a folder and its sub-folders but hidden ones, sorted; linked folders too, each once, so that links in a
+    circle come to an end."""
+    found, seen = [], set()
+
+    def refused(error: OSError) -> None:
+        raise ValueError(f"{error.filename}: the folder cannot be read ({error.strerror})")
+
+    for place, folders, names in os.walk(folder, onerror=refused, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        found += [Path(place, name) for name in names if not name.startswith(_HIDDEN)]
+    return sorted(found)
 
 
 def _other(file: Path) -> bool:
