@@ -1,6 +1,7 @@
 """Images and masks as people have them: paired by name, read exactly, or refused in one line that says what to mend."""
 
 import gzip
+import struct
 from dataclasses import replace
 
 import numpy as np
@@ -130,6 +131,10 @@ def break_image(folder):
     (folder / "images" / "cell 2.png").write_bytes(b"")
 
 
+def break_empty_mask(folder):
+    (folder / "masks" / "cell 2.png").write_bytes(b"")
+
+
 def break_lonely_mask(folder):
     (folder / "images" / "cell 2.png").unlink()
 
@@ -151,6 +156,7 @@ def break_value(folder):
         (break_jpeg, r"cell 2.jpg is a JPEG file, which changes values", {}),
         (break_truncated, r"masks.cell 2.png is truncated or broken", {}),
         (break_image, r"images.cell 2.png is empty", {}),
+        (break_empty_mask, r"masks.cell 2.png is empty", {}),
         (break_lonely_mask, r"masks.cell 2.png is a mask without an image", {}),
         (break_lonely_image, r"images.cell 2.png has no mask", {}),
         (break_value, r"cell 2.png holds the value 3, and the classes are 0, 255", {"values": [0, 255]}),
@@ -189,7 +195,7 @@ def test_masks_with_nothing_in_them(folder):
     assert found.report["empty"] == 1 and "1 of 8 masks are empty" in " ".join(found.report["notes"])
     for n in range(8):
         save(folder / "masks" / f"cell {n}.png", np.zeros((12, 16), np.uint8))
-    with pytest.raises(ValueError, match="nothing to learn"):
+    with pytest.raises(ValueError, match=r"^.*: all 8 masks hold the value 0 only; there is nothing to learn"):
         load_masked(data(folder))
     with pytest.raises(ValueError, match="all 8 masks are empty"):
         load_masked(data(folder, masks="objects"))
@@ -297,6 +303,21 @@ def test_broken_volumes(tmp_path):
     np.save(tmp_path / "a.npy", np.full((2, 3, 4), np.nan))
     with pytest.raises(BadImage, match="not numbers"):
         read_pixels(tmp_path / "a.npy")
+
+
+def test_masks_of_volumes(tmp_path):
+    for n in range(3):
+        for what in ("images", "masks"):
+            (tmp_path / what).mkdir(exist_ok=True)
+            values = np.zeros((2, 3, 4), np.uint8)
+            values[0, n] = 1
+            write_nifti(tmp_path / what / f"{n}.nii", values, None, (1.0 + 2 * (n == 0), 1.0, 1.0))
+    assert "voxels of 2 different sizes" in load_masked(data(tmp_path)).report["notes"][0]
+    whole = bytearray((tmp_path / "masks" / "1.nii").read_bytes())
+    struct.pack_into("<8h", whole, 40, 4, 4, 3, 1, 2, 1, 1, 1)  # two channels of one slice
+    (tmp_path / "masks" / "1.nii").write_bytes(bytes(whole))
+    with pytest.raises(ValueError, match=r"masks.1.nii has shape \[2, 1, 3, 4\]; a mask has .* one value for each"):
+        load_masked(data(tmp_path))
 
 
 def test_volumes_of_several_kinds(tmp_path):

@@ -70,7 +70,7 @@ def read_labels(path: Path) -> np.ndarray:
     """
     kind = ending(path)
     if kind in VOLUMES:
-        values = read_nifti(path).pixels[0] if kind in NIFTI else _array(path)
+        values = read_nifti(path).pixels if kind in NIFTI else _array(path)
         return _whole(values[0] if values.ndim == 4 and len(values) == 1 else values)
     pages = _pages(path)
     return _whole(pages[0] if len(pages) == 1 else np.stack(pages))
@@ -125,7 +125,12 @@ def _pages(path: Path) -> list[np.ndarray]:
     except BadImage:
         raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        reason = "holds no picture" if isinstance(error, UnidentifiedImageError) else "is truncated or broken"
+        if not path.is_file():
+            reason = "is not a file" if path.exists() else "does not exist"
+        elif not path.stat().st_size:
+            reason = "is empty"
+        else:
+            reason = "holds no picture" if isinstance(error, UnidentifiedImageError) else "is truncated or broken"
         raise BadImage(reason) from None
     if len({page.shape for page in pages}) > 1:
         raise BadImage("has pages of several sizes")
@@ -149,7 +154,7 @@ def _plain(image: Any) -> np.ndarray:
 
 def _whole(values: np.ndarray) -> np.ndarray:
     if values.ndim not in (2, 3):
-        raise BadImage(f"has shape {[*values.shape]}; a mask has two or three dimensions")
+        raise BadImage(f"has shape {[*values.shape]}; a mask has two or three dimensions, one value for each place")
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype.kind == "f":

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .finding import files_below
 from .record import known_part
 from .segmentation_config import MaskedImages, SegmentSource
 from .segmentation_files import VOLUMES, ending, stem
@@ -126,10 +127,8 @@ def _by_name(folder: Path, pairs: Pairs, data: SegmentSource, leave: Path | None
     """Pictures and volumes below a folder by path without ending; other files are counted."""
     found: dict[str, Path] = {}
     others = 0
-    for file in sorted(folder.rglob("*")):
+    for file in files_below(folder):
         inner = file.relative_to(folder)
-        if file.is_dir() or any(part.startswith((".", "__MACOSX")) for part in inner.parts):
-            continue
         if leave is not None and leave != folder and leave in file.parents:
             continue
         if ending(file) not in ENDINGS:

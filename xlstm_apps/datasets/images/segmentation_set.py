@@ -234,7 +234,8 @@ def _meaning(data: MaskedImages, pairs: list[Pair], images: list[Pixels], masks:
             "data.masks objects; if masks were saved as JPEG or resized smoothly, make them anew"
         )
     if len(values) < 2:
-        raise ValueError(f"all {len(masks):,} masks hold {values or 'nothing'} only; there is nothing to learn")
+        only = f"the value {values[0]} only" if values else "no value of a class"
+        raise ValueError(f"{data.path}: all {len(masks):,} masks hold {only}; there is nothing to learn")
     names = own.names if own and own.names else _names(values)
     if len(names) != len(values):
         raise ValueError(f"data.names has {len(names)} entries, the masks have the values {values}")
@@ -268,6 +269,9 @@ def _report(found: SegmentSet, listed: Pairs) -> dict[str, Any]:
         f"{count:,} {'image' if count == 1 else 'images'}: {note}"
         for note, count in Counter(note for image in found.images for note in image.notes).most_common()
     ]
+    kinds = len({image.spacing for image in found.images})
+    if kinds > 1:
+        notes.append(f"voxels of {kinds:,} different sizes; images are not resampled to one of them")
     if empty:
         notes.append(f"{empty:,} of {len(found):,} masks are empty; they are learned from and scored as such")
     return {
