@@ -122,3 +122,28 @@ def test_any_shape_becomes_the_rectangle(fit, size):
     assert fitted(image, (6, 18), fit).shape == (1, 6, 18)
     crop = random_crop(image, (6, 18), 0.3, np.random.default_rng(0))
     assert crop.shape == (1, 6, 18)
+
+
+def test_features_and_maps_at_the_own_size(run, tmp_path, capsys):
+    (tmp_path / "new").mkdir()
+    for n, size in enumerate(((12, 30), (9, 17), (300, 300))):
+        wide(n, "left", size).save(tmp_path / "new" / f"{n}.png")
+    (tmp_path / "new" / "x.png").write_bytes(b"")
+    source = ["--model", str(run), "--data.path", str(tmp_path / "new"), "--own_size"]
+    cli.run(["vision", "embed", *source, "--output", str(tmp_path / "found.npz")])
+    with np.load(tmp_path / "found.npz") as found:
+        named = dict(zip(found["path"].tolist(), found["features"], strict=True))
+    classifier = load_classifier(run, "cpu")
+    assert sorted(named) == ["0.png", "1.png", "2.png"]
+    for name, features in named.items():
+        with torch.no_grad():
+            own = classifier.features(pixels_of(tmp_path / "new" / name)[None].float() / 255)[0]
+        assert torch.allclose(torch.from_numpy(features), own, atol=1e-5), name
+    cli.run(["vision", "explain", *source, "--output", str(tmp_path / "maps")])
+    with (tmp_path / "maps" / "explain.csv").open(newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
+    with Image.open(tmp_path / "maps" / "001_0.png") as picture:
+        assert picture.height * 30 == (picture.width - 12) // 3 * 12
+    told = capsys.readouterr().err
+    assert "left out  2 files" in told and "x.png is empty" in told
+    assert "2.png has 5,625 patches at its own size, and at most 4,096 can be shown" in told

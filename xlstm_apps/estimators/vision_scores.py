@@ -50,7 +50,7 @@ def probabilities(network: nn.Module, batches: ImageBatches | OwnSizes, tick: Ti
     return np.concatenate([*_run(batches, lambda x: network(x).float().softmax(-1), network, tick)])
 
 
-def features(network: Any, batches: ImageBatches, tick: Tick | None = None) -> np.ndarray:
+def features(network: Any, batches: ImageBatches | OwnSizes, tick: Tick | None = None) -> np.ndarray:
     """What the head of an `ImageClassifier` reads, for every image: float32 [N, F]."""
     return np.concatenate([*_run(batches, lambda x: network.features(x).float(), network, tick)])
 

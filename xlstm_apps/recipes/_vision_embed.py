@@ -8,19 +8,19 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from xlstm_apps.datasets.images import ImageBatches, ImageSource
+from xlstm_apps.datasets.images import ImageSource
 from xlstm_apps.estimators.vision_export import ENDINGS
 from xlstm_apps.estimators.vision_export import export as write_graph
 from xlstm_apps.estimators.vision_saved import load_classifier
 from xlstm_apps.estimators.vision_scores import features
 from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.recipes._terminal import showing, tell
-from xlstm_apps.recipes._vision_run import listed
-from xlstm_apps.recipes._vision_use import blocks
+from xlstm_apps.recipes._vision_run import left_out, listed
+from xlstm_apps.recipes._vision_use import batches_of, blocks
 from xlstm_apps.training import files
 
 
-def embed(model: str, data: ImageSource, output: str, device: str) -> None:
+def embed(model: str, data: ImageSource, output: str, own_size: bool, device: str) -> None:
     """Features of all images as one file."""
     path, console = Path(output), Console(stderr=True)
     check_target(path, (".npz", ".parquet"), "output")
@@ -28,14 +28,14 @@ def embed(model: str, data: ImageSource, output: str, device: str) -> None:
     listing = listed(data, console, labelled=False)
     names, parts, bad = [], [], {}
     with showing(console, "embedding", len(listing.records)) as step:
-        for images, rejected, all_names in blocks(classifier, data, listing):
+        for images, rejected, all_names in blocks(classifier, data, listing, own_size):
             bad |= rejected
             if images is not None:
                 names += images.ids
-                parts.append(features(classifier, ImageBatches(images, np.arange(len(images)), classifier.images.fit)))
+                parts.append(features(classifier, batches_of(classifier, images, own_size)))
             step.advance(len(all_names))
     tell(console, (f"note: {note}" for note in listing.notes))
-    tell(console, (f"left out: {name} {reason}" for name, reason in list(bad.items())[:5]))
+    tell(console, left_out(bad))
     if not parts:
         raise ValueError(f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read")
     found = np.concatenate(parts)
@@ -45,8 +45,7 @@ def embed(model: str, data: ImageSource, output: str, device: str) -> None:
         else:
             pl.DataFrame({"path": names, "features": pl.Series(found, dtype=pl.Array(pl.Float32, found.shape[1]))}
                          ).write_parquet(aside)  # fmt: skip
-    left = f"; {len(bad):,} files left out, since they cannot be read" if bad else ""
-    tell(console, [f"{len(found):,} images, {found.shape[1]} features each, in {path}{left}"])
+    tell(console, [f"{len(found):,} images, {found.shape[1]} features each, in {path}"])
 
 
 def export(model: str, output: str, img_size: int | None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,15 @@ from rich.console import Console
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from xlstm_apps.datasets.images import ImageSource
-from xlstm_apps.datasets.images.batches import as_floats, channels_first, fitted
+from xlstm_apps.datasets.images import ImageSet, ImageSource, OwnSizes
+from xlstm_apps.datasets.images.batches import as_floats
 from xlstm_apps.estimators.vision_saved import load_classifier
 from xlstm_apps.recipes._terminal import showing, tell
-from xlstm_apps.recipes._vision_run import listed, read, told
-from xlstm_apps.recipes._vision_use import sizes, source_of
+from xlstm_apps.recipes._vision_run import left_out, listed
+from xlstm_apps.recipes._vision_use import batches_of, blocks
 from xlstm_apps.training import files
 from xlstm_apps.vision.classifier import ImageClassifier
+from xlstm_apps.vision.explaining import MOST_PATCHES as MANY
 from xlstm_apps.vision.explaining import grad_cam, read_patches, relevance
 
 MOST = 200
@@ -50,7 +53,14 @@ Grad-CAM, where the class is seen. Bright is much; each map on its own scale.</p
 
 
 def explain(
-    model: str, data: ImageSource, output: str, target: str | None, block: int | None, most: int, device: str
+    model: str,
+    data: ImageSource,
+    output: str,
+    target: str | None,
+    block: int | None,
+    most: int,
+    own_size: bool,
+    device: str,
 ) -> None:
     """Read the images, draw the maps, write the folder."""
     console, path = Console(stderr=True), files.check_new_folder(output)
@@ -63,31 +73,42 @@ def explain(
     listing = listed(data, console, labelled=False)
     count = len(listing.records)
     listing.records = listing.records[:most]
-    images = read(source_of(data, classifier), listing, console, labelled=False, **sizes(classifier))
-    rows, figures = [], []
-    with files.replacing_folder(path) as aside, showing(console, "explaining", len(images)) as step:
-        for n in range(len(images)):
-            square = as_floats(_square(images[n], classifier))
-            row, picture = _one(classifier, square, None if target is None else classes.index(target), block)
-            name = f"{n + 1:03}_{Path(images.ids[n]).stem}.png"
-            packed = io.BytesIO()
-            picture.save(packed, "PNG")
-            (aside / name).write_bytes(packed.getvalue())
-            rows.append({"path": images.ids[n], "picture": name, **row})
-            figures.append(_figure(images.ids[n], row, packed.getvalue()))
-            step.advance(1)
+    rows, figures, bad = [], [], {}
+    shown = None if target is None else classes.index(target)
+    with files.replacing_folder(path) as aside, showing(console, "explaining", len(listing.records)) as step:
+        for images, rejected, names in blocks(classifier, data, listing, own_size):
+            bad |= rejected
+            for n, image in enumerate(_seen(classifier, images, own_size)):
+                if own_size and (patches := math.prod(classifier.model.vision.grid_of(tuple(image.shape[1:])))) > MANY:
+                    bad[images.ids[n]] = f"has {patches:,} patches at its own size, and at most {MANY:,} can be shown"
+                    continue
+                row, picture = _one(classifier, image, shown, block)
+                name = f"{len(rows) + 1:03}_{Path(images.ids[n]).stem}.png"
+                packed = io.BytesIO()
+                picture.save(packed, "PNG")
+                (aside / name).write_bytes(packed.getvalue())
+                rows.append({"path": images.ids[n], "picture": name, **row})
+                figures.append(_figure(images.ids[n], row, packed.getvalue()))
+            step.advance(len(names))
+        if not rows:
+            name, reason = next(iter(bad.items()))
+            raise ValueError(f"none of {len(bad):,} images can be shown: {name} {reason}")
         files.write_rows(aside / "explain.csv", rows)
         page = _PAGE.format(model=html.escape(Path(model).name), width=3 * SIDE, figures="\n".join(figures))
         files.write_text(aside / "explain.html", page)
-    tell(console, told(images))
+    tell(console, (f"note: {note}" for note in listing.notes))
+    tell(console, left_out(bad))
     if count > most:
         tell(console, [f"note: the first {most:,} of {count:,} images; more with --max_images"])
-    tell(Console(), [f"{len(images):,} images in {path}; see {path / 'explain.html'}"])
+    tell(Console(), [f"{len(rows):,} images in {path}; see {path / 'explain.html'}"])
 
 
-def _square(pixels: np.ndarray, classifier: ImageClassifier) -> Tensor:
-    looks = classifier.images
-    return fitted(channels_first(pixels), looks.sides, looks.fit, looks.background)
+def _seen(classifier: ImageClassifier, images: ImageSet | None, own_size: bool) -> Iterator[Tensor]:
+    """Images [C, H, W] from 0 to 1, as the model gets them."""
+    if images is not None:
+        batches = batches_of(classifier, images, own_size)
+        for n in range(len(images)):
+            yield batches[n] if isinstance(batches, OwnSizes) else as_floats(batches.__getitems__([n])["pixels"][0])
 
 
 def _one(classifier: ImageClassifier, image: Tensor, target: int | None, block: int | None) -> tuple[dict, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,14 @@ def listed(data: ImageSource, console: Console, *, labelled: bool) -> Listing:
 
 def told(images: ImageSet) -> list[str]:
     """What was left out, in lines."""
-    lines = []
-    if images.rejected:
-        count = len(images.rejected)
-        lines.append(f"left out  {count:,} {'file' if count == 1 else 'files'} that cannot be read:")
-        lines += [f"          {row['path']} {row['reason']}" for row in images.rejected[:_SHOWN]]
-        if count > _SHOWN:
-            lines.append("          ...")
-    return lines + [f"note      {note}" for note in images.report["notes"]]
+    bad = {row["path"]: row["reason"] for row in images.rejected}
+    return left_out(bad) + [f"note      {note}" for note in images.report["notes"]]
+
+
+def left_out(bad: dict[str, str]) -> list[str]:
+    """How many files were left out, the first of them with the reason."""
+    if not bad:
+        return []
+    lines = [f"left out  {len(bad):,} {'file' if len(bad) == 1 else 'files'}:"]
+    lines += [f"          {name} {reason}" for name, reason in islice(bad.items(), _SHOWN)]
+    return lines + ["          ..."] * (len(bad) > _SHOWN)

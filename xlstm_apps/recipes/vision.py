@@ -146,18 +146,19 @@ def predict(
     steps.predict(model, data, output, top, own_size, device)
 
 
-def embed(model: str, data: ImageSource, output: str, device: Device = "auto") -> None:
+def embed(model: str, data: ImageSource, output: str, own_size: bool = False, device: Device = "auto") -> None:
     """Write what a model makes of each image, a vector that similar images share, for search, clustering or plots.
 
     Args:
         model: Run folder of `train` or `finetune`, or model folder.
         data: The images.
         output: File to write: .npz (features, path) or .parquet (path, features as one column of arrays).
+        own_size: As in `predict`.
         device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _vision_embed as steps
 
-    steps.embed(model, data, output, device)
+    steps.embed(model, data, output, own_size, device)
 
 
 def explain(
@@ -167,6 +168,7 @@ def explain(
     target: str | None = None,
     block: int | None = None,
     max_images: int = 24,
+    own_size: bool = False,
     device: Device = "auto",
 ) -> None:
     """Show what a model looked at: its mLSTM's own weights, and Grad-CAM, as maps over the images.
@@ -180,11 +182,12 @@ def explain(
         target: Class whose map is drawn. None: the predicted one.
         block: Block behind which Grad-CAM looks, from 0, -1 the last. None: two blocks before the end.
         max_images: Most images.
+        own_size: As in `predict`.
         device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _vision_explain as steps
 
-    steps.explain(model, data, output, target, block, max_images, device)
+    steps.explain(model, data, output, target, block, max_images, own_size, device)
 
 
 def export(model: str, output: str = "model.onnx", img_size: int | None = None) -> None:
