@@ -56,6 +56,21 @@ def test_all_forms_of_images_are_the_same(fitted, tmp_path):
     assert (fitted.predict(large) == fitted.predict(X)).all()
 
 
+def test_rectangles(tmp_path):
+    X, y = toy(40)
+    wide = X.repeat(2, 2)  # 8 x 16
+    made = estimator().fit(wide, y)
+    assert made.model_.images.sides == (8, 16) and made.model_.model.vision.grid == (2, 4)
+    assert made.score(wide, y) > 0.9
+    made.save(tmp_path / "m")
+    assert (ViLClassifier.load(tmp_path / "m").predict_proba(wide) == made.predict_proba(wide)).all()
+    other = estimator(img_size=(4, 8), from_model=made, head_only=True)
+    other.patch_size = other.network = None
+    assert other.fit(wide, y).model_.images.sides == (4, 8)
+    with pytest.raises(ValueError, match="height and width in pixels"):
+        estimator(img_size=(4, 8, 8)).fit(wide, y)
+
+
 def test_numbers_of_any_range(fitted):
     X, y = toy()
     other = estimator().fit((X.astype(np.float64) / 255 * 16).reshape(60, -1), y)

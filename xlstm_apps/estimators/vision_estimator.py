@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -34,11 +34,11 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         name: As in `NetworkConfig`; None: by the size of the images.
         from_model: Trained model to go on from: run or model folder, file of published weights, or another estimator.
         head_only: Train the head alone.
-        img_size: Size that images are brought to. None: as in `ImageData`.
+        img_size: Size that images are brought to, one number or height and width. None: as in `ImageData`.
         patch_size: As in `NetworkConfig`.
         network: More of `NetworkConfig`, such as `{"num_blocks": 6, "drop_path": 0.1}`.
         augment: Fields of `AugmentConfig`, such as `{"flip": False, "rotate": 10}`. None: none of it but smoothing.
-        shape: How other shapes become squares: crop, pad or squash.
+        shape: How other shapes become that one: crop, pad or squash.
         balanced: Every class counts alike.
         max_epochs: Most epochs.
         batch_size: Images per step. None: by their number.
@@ -61,7 +61,7 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         *,
         from_model: Any = None,
         head_only: bool = False,
-        img_size: int | None = None,
+        img_size: int | tuple[int, int] | None = None,
         patch_size: int | None = None,
         network: Mapping[str, Any] | None = None,
         augment: Mapping[str, Any] | None = None,
@@ -124,9 +124,9 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         start = self._start()
         size, channels = self.img_size, None
         if isinstance(start, ImageClassifier):
-            size, channels = size or start.images.img_size, start.model.vision.in_chans
+            size, channels = size or start.images.sides, start.model.vision.in_chans
         elif start is not None:
-            size, channels = size or start.vision.img_size[0], start.vision.in_chans
+            size, channels = size or start.vision.img_size, start.vision.in_chans
         data = self._data(size)
         images = read_images(listing, data, labelled=True, in_chans=channels, classes=names)
         held = held_out(images.labels, self.val_fraction, self.seed, len(images))
@@ -184,7 +184,7 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         looks = self.model_.images
         images: ImageSet = read_images(
             listing_of(X, self.scale_),
-            self._data(looks.img_size),
+            self._data(looks.sides),
             labelled=False,
             in_chans=self.model_.model.vision.in_chans,
         )
@@ -201,10 +201,14 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         self.classes_ = np.array(facts["classes"], dtype=None if facts["dtype"] == "|O" else facts["dtype"])
         self.scale_ = Scale(**facts["scale"])
 
-    def _data(self, size: int | None) -> ImageData:
+    def _data(self, size: int | Sequence[int] | None) -> ImageData:
         if self.shape not in ("crop", "pad", "squash"):
             raise ValueError(f"shape is crop, pad or squash, not {self.shape!r}")
-        return ImageData(path=["X"], img_size=size, fit=self.shape, on_bad="error", memory_gb=16)  # type: ignore[arg-type]
+        side, sides = (size, None) if size is None or isinstance(size, int) else (None, tuple(size))
+        if sides is not None and len(set(sides)) == 1:
+            side, sides = sides[0], None
+        fit: Any = self.shape
+        return ImageData(path=["X"], img_size=side, shape=sides, fit=fit, on_bad="error", memory_gb=16)
 
     def _start(self) -> Any:
         start = self.from_model

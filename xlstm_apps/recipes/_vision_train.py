@@ -111,14 +111,13 @@ def prepare(
     place = find_place(task, stem(data), sections, digest, run_dir=run_dir, resume=resume, console=console)
     if place is None:
         return None
-    size, channels = data.img_size, data.in_chans
-    if isinstance(start, ImageClassifier):
-        size, channels = size or start.images.img_size, channels or start.model.vision.in_chans
-    elif start is not None:
-        size, channels = size or start.vision.img_size[0], channels or start.vision.in_chans
-    shape = data.shape
-    if isinstance(start, ImageClassifier) and data.img_size is None:
-        shape = shape or start.images.shape
+    size, channels, shape = data.img_size, data.in_chans, data.shape
+    if start is not None:
+        trained = start.model if isinstance(start, ImageClassifier) else start
+        channels = channels or trained.vision.in_chans
+        if size is None and shape is None:
+            sides = start.images.sides if isinstance(start, ImageClassifier) else start.vision.img_size
+            size, shape = (sides[0], None) if len(set(sides)) == 1 else (None, sides)
     images = read(data, listing, console, labelled=True, img_size=size, in_chans=channels, shape=shape)
     parts, rule = split_images(images, data)
     plan = plan_vision(
