@@ -13,7 +13,8 @@ from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor, tra
 from xlstm_apps.biosequence.baselines.kmers import LinearModel
 from xlstm_apps.biosequence.heads import MISSING
 from xlstm_apps.biosequence.vocabularies import written_alphabet
-from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
+from xlstm_apps.estimators.sequence_fitting import PredictorPlan, predict_spans
+from xlstm_apps.estimators.sequence_labelled import LabelledSequences
 from xlstm_apps.estimators.sequence_linear import ids_of
 from xlstm_apps.estimators.sequence_measures import (
     calibration_rows,

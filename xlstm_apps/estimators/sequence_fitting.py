@@ -1,6 +1,6 @@
 """Labelled sequences and settings brought together, for the estimators and for `sequence finetune`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
-from torch.utils.data import Dataset
 
 # Lightning takes seconds to import: what needs it is reached through these lazy packages.
 from xlstm_apps import biosequence, training
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel, SequencePredictor, get_alphabet, language_part
-from xlstm_apps.biosequence.heads import MISSING
 from xlstm_apps.biosequence.sizes import PREDICTOR, predictor_layers
 from xlstm_apps.biosequence.strings import by_length
 from xlstm_apps.biosequence.vocabularies import alphabet_of
@@ -22,6 +19,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.molecules.respelling import Respelled, Respelling
 from xlstm_apps.datasets.sequences import SequenceDataset, Spans, windows
 from xlstm_apps.estimators.saved import resolve_device
+from xlstm_apps.estimators.sequence_labelled import LabelledSequences
 from xlstm_apps.estimators.sequence_plan import respelling_of
 from xlstm_apps.estimators.sequence_saved import settled
 from xlstm_apps.estimators.sequence_targets import Targets
@@ -39,55 +37,6 @@ _USUAL_WIDTH = 64
 _SYMBOLS = {"cpu": 8192, "cuda": 262_144}
 _MOST_ROWS = {"cpu": 64, "cuda": 256}
 _MOST_STEPS = {"cpu": 100, "cuda": 500}
-
-
-class LabelledSequences(Dataset[dict[str, Tensor]]):
-    """Spans with what is to be predicted of them, in batches for `PredictorModule`.
-
-    Args:
-        corpus: A `Corpus` or `MemoryCorpus`.
-        spans: Whole records, or for targets of symbols any stretches.
-        targets: Of all records.
-        class_weights: How much each class counts, [classes]; None: alike.
-        unit: Importance of whole sequences is given in units of this: their mean in training.
-    """
-
-    def __init__(
-        self, corpus: Any, spans: Spans, targets: Targets, class_weights: np.ndarray | None = None, unit: float = 1.0
-    ) -> None:
-        self.sequences, self.targets, self.class_weights = SequenceDataset(corpus, spans), targets, class_weights
-        self.spans, self.unit = spans, unit
-
-    def importance(self, records: np.ndarray) -> np.ndarray:
-        """How much each of some records counts: float32 [N]."""
-        found = self.sequences.corpus.weights[records].astype(np.float32)
-        if self.class_weights is not None:
-            found = found * self.class_weights[np.maximum(self.targets.values[records], 0)]
-        return found / np.float32(self.unit)
-
-    def __len__(self) -> int:
-        return len(self.spans)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return self.__getitems__([index])
-
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """As of `SequenceDataset`, with `label`, and `importance` of whole sequences."""
-        batch = self.sequences.__getitems__(indices)
-        records, values = batch["record"].numpy(), self.targets.values
-        if self.targets.head.per_symbol:
-            rows = [
-                torch.from_numpy(np.ascontiguousarray(values[r][a : a + n]))
-                for r, a, n in zip(records, batch["start"].tolist(), batch["lengths"].tolist(), strict=True)
-            ]
-            empty = MISSING if self.targets.head.task == "classification" else torch.nan
-            batch["label"] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=empty)
-            if self.class_weights is not None:
-                known = batch["label"].clamp(min=0)
-                batch["weights"] = batch["weights"] * torch.from_numpy(self.class_weights)[known]
-            return batch
-        importance = torch.from_numpy(self.importance(records))
-        return batch | {"label": torch.from_numpy(values[records]), "importance": importance}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +160,6 @@ def plan_predictor(
     """
     notes = list(targets.notes)
     device = resolve_device(fit.accelerator)
-    kind = device.type if device.type in _SYMBOLS else "cpu"
     if start is not None:
         sequence, backbone = adopted(start, sequence, backbone)
         if list(corpus.alphabet["tokens"]) != list(alphabet_of(sequence).tokens):
@@ -223,20 +171,7 @@ def plan_predictor(
         notes.append("a model for predictions reads both ways: backbone.direction is alternating")
     if start is None:
         backbone = predictor_layers(backbone, sequence.alphabet, targets.head.per_symbol)
-    spans: dict[str, Spans] = {}
-    known = targets.known
-    for part in ("train", "val", "test"):
-        found = parts.get(part)
-        if found is None or len(found) == 0:
-            continue
-        unknown = int((~known[found.record]).sum())
-        if unknown:
-            notes.append(f"{part}: {unknown:,} of {len(found):,} records have no label and are left out")
-        found = found[known[found.record]]
-        if len(found):
-            spans[part] = found
-    if "train" not in spans:
-        raise ValueError("no record for training has a label")
+    spans = _labelled(parts, targets, notes)
     if context_length is not None:
         spans = _shortened(spans, context_length, targets.head.per_symbol, notes)
     _check_classes(targets, spans, notes)
@@ -248,16 +183,8 @@ def plan_predictor(
             raise ValueError("all training records have weight 0")
         for dataset in data.values():
             dataset.unit = unit
-    lengths = spans["train"].lengths
-    long = float(np.quantile(lengths, 0.9))
-    batch = fit.batch_size or int(np.clip(_SYMBOLS[kind] // long, 1, _MOST_ROWS[kind]))
-    if fit.batch_size is None:
-        batch = max(1, min(batch, max(4, len(lengths) // 16)))  # few examples still make some steps
-    steps = fit.steps_per_epoch or max(10, min(_MOST_STEPS[kind], -(-len(lengths) // batch)))
-    rate = fit.learning_rate
-    if rate is None:
-        rate = HEAD_RATE if head_only else LEARNING_RATE if start is None else FURTHER_RATE
-        rate *= 1.0 if head_only else min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
+    rate = LEARNING_RATE if start is None else FURTHER_RATE
+    rate = HEAD_RATE if head_only else rate * min(1.0, _USUAL_WIDTH / backbone.embedding_dim)
     if "val" not in data:
         notes.append("no validation part: no early stopping, the last epoch is taken")
     respelling = respelling_of(sequence, randomise)
@@ -270,7 +197,7 @@ def plan_predictor(
         targets=targets,
         sequence=sequence,
         backbone=backbone,
-        fit=replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate),
+        fit=_budgeted(fit, spans["train"].lengths, device, rate),
         head_only=head_only,
         device=device,
         train=data["train"],
@@ -339,6 +266,35 @@ def check_alphabet(model: SequencePredictor | SequenceModel, name: str) -> None:
         raise ValueError(
             f"the model reads {own}, and the sequences are {name}; give a model of {get_alphabet(name).name}"
         )
+
+
+def _labelled(parts: Mapping[str, Spans], targets: Targets, notes: list[str]) -> dict[str, Spans]:
+    """Of each part the records that have a label; parts without one are not among them."""
+    spans, known = {}, targets.known
+    for part in ("train", "val", "test"):
+        found = parts.get(part)
+        if found is None or len(found) == 0:
+            continue
+        unknown = int((~known[found.record]).sum())
+        if unknown:
+            notes.append(f"{part}: {unknown:,} of {len(found):,} records have no label and are left out")
+        if unknown < len(found):
+            spans[part] = found[known[found.record]]
+    if "train" not in spans:
+        raise ValueError("no record for training has a label")
+    return spans
+
+
+def _budgeted(fit: FitConfig, lengths: np.ndarray, device: torch.device, rate: float) -> FitConfig:
+    """How to train, with what was left open chosen by the lengths of the training examples [N] and the device."""
+    kind = device.type if device.type in _SYMBOLS else "cpu"
+    batch = fit.batch_size
+    if batch is None:
+        batch = int(np.clip(_SYMBOLS[kind] // float(np.quantile(lengths, 0.9)), 1, _MOST_ROWS[kind]))
+        batch = max(1, min(batch, max(4, len(lengths) // 16)))  # few examples still make some steps
+    steps = fit.steps_per_epoch or max(10, min(_MOST_STEPS[kind], -(-len(lengths) // batch)))
+    rate = rate if fit.learning_rate is None else fit.learning_rate
+    return replace(fit, batch_size=batch, steps_per_epoch=steps, learning_rate=rate)
 
 
 def _shortened(spans: dict[str, Spans], length: int, per_symbol: bool, notes: list[str]) -> dict[str, Spans]:

@@ -12,7 +12,8 @@ from xlstm_apps.biosequence.baselines.kmers import NEVER, LinearModel
 from xlstm_apps.biosequence.config import LinearConfig
 from xlstm_apps.biosequence.linear import weights_of_members
 from xlstm_apps.biosequence.vocabularies import written_alphabet
-from xlstm_apps.estimators.sequence_fitting import LabelledSequences, PredictorPlan, predict_spans
+from xlstm_apps.estimators.sequence_fitting import PredictorPlan, predict_spans
+from xlstm_apps.estimators.sequence_labelled import LabelledSequences
 
 _MOST_SYMBOLS = 10_000_000
 """Symbols of training that linear models count at most: they hold all their k-mers in memory."""
