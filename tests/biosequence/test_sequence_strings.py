@@ -48,6 +48,8 @@ def test_features_of_strings_are_those_of_their_ids(make):
         torch.testing.assert_close(model.embed(TEXTS, layer), expected, rtol=1e-9, atol=1e-9)
     pooled = model.embed(TEXTS, pooling="mean")
     assert pooled.shape == (5, 24)
+    with pytest.raises(ValueError, match="pooling='none': give 'mean', 'last' or 'max', or None"):
+        model.embed("ACGT", pooling="none")
     torch.testing.assert_close(pooled[3], model.embed("TTGCA", pooling="mean"), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(pooled[3], model.embed(ids_of(model, "TTGCA"), pooling="mean")[0])
 

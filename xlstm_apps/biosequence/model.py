@@ -176,6 +176,8 @@ class SequenceModel(xLSTMLanguageModel):
             lengths: Lengths of padded rows; padding is neither read nor pooled, and its features are 0.
             cu_seqlens: Borders of packed documents.
         """
+        if pooling not in (None, "mean", "last", "max"):
+            raise ValueError(f"pooling={pooling!r}: give 'mean', 'last' or 'max', or None for a vector per symbol")
         if strings.are_strings(ids):
             _exclude(strings=True, lengths=lengths, cu_seqlens=cu_seqlens)
             return strings.embed(self, ids, layer, pooling)
