@@ -26,6 +26,11 @@ def test_scores_of_a_few_images():
     assert [top_k(n) for n in (2, 3, 6, 10, 1000)] == [0, 2, 3, 5, 5]
 
 
+def test_of_equal_probabilities_the_first_counts():
+    found = row("chance", np.arange(10), np.full((10, 10), 0.1, np.float32))
+    assert found["top5"] == 0.5 and found["accuracy"] == 0.1  # not 1: who says nothing guesses
+
+
 def test_many_classes_take_little_room():
     truth = np.arange(300) % 150
     said = np.eye(150, dtype=np.float32)[(truth + (np.arange(300) > 290)) % 150]

@@ -99,7 +99,9 @@ def row(model: str, truth: np.ndarray, said: np.ndarray, **more: Any) -> dict[st
     """One row of comparison.csv."""
     found = measures("classification", truth, said)
     k = top_k(said.shape[1])
-    place = (said > said[np.arange(len(truth)), truth][:, None]).sum(1)
+    own = said[np.arange(len(truth)), truth][:, None]
+    ahead = (said > own) | ((said == own) & (np.arange(said.shape[1]) < truth[:, None]))  # of equals, the first counts
+    place = ahead.sum(1)
     tops = {f"top{k}": float((place < k).mean())} if k else {}
     shown = {"n": found["n"], "accuracy": found["accuracy"], **tops}
     return {"model": model, **shown, **{key: value for key, value in found.items() if key not in shown}, **more}
