@@ -127,7 +127,7 @@ def stream(watch: Watch, folder: Path, forecaster: XLSTMForecaster) -> None:
         )
     pl.scan_parquet(folder / "[0-9].parquet").sink_parquet(table)
     forecaster.save(model)
-    options = {"run_dir": str(model), "data_path": str(table), "output": str(out)}
+    options = {"model": str(model), "data_path": str(table), "output": str(out)}
 
     def predict():
         forecast.predict(**options)

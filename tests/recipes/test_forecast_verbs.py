@@ -1,6 +1,7 @@
 """What a finished run can be asked: intervals, possible futures, refits, explanations, a new start, streaming."""
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,6 +181,17 @@ def test_an_estimator_and_the_commands_read_each_other(run, tmp_path):
         shops().drop("price"), from_model=run
     )
     assert again.model_.head.context_length == 24
+
+
+def test_the_device_of_the_training_need_not_be_here(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    copy = shutil.copytree(run, tmp_path / "copy")
+    text = (copy / "config.yaml").read_text()
+    assert "accelerator: auto" in text
+    (copy / "config.yaml").write_text(text.replace("accelerator: auto", "accelerator: mps"))
+    forecast.backtest(str(copy), n_windows=2, step_size=30, output=str(tmp_path / "back.csv"), refit=2, device="cpu")
+    with pytest.raises(ValueError, match="device mps is not on this machine"):
+        forecast.predict(str(copy), device="mps")
 
 
 def test_more_baselines_on_request(run, capsys):

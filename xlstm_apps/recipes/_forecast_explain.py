@@ -16,16 +16,16 @@ from xlstm_apps.recipes._forecast_saved import Trained
 SHOWN = 8
 
 
-def output_folder(run_dir: str, output: str | None) -> Path:
+def output_folder(model: str, output: str | None) -> Path:
     """Where to write: the folder asked for, or `explain` in the run folder.
 
     Raises:
         ValueError: It cannot be there; found before any work is done.
     """
     if output is None:
-        if not (Path(run_dir) / "run.json").is_file():
+        if not (Path(model) / "run.json").is_file():
             raise ValueError("a model folder takes no results: give a folder to write to with --output")
-        return Path(run_dir) / "explain"
+        return Path(model) / "explain"
     path = Path(output)
     if path.exists() and not path.is_dir():
         raise ValueError(f"output {output}: give a folder, this is a file")

@@ -14,10 +14,11 @@ from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable, WindowDataset, 
 from xlstm_apps.datasets.blocks import many_rows
 from xlstm_apps.datasets.files import resolve
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
-from xlstm_apps.estimators.forecast_frames import device_for, window_frames
+from xlstm_apps.estimators.forecast_frames import window_frames
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, season_of
 from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames
 from xlstm_apps.estimators.forecast_scores import Evaluator
+from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.estimators.trained import TrainedForecaster
 from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel
@@ -30,12 +31,13 @@ class Trained:
 
     Args:
         path: Run folder, model folder, or a folder that `XLSTMForecaster.save` wrote.
+        device: Where to compute; `auto`: CUDA where there is any.
 
     Raises:
-        ValueError: None of them, or a run that has not got to a model yet.
+        ValueError: None of them, a run that has not got to a model yet, or no such device here.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, device: str = "auto"):
         self.console = Console(stderr=True)
         self.folder: RunFolder | None = None
         model = Path(path)
@@ -50,8 +52,7 @@ class Trained:
                 )
             if not model.is_dir():
                 raise ValueError(f"{path}: this run has no model yet; finish it with: train --resume --run_dir {path}")
-        accelerator = self.folder.config["fit"]["accelerator"] if self.folder is not None else "auto"
-        self.device = device_for(accelerator)
+        self.device = resolve_device(device)
         self.forecaster = TrainedForecaster.load(model).to(self.device)
         self.model, self.data = self.forecaster.model, self.forecaster.data
 
@@ -207,6 +208,7 @@ class Trained:
         # Settings as given, not as resolved: what the run chose from its data may rest on rows after this cutoff.
         config = self.folder.config
         head, fit = section(ForecastConfig, config["head"]), section(FitConfig, config["fit"])
+        fit = replace(fit, accelerator=self.device.type)  # trained on a GPU, perhaps, and there is none here
         backbone, start = section(xLSTMConfig, config["backbone"]), None
         if config.get("from_model") is not None:
             start = read_start(config["from_model"])

@@ -14,6 +14,7 @@ from xlstm_apps.recipes.config import SearchConfig
 from xlstm_apps.training.config import FitConfig
 
 Baseline = Literal["naive2", "auto_ets"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 FIT = FitConfig()
 
 
@@ -66,7 +67,7 @@ def train(
 
 
 def predict(
-    run_dir: str,
+    model: str,
     data_path: str | None = None,
     output: str | None = None,
     level: list[float] | None = None,
@@ -74,11 +75,12 @@ def predict(
     samples: int | None = None,
     future_path: str | None = None,
     seed: int = 0,
+    device: Device = "auto",
 ) -> None:
     """Forecast beyond the end of a table with a trained model, without training.
 
     Args:
-        run_dir: Run folder of a training, or a model folder.
+        model: Run folder of a training, or model folder.
         data_path: New table, read as the training's was. None: the training's own.
         output: File to write, .csv or .parquet. None: CSV on the standard output.
         level: Central intervals in percent, such as 80,95: columns xLSTM, xLSTM-lo-80, xLSTM-hi-80 ...
@@ -86,6 +88,7 @@ def predict(
         samples: Write so many possible futures of every series instead, as rows of unique_id, ds, sample, y_hat.
         future_path: Table with the known covariates of the steps to forecast.
         seed: Seed of the possible futures.
+        device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.estimators.trained import check_levels
     from xlstm_apps.recipes import _forecast_output as out
@@ -95,33 +98,35 @@ def predict(
     if samples is not None and (quantiles is not None or level is not None):
         raise ValueError("samples gives possible futures, not intervals; leave out level and quantiles")
     target = out.Output(output)
-    trained = saved.Trained(run_dir)
+    trained = saved.Trained(model, device)
     data = trained.reading(data_path, future_path)
     target.write(trained.predict(data, quantiles=quantiles, level=level, samples=samples, seed=seed))
 
 
 def evaluate(
-    run_dir: str,
+    model: str,
     data_path: str | None = None,
     output: str | None = None,
     baselines: list[Baseline] | None = None,
+    device: Device = "auto",
 ) -> None:
     """Score a trained model and the baselines on the test part of its table, or of a new one.
 
     Args:
-        run_dir: Run folder of a training.
+        model: Run folder of a training.
         data_path: New table, split as the training's was; its last part is scored. None: the training's own.
         output: Folder for comparison.csv, horizon.csv, series.csv, calibration.csv and residuals.csv. None: only the
             table is shown.
         baselines: More to compare with: naive2, auto_ets.
+        device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _forecast_saved as saved
 
-    saved.Trained(run_dir).evaluate(data_path, output, baselines or [])
+    saved.Trained(model, device).evaluate(data_path, output, baselines or [])
 
 
 def backtest(
-    run_dir: str,
+    model: str,
     data_path: str | None = None,
     n_windows: int = 5,
     step_size: int | None = None,
@@ -129,11 +134,12 @@ def backtest(
     refit: bool | int = False,
     level: list[float] | None = None,
     quantiles: list[float] | None = None,
+    device: Device = "auto",
 ) -> None:
     """Forecast from several cutoffs at the end of a table, each knowing only what came before it.
 
     Args:
-        run_dir: Run folder of a training.
+        model: Run folder of a training.
         data_path: New table. None: the training's own, where the cutoffs must lie in its test part unless refitted.
         n_windows: Number of cutoffs; the last one leaves just one horizon.
         step_size: Steps between cutoffs. None: the horizon, so that windows do not overlap.
@@ -143,6 +149,7 @@ def backtest(
             False: the model as it is.
         level: Central intervals in percent, such as 80,95.
         quantiles: Levels between 0 and 1. None: those of the training.
+        device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.estimators.forecast_rolling import refit_interval
     from xlstm_apps.estimators.trained import check_levels
@@ -152,33 +159,35 @@ def backtest(
     check_levels(quantiles, level)
     every = refit_interval(refit, n_windows) if refit else 0
     target = out.Output(output)
-    trained = saved.Trained(run_dir)
+    trained = saved.Trained(model, device)
     target.write(trained.backtest(data_path, n_windows, step_size, refit=every, quantiles=quantiles, level=level))
 
 
 def explain(
-    run_dir: str,
+    model: str,
     data_path: str | None = None,
     windows: int = 200,
     segment_length: int | None = None,
     output: str | None = None,
+    device: Device = "auto",
 ) -> None:
     """Find out which columns and which past steps the forecasts rest on, by hiding each in turn.
 
     Writes variates.csv, segments.csv, steps.csv and explain.html with plots.
 
     Args:
-        run_dir: Run folder of a training, or a model folder.
+        model: Run folder of a training, or model folder.
         data_path: New table, whose last part is used. None: the test part of the training's own.
         windows: Most held-out windows to measure on; many columns lower it.
         segment_length: Steps of the past hidden at a time. None: whole seasons, or a fourteenth of the context.
         output: Folder to write to. None: `explain` in the run folder.
+        device: Where to compute. auto: CUDA where there is any.
     """
     from xlstm_apps.recipes import _forecast_explain as steps
     from xlstm_apps.recipes._forecast_saved import Trained
 
-    folder = steps.output_folder(run_dir, output)
-    steps.write(steps.explain_trained(Trained(run_dir), data_path, windows, segment_length), folder)
+    folder = steps.output_folder(model, output)
+    steps.write(steps.explain_trained(Trained(model, device), data_path, windows, segment_length), folder)
 
 
 def tune(
