@@ -11,6 +11,7 @@ from PIL import Image
 from xlstm_apps import cli
 from xlstm_apps.datasets.images.batches import fitted, random_crop
 from xlstm_apps.estimators.vision_saved import load_classifier
+from xlstm_apps.recipes._vision_explain import overlay
 
 QUICK = ["--network.embedding_dim", "16", "--network.num_blocks", "1", "--network.num_heads", "2"]
 QUICK += ["--network.patch_size", "4", "--fit.max_epochs", "1", "--fit.accelerator", "cpu"]
@@ -122,6 +123,14 @@ def test_any_shape_becomes_the_rectangle(fit, size):
     assert fitted(image, (6, 18), fit).shape == (1, 6, 18)
     crop = random_crop(image, (6, 18), 0.3, np.random.default_rng(0))
     assert crop.shape == (1, 6, 18)
+
+
+def test_maps_lie_where_their_patches_do():
+    plain, values = np.zeros((8, 9, 3), np.float32), torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    dark, bright = overlay(plain, values, (8, 12))[0, [0, 8]]  # of the last patch one column is there
+    assert (dark == overlay(plain, values * 0, (8, 12))[0, 0]).all()
+    middle = overlay(np.zeros((8, 12, 3), np.float32), values, (8, 12))
+    assert (bright == middle[0, 8]).all() and (bright != middle[0, 11]).any()
 
 
 def test_features_and_maps_at_the_own_size(run, tmp_path, capsys):

@@ -133,17 +133,22 @@ def _one(classifier: ImageClassifier, image: Tensor, target: int | None, block: 
     times = -(-SIDE // image.shape[-1])
     plain = image.expand(3, -1, -1).permute(1, 2, 0).cpu().numpy() * 255
     plain = plain.repeat(times, 0).repeat(times, 1)
-    parts = [plain, *(overlay(plain, one.float().cpu()) for one in maps)]
+    vision = classifier.model.vision
+    steps = zip(flow.shape, vision.stride or vision.patch_size, vision.patch_size, strict=True)
+    reach = tuple(times * ((n - 1) * stride + patch) for n, stride, patch in steps)
+    parts = [plain, *(overlay(plain, one.float().cpu(), reach) for one in maps)]
     gap = np.full((plain.shape[0], 6, 3), 255, np.float32)
     strip = np.concatenate([parts[0], gap, parts[1], gap, parts[2]], 1)
     return row, Image.fromarray(strip.clip(0, 255).astype(np.uint8))
 
 
-def overlay(plain: np.ndarray, values: Tensor) -> np.ndarray:
-    """A map [h, w] in colours over a picture [H, W, 3] from 0 to 255."""
+def overlay(plain: np.ndarray, values: Tensor, reach: tuple[int, ...]) -> np.ndarray:
+    """A map [h, w] in colours over a picture [H, W, 3] from 0 to 255; the map reaches over so many pixels, which may be
+    more than there are, where patches are not full."""
     low, high = values.min(), values.max()
     scaled = (values - low) / (high - low) if high > low else torch.zeros_like(values)
-    grown = interpolate(scaled[None, None], plain.shape[:2], mode="bilinear", align_corners=False)[0, 0].numpy()
+    grown = interpolate(scaled[None, None], reach, mode="bilinear", align_corners=False)[0, 0].numpy()
+    grown = grown[: plain.shape[0], : plain.shape[1]]
     place = grown * (len(_COLOURS) - 1)
     below = np.minimum(place.astype(int), len(_COLOURS) - 2)
     share = (place - below)[..., None]
