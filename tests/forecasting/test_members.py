@@ -35,7 +35,7 @@ def test_odd_sizes_forecast_and_learn(name, windows, context, horizon, channels,
     assert all(torch.isfinite(g).all() for g in gradients) and any(g.abs().sum() > 0 for g in gradients)
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - UNTRAINED - {"seasonal"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - UNTRAINED))
 def test_only_the_median(name, tmp_path):
     model = make_model(members=[name], quantiles=[0.5])
     batch = training_batch()

@@ -6,7 +6,6 @@ from forecast_cases import NAMES, make_model, shake, training_batch
 
 from xlstm_apps.forecasting import ForecastModule, pinball
 from xlstm_apps.forecasting.module import GraphedLosses, member_losses, some_channels
-from xlstm_apps.forecasting.weights import member_weights
 from xlstm_apps.training import BatchLoader, FitConfig, fit
 
 MEMBERS = ["naive", "nlinear", "patch"]
@@ -65,7 +64,7 @@ def test_validation_does_not_depend_on_how_the_part_is_cut():
         module = ForecastModule(shake(make_model(members=MEMBERS), 0.1))
         pieces = [torch.split(x, cuts) for x in batch.values()]
         loss = validate(module, [dict(zip(batch, part, strict=True)) for part in zip(*pieces, strict=True)])
-        results.append([loss, *module.best.weights.tolist(), *module.best_errors.tolist()])
+        results.append([loss, *module.best_losses.tolist()])
     assert results[1] == pytest.approx(results[0], rel=1e-5) and results[2] == pytest.approx(results[0], rel=1e-5)
 
 
@@ -91,28 +90,13 @@ def test_each_member_is_kept_at_its_own_best_epoch():
     assert logged == sorted(logged, reverse=True) and logged[-1] == pytest.approx(sum(best) / 3, rel=1e-5)
 
 
-def test_members_weigh_by_their_validation_error():
-    errors = torch.tensor([1.0, 0.4, 0.42])
-
-    def weights(independent: float) -> list[float]:
-        module = ForecastModule(make_model(members=MEMBERS), independent=independent)
-        module._sums.copy_(torch.cat([2 * errors, torch.ones(3), torch.full((1,), 2.0)]))
-        module.log = lambda *_: None
-        module.on_validation_epoch_end()
-        return module.result.weights.tolist()
-
-    for independent in (30, 1):
-        assert weights(independent) == pytest.approx(member_weights(errors, MEMBERS, independent).tolist())
-
-
-def test_a_member_whose_loss_is_not_finite_has_no_say():
+def test_a_loss_that_is_not_finite_ends_the_training():
     module = ForecastModule(make_model(members=MEMBERS))
-    module._sums.copy_(torch.tensor([2.0, float("nan"), 1.0, 2.0, float("nan"), 1.0, 1.0]))
+    module._sums.copy_(torch.tensor([2.0, float("nan"), 1.0, 1.0]))
     logged = []
     module.log = lambda name, value: logged.append(float(value))
     module.on_validation_epoch_end()
-    assert module.result.weights.tolist() == pytest.approx([0, 0, 1], abs=1e-6)
-    assert logged == [float("inf")]  # and training ends there
+    assert logged == [float("inf")]
 
 
 def test_wide_tables_train_on_some_channels_per_step():
@@ -190,7 +174,6 @@ def test_failing_at_any_step_changes_nothing(tmp_path, whole_run, power_cut, fai
         assert torch.equal(again.state_dict()[name], x), name
     losses = [[row["val_loss"] for row in r.history] for r in (result, resumed)]
     assert losses[0] == losses[1] and resumed.best_epoch == result.best_epoch
-    assert torch.equal(again.result.weights, whole.result.weights)
 
 
 def test_gathering_gradients_over_batches():

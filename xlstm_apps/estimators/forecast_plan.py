@@ -16,6 +16,7 @@ from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, split_points
 from xlstm_apps.estimators.forecast_context import candidates, choose_context
 from xlstm_apps.estimators.forecast_frames import device_for
 from xlstm_apps.estimators.forecast_ridge import solve_ridge
+from xlstm_apps.estimators.forecast_weights import weigh
 from xlstm_apps.forecasting import (
     BACKBONE,
     PRESETS,
@@ -118,17 +119,12 @@ class ForecastPlan:
         if model.head.model != self.head.model:
             config = replace(config, learning_rate=PRESETS[model.head.model].learning_rate)
         loader = training.BatchLoader.shuffled(self.train, config, seed)
-        valid = None
+        held = valid = None
         if self.valid is not None:
             rows = max(1, self.budget.validation_rows // len(self.table.channels))
-            valid = training.BatchLoader(
-                spread(self.valid, max(rows, 32)), max(1, rows // 4), num_workers=config.num_workers
-            )
-        module = forecasting.ForecastModule(
-            model,
-            max_rows=max(self.budget.most_rows, config.batch_size),
-            independent=sum(val_end - train_end for train_end, val_end in self.split) / model.head.prediction_length,
-        )
+            held = spread(self.valid, max(rows, 32))
+            valid = training.BatchLoader(held, max(1, rows // 4), num_workers=config.num_workers)
+        module = forecasting.ForecastModule(model, max_rows=max(self.budget.most_rows, config.batch_size))
         result = training.fit(
             module,
             loader,
@@ -142,6 +138,8 @@ class ForecastPlan:
             after_epoch=after_epoch,
         )
         model.load_state_dict(module.result.state_dict())
+        if held is not None and len(model.members) > 1:
+            weigh(model.to(self.device), held, self.split)
         return result
 
 
@@ -204,7 +202,7 @@ def plan_forecast(
     if len(lengths) > 1:
         # Without a validation part the guess is two seasons, or the horizon where it is longer.
         guess = max((n for n in lengths if n <= max(2 * season.steps, horizon)), default=lengths[0])
-        context = guess if valid is None else choose_context(train, valid, lengths)
+        context = guess if valid is None else choose_context(train, valid, lengths, season.steps)
         if context != lengths[-1]:
             train, valid = windows("train", context), None if valid is None else windows("val", context)
     head, ridge = head.resolve(context_length=context, season=season.steps), None

@@ -7,7 +7,7 @@ Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", 
 Member = Literal[
     "naive", "seasonal", "ridge", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"
 ]
-UNTRAINED = {"naive", "ridge"}
+UNTRAINED = {"naive", "seasonal", "ridge"}
 """Members of which training learns the quantiles beside the median alone."""
 
 
@@ -37,8 +37,8 @@ class ForecastConfig:
     """Steps to forecast."""
 
     model: Model = "xlstm-ens"
-    """`xlstm-ens`: the mean of the last value, ridge regression, a linear forecaster, an xLSTM over channels and one
-    over patches of the past, each weighted by how well it does on the validation part;
+    """`xlstm-ens`: the mean of the last value, the last season, ridge regression, a linear forecaster, an xLSTM over
+    channels and one over patches of the past, each weighted by how well it does on the validation part;
     `xlstm-time`, `p-slstm`, `xlstm-mixer`: the published architectures; the others: baselines."""
 
     members: list[Member] | None = None
@@ -104,7 +104,7 @@ class ForecastConfig:
         for name in self.members or ():
             if name not in get_args(Member):
                 raise ValueError(f"head.members are among {', '.join(get_args(Member))}, not {name!r}")
-        if self.members and {*UNTRAINED, "seasonal"}.issuperset(self.members) and self.levels == [0.5]:
+        if self.members and UNTRAINED.issuperset(self.members) and self.levels == [0.5]:
             names = " and ".join(self.members)
             raise ValueError(f"{names}: nothing to learn but quantiles; add one, or another of head.members")
         if self.mixer_tokens < 0:

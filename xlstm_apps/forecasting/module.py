@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.forecasting.model import Batch, ForecastModel
-from xlstm_apps.forecasting.weights import ENOUGH, member_weights
 
 
 class ForecastModule(pl.LightningModule):
@@ -24,19 +23,17 @@ class ForecastModule(pl.LightningModule):
         model: The forecaster.
         max_rows: Most windows-times-channels per training step; wider batches train on a random choice of channels,
             drawn anew each step, so that 300 columns cost as much as 30.
-        independent: Windows of the validation part that do not overlap.
         decay: Decay of the running average.
     """
 
-    def __init__(self, model: ForecastModel, max_rows: int = 512, independent: float = ENOUGH, decay: float = 0.99):
+    def __init__(self, model: ForecastModel, max_rows: int = 512, decay: float = 0.99):
         super().__init__()
-        self.model, self.max_rows, self.independent, self.decay = model, max_rows, independent, decay
+        self.model, self.max_rows, self.decay = model, max_rows, decay
         self.average, self.best = (copy.deepcopy(model).requires_grad_(False) for _ in range(2))
         members = len(model.members)
         self._graphed: tuple[dict[str, torch.Size], GraphedLosses] | None = None
         self.register_buffer("best_losses", torch.full((members,), torch.inf))
-        self.register_buffer("best_errors", torch.full((members,), torch.inf))
-        self.register_buffer("_sums", torch.zeros(2 * members + 1), persistent=False)
+        self.register_buffer("_sums", torch.zeros(members + 1), persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = some_channels(batch, self.max_rows)
@@ -74,27 +71,22 @@ class ForecastModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         # Sums, not means of means: the last, smaller batch counts by its size.
-        forecasts = self.average.forward_members(batch)
-        errors = [(y[..., self.model.median] - batch["target"]).abs() for y in forecasts]
-        errors = torch.stack([torch.where(batch["target_mask"], x, 0).sum() for x in errors])
-        self._sums += torch.cat([errors, pinball_sums(self.average, forecasts, batch)])
+        self._sums += member_losses(self.average, batch)
 
     def on_validation_epoch_end(self) -> None:
-        errors, losses = (self._sums[:-1] / self._sums[-1].clamp(min=1)).chunk(2)
+        losses = self._sums[:-1] / self._sums[-1].clamp(min=1)
         better = losses < self.best_losses
         for chosen, name in zip(better.tolist(), self.model.members, strict=True):
             if chosen:
                 self._keep(name)
         self.best_losses.copy_(torch.where(better, losses, self.best_losses))
-        self.best_errors.copy_(torch.where(better, errors, self.best_errors))
-        self.best.weights.copy_(member_weights(self.best_errors, self.model.members, self.independent))
         # Falls whenever a member got better, so that patience waits for all of them; infinite where a loss was never
         # finite.
         self.log("val_loss", self.best_losses.mean())
 
     @property
     def result(self) -> ForecastModel:
-        """The forecaster to use: the members at their best epochs; without a validation part, the running average."""
+        """The members at their best epochs, all counting alike; without a validation part, the running average."""
         return self.best if bool(torch.isfinite(self.best_losses).any()) else self.average
 
     def _keep(self, member: str) -> None:
@@ -106,13 +98,9 @@ class ForecastModule(pl.LightningModule):
 
 def member_losses(model: ForecastModel, batch: Batch) -> Tensor:
     """Sum of the pinball losses of each member, and the number of targets: [M + 1]."""
-    return pinball_sums(model, model.forward_members(batch), batch)
-
-
-def pinball_sums(model: ForecastModel, forecasts: list[Tensor], batch: Batch) -> Tensor:
-    """The same from the members' forecasts."""
     target, mask = batch["target"], batch["target_mask"]
-    return torch.stack([*(pinball(y, target, mask, model.level_values).sum() for y in forecasts), mask.sum()])
+    losses = (pinball(y, target, mask, model.level_values).sum() for y in model.forward_members(batch))
+    return torch.stack([*losses, mask.sum()])
 
 
 class GraphedLosses:

@@ -30,7 +30,10 @@ def _transformer(embedding_dim: int, num_blocks: int, num_heads: int) -> xLSTMCo
 
 PRESETS: dict[Model, Preset] = {
     "xlstm-ens": Preset(
-        members=("naive", "ridge", "nlinear", "mixer", "patch"), backbone=_slstm(64), dropout=0.2, learning_rate=3e-3
+        members=("naive", "seasonal", "ridge", "nlinear", "mixer", "patch"),
+        backbone=_slstm(64),
+        dropout=0.2,
+        learning_rate=3e-3,
     ),
     # As coded: three sLSTM blocks with convolution (Alharthi & Mahmood 2024; their paper also names the mLSTM).
     "xlstm-time": Preset(
