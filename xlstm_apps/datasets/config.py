@@ -9,6 +9,10 @@ OffGrid = Literal["error", "drop"]
 Resample = Literal["mean", "sum", "min", "max", "first", "last"]
 
 
+_ROLES = ("target_columns", "past_covariates", "known_covariates", "static_covariates")
+_LISTS = (*_ROLES, "categorical_covariates", "missing_values", "missing_text")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeriesData:
     """A table of time series: where it is, how to read it, and how its time span is split."""
@@ -118,6 +122,9 @@ class SeriesData:
     system's temporary folder."""
 
     def __post_init__(self) -> None:
+        for name in _LISTS:
+            if isinstance(getattr(self, name), str | float | int):
+                raise ValueError(f"{name} is a list, such as [{getattr(self, name)!r}], not {getattr(self, name)!r}")
         if self.decimal not in (None, ".", ","):
             raise ValueError(f"--data.decimal is '.' or ',', not {self.decimal!r}")
         if self.separator is not None and len(self.separator) != 1:
@@ -151,8 +158,7 @@ class SeriesData:
     def _check_roles(self) -> None:
         """One role per column, as far as columns are named."""
         roles: dict[str, str] = {}
-        lists = ("target_columns", "past_covariates", "known_covariates", "static_covariates")
-        named = [(role, name) for role in lists for name in getattr(self, role) or []]
+        named = [(role, name) for role in _ROLES for name in getattr(self, role) or []]
         for role, column in (("time_column", self.time_column), ("holidays_column", self.holidays_column)):
             named += [(role, column)] if column is not None else []
         for role, name in named:

@@ -105,7 +105,7 @@ def read_text(
         separator = chr(data[4])
         data = b"#" + data
     if separator is None:
-        separator = _detect_separator(data)
+        separator = _detect_separator(data, name)
     facts["mark"] = separator
     if separator == " ":
         data, separator = _tabbed(data), "\t"
@@ -231,7 +231,8 @@ def _check_cells(records: _Records, start: int, width: int, data: bytes, separat
     row = int(wrong[0])
     what = f"{name} line {records.line[start + row]}: {cells[row]} cells, but the header has {width}"
     if len(wrong) == len(cells) and (cells == cells[0]).all():
-        raise ValueError(f"{what}, as in all lines; name every column in the header, or set --data.separator")
+        above = " remove the lines above it if they are a title," if width == 1 else ""
+        raise ValueError(f"{what}, as in all lines;{above} name every column in the header, or set --data.separator")
     if start + row == len(records.begin) - 1 and cells[row] < width:
         raise ValueError(f"{what}: the last line is cut short; remove it or fetch the file again")
     more = f" ({len(wrong)} such lines)" if len(wrong) > 1 else ""
@@ -240,7 +241,7 @@ def _check_cells(records: _Records, start: int, width: int, data: bytes, separat
     raise ValueError(f"{what}{more}; mend the line, or set --data.separator if it was read wrongly as {separator!r}")
 
 
-def _detect_separator(data: bytes) -> str:
+def _detect_separator(data: bytes, name: str) -> str:
     """The character that splits the first lines most alike, and of those the one that makes the most cells."""
     head = data[:65536]
     if len(data) > len(head):
@@ -250,7 +251,7 @@ def _detect_separator(data: bytes) -> str:
         try:
             cells = _scan(head, candidate, "").cells[:50]
         except ValueError:  # a quoted cell reaches beyond the head
-            cells = _scan(head[: head.rfind(b'"')] + b'"', candidate, "").cells[:50]
+            cells = _scan(head[: head.rfind(b'"')] + b'"', candidate, name).cells[:50]
         if len(cells) == 0 or cells[0] < 2:
             continue
         score = (float((cells == cells[0]).mean()), int(cells[0]))

@@ -44,7 +44,10 @@ def _from_pandas(df: "pd.DataFrame") -> pl.DataFrame:
         name = df.index.names[level]
         says = name is not None or df.index.nlevels > 1 or str(values.dtype).startswith(("datetime64", "period"))
         if says and str(name) not in names:
-            title = str(name) if name is not None else ("ds" if "ds" not in names else "index")
+            stamps = str(values.dtype).startswith(("datetime64", "period"))
+            title = str(name) if name is not None else "ds" if stamps else "unique_id"
+            if title in (*names, *(c.name for c in columns)):
+                title = f"index_{level}"
             columns.append(_column(title, values.to_series().reset_index(drop=True)))
     columns += [_column(name, df.iloc[:, i]) for i, name in enumerate(names)]
     return pl.DataFrame(columns)
@@ -74,7 +77,9 @@ def _column(name: str, column: "pd.Series") -> pl.Series:
     first = next((v for v in values if v is not None), None)
     if first is not None and not isinstance(first, str):
         try:  # dates, datetimes, Decimals and numbers in an object column
-            return pl.Series(name, values, strict=True)
+            series = pl.Series(name, values, strict=True)
+            if series.dtype != pl.Object:
+                return series
         except (TypeError, pl.exceptions.PolarsError, OverflowError):
             pass
     return pl.Series(name, [None if v is None else str(v) for v in values], dtype=pl.String)

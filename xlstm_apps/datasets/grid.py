@@ -27,8 +27,8 @@ class Rows:
     """float64 [N, C], NaN where missing."""
     source: np.ndarray
     """Row in the file, int64 [N]."""
-    categories: int = 0
-    """How many of the last columns hold categories, which have no mean."""
+    columns: list[str]
+    """Names of the columns of numbers, for messages; columns of categories, which have no mean, follow them."""
 
     def take(self, index: np.ndarray) -> "Rows":
         values = self.values[index]
@@ -76,7 +76,7 @@ def build(
     report["duplicates"] = {"rows": 0, "policy": data.duplicates}
     if data.resample is not None:
         assert asked is not None
-        rows = _resample(rows, asked, data.resample, origin)
+        rows, report["partial_steps"] = _resample(rows, asked, data.resample, origin)
         report["resampled"] = f"{data.resample} over {asked}"
     else:
         rows = _merge(rows, data, names, origin, report, zone)
@@ -107,6 +107,7 @@ def build(
     jumps[np.append(starts[1:], len(steps)) - 1] = np.iinfo(np.int64).max  # between series
     report["coarser_series"] = int(((lengths > 2) & (np.minimum.reduceat(jumps, starts) > 1)).sum())
     offsets = np.concatenate([[0], np.cumsum(sizes)])
+    _check_precision(rows, names, origin)
     values = np.full((total, rows.values.shape[1]), np.nan, dtype=np.float32)
     values[np.repeat(offsets[:-1], lengths) + steps] = rows.values
     first = rows.us[starts]
@@ -179,7 +180,7 @@ def _autumn(us: np.ndarray, counts: np.ndarray) -> bool:
 def _aggregate(rows: Rows, group: np.ndarray, how: str) -> np.ndarray:
     """Values per group of rows; NaN left out; NaN where a group has nothing; the first of categories."""
     values = rows.values
-    numbers = [str(i) for i in range(values.shape[1] - rows.categories)]
+    numbers = [str(i) for i in range(len(rows.columns))]
     columns = [pl.Series(f"{i}", values[:, i]).fill_nan(None) for i in range(values.shape[1])]
     frame = pl.DataFrame([pl.Series("__group", group), *columns])
     every = pl.col(numbers)
@@ -196,8 +197,12 @@ def _aggregate(rows: Rows, group: np.ndarray, how: str) -> np.ndarray:
     return out.fill_null(float("nan")).to_numpy().astype(np.float64)
 
 
-def _resample(rows: Rows, freq: Frequency, how: str, origin: Origin) -> Rows:
-    """Statistic over each step of the grid; the stamp is the step's beginning. Weeks begin on Monday."""
+def _resample(rows: Rows, freq: Frequency, how: str, origin: Origin) -> tuple[Rows, int]:
+    """Statistic over each step of the grid; the stamp is the step's beginning. Weeks begin on Monday.
+
+    Returns:
+        The rows, and how many series begin or end with a step of fewer rows than most have.
+    """
     if freq.kind == "business":
         raise ValueError(
             f"{origin.option('resample', how)} does not go with business days; use {origin.option('freq', '1d')}"
@@ -211,7 +216,11 @@ def _resample(rows: Rows, freq: Frequency, how: str, origin: Origin) -> Rows:
         begin = (us // freq.count * freq.count + monday).astype("datetime64[us]")
     new = np.concatenate([[True], (np.diff(begin) != np.timedelta64(0)) | (rows.codes[1:] != rows.codes[:-1])])
     at = np.flatnonzero(new)
-    return replace(rows.take(at), us=begin[at], values=_aggregate(rows, np.cumsum(new) - 1, how))
+    few = np.diff(np.append(at, len(new))) < np.median(np.diff(np.append(at, len(new))))
+    owner = rows.codes[at]
+    edge = np.concatenate([[True], owner[1:] != owner[:-1]]) | np.concatenate([owner[1:] != owner[:-1], [True]])
+    partial = len(np.unique(owner[few & edge]))
+    return replace(rows.take(at), us=begin[at], values=_aggregate(rows, np.cumsum(new) - 1, how)), partial
 
 
 def _drop_off_grid(
@@ -261,6 +270,30 @@ def _anchor(rows: Rows, freq: Frequency) -> np.ndarray:
         back = (first - rows.us.astype(np.int64)).clip(min=0)
         first = first - -(-back // freq.count) * freq.count  # rows before the anchor count from a stamp before them
     return first.astype("datetime64[us]")
+
+
+def _check_precision(rows: Rows, names: list[str] | None, origin: Origin) -> None:
+    """Raises ValueError where 32-bit numbers cannot tell a series' values apart: a meter that counts 12345678.9 up."""
+    inside, series = rows.codes[1:] == rows.codes[:-1], int(rows.codes[-1]) + 1
+    for i, column in enumerate(rows.columns):
+        x = rows.values[:, i]
+        lost = np.abs(x - x.astype(np.float32))
+        if not (lost > 0).any():
+            continue
+        moved = np.abs(np.diff(x))
+        good = inside & ~np.isnan(moved)
+        of = rows.codes[1:][good]
+        count = np.bincount(of, minlength=series)
+        step, error = (np.bincount(of, values[good], minlength=series) for values in (moved, lost[1:]))
+        bad = np.flatnonzero((error > 0.25 * step) & (step > 0))
+        if len(bad):
+            near = float(x[(rows.codes == bad[0]) & ~np.isnan(x)][0])
+            whose = f" of series {names[bad[0]]!r}" if names else ""
+            change = step[bad[0]] / count[bad[0]]
+            raise ValueError(
+                f"{origin.column(column)}{whose}: values near {near:.15g} that change by {change:.3g} from row to row "
+                "are finer than 32-bit numbers hold apart; subtract a constant, or give the changes"
+            )
 
 
 def _too_sparse(rows: Rows, freq: Frequency, origin: Origin, total: int) -> ValueError:

@@ -215,7 +215,7 @@ def number_series(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[
     """The series of every row, int64 [N], numbered by first appearance, and their names; None for a wide table.
 
     Raises:
-        ValueError: a name is missing.
+        ValueError: a name is missing, or two series get the same.
     """
     if not ids:
         return np.zeros(frame.height, dtype=np.int64), None
@@ -225,10 +225,16 @@ def number_series(frame: pl.DataFrame, ids: list[str], origin: Origin) -> tuple[
         if empty.any():
             row = int(empty.arg_true()[0])
             raise ValueError(f"{origin.cell(row, name)}: the name of the series is missing; fill it in")
-    names = frame.select(
-        pl.concat_str([pl.col(n).cast(pl.String).str.strip_chars() for n in ids], separator="/")
-    ).to_series()
+    parts = frame.select(pl.col(n).cast(pl.String).str.strip_chars() for n in ids)
+    names = parts.select(pl.concat_str(pl.all(), separator="/")).to_series()
     distinct = names.unique(maintain_order=True)
+    if len(ids) > 1 and parts.n_unique() > len(distinct):
+        first = names.to_frame("name").with_columns(parts.select(part=pl.struct(pl.all()))["part"])
+        twice = first.group_by("name", maintain_order=True).agg(pl.col("part").n_unique()).filter(pl.col("part") > 1)
+        raise ValueError(
+            f"{origin.name}: different series in {'+'.join(ids)} get the same name {twice['name'][0]!r}, their cells "
+            "joined by /; take the / out of the cells"
+        )
     codes = names.replace_strict(distinct, np.arange(len(distinct)), return_dtype=pl.Int64)
     return codes.to_numpy(), distinct.to_list()
 

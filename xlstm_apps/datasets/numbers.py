@@ -8,9 +8,9 @@ import polars as pl
 
 MISSING_TEXT = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "?", ".")
 _FLAGS = ("true", "false", "t", "f", "yes", "no")
-_GROUPED = {  # numbers whose thousands are grouped, by decimal mark
-    ".": r"^[+-]?\d{1,3}(,\d{3})+(\.\d*)?$",
-    ",": r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$",
+_GROUPED = {  # numbers whose thousands are grouped, by decimal mark; 0,126 is none of them
+    ".": r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$",
+    ",": r"^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?$",
 }
 # Numbers that instruments and archives write where they have none.
 _SENTINELS = (
@@ -26,7 +26,9 @@ _SENTINELS = (
     999999.0,
     -32768.0,
     1e20,
+    1e30,
     -1e30,
+    9.969209968386869e36,  # of NetCDF
 )
 
 Kind = Literal["number", "text", "flag", "stamp", "empty"]
@@ -98,14 +100,20 @@ def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | Non
     """The decimal mark of a frame of text, and whether thousands are grouped by the other mark.
 
     Raises:
-        ValueError: some numbers have a decimal comma, others a decimal point.
+        ValueError: some numbers have a decimal comma, others a decimal point, or a mark may be either.
     """
     point = comma = grouped_point = grouped_comma = False
     texts = [c for c in frame.iter_columns() if c.dtype == pl.String]
-    if decimal is None and not any(c.str.contains(",", literal=True).any() for c in texts):
-        texts = []
+    if decimal is not None:
+        return decimal, _groups_by_other(texts, decimal)
+    commas = any(c.str.contains(",", literal=True).any() for c in texts)
     for column in texts:
         cells = column.str.strip_chars()
+        _check_unambiguous(cells, column.name, ".")
+        if not commas:
+            continue
+        if separator != ",":
+            _check_unambiguous(cells, column.name, ",")
         cells = cells.filter(cells.str.contains(r"^[+-]?[\d.,]*[.,][\d.,]*([eE][+-]?\d+)?$"))
         if len(cells) == 0:
             continue
@@ -116,13 +124,44 @@ def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | Non
         comma |= bool(cells.str.contains(r"^[+-]?\d*,\d*([eE][+-]?\d+)?$").any()) and not only_groups
         grouped_point |= only_groups or bool(cells.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.|(,\d{3}){2}").any())
         grouped_comma |= bool(cells.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,|(\.\d{3}){2}").any())
-    if decimal is None:
-        if comma and grouped_point and not grouped_comma:
-            comma = False
-        decimal = "," if (comma or grouped_comma) and not grouped_point else "."
-        if comma and point and not (grouped_comma or grouped_point):
-            raise ValueError("numbers are written with decimal commas and with decimal points; set --data.decimal")
+    if comma and grouped_point and not grouped_comma:
+        comma = False
+    decimal = "," if (comma or grouped_comma) and not grouped_point else "."
+    if comma and point and not (grouped_comma or grouped_point):
+        raise ValueError("numbers are written with decimal commas and with decimal points; set --data.decimal")
     return decimal, grouped_comma if decimal == "," else grouped_point
+
+
+def _groups_by_other(texts: list[pl.Series], decimal: str) -> bool:
+    """Whether the other mark than the decimal one groups thousands, in all numbers that hold it."""
+    other, found = "," if decimal == "." else ".", False
+    for column in texts:
+        cells = column.str.strip_chars()
+        cells = cells.filter(cells.str.contains(rf"^[+-]?[\d.,]*[{other}][\d.,]*$"))
+        if not cells.str.contains(_GROUPED[decimal]).all():
+            return False
+        found |= len(cells) > 0
+    return found
+
+
+def _check_unambiguous(cells: pl.Series, name: str, mark: str) -> None:
+    """Raises ValueError for 998 and 1.002 in one column: a step across a thousand, or a fall to one?"""
+    grouped = _GROUPED["," if mark == "." else "."]
+
+    def numbers(cells: pl.Series) -> tuple[pl.Series, pl.Series]:
+        cells = cells.filter(cells.str.contains(rf"^[+-]?\d+([{mark}]\d*)*$"))
+        marked = cells.str.contains(mark, literal=True)
+        return cells.filter(marked), cells.filter(~marked)
+
+    if not numbers(cells.head(1000))[0].str.contains(grouped).all() or not cells.str.contains(mark, literal=True).any():
+        return  # a look at few cells settles most columns
+    marked, plain = numbers(cells)
+    hundreds = plain.filter(plain.str.contains(r"^[+-]?[1-9]\d\d$"))
+    if len(marked) and len(hundreds) and marked.str.contains(grouped).all() and (plain.str.len_chars() < 5).all():
+        raise ValueError(
+            f"column {name!r} holds {marked[0]} beside {hundreds[0]}: set --data.decimal {',' if mark == '.' else '.'} "
+            f"if the mark groups thousands, or --data.decimal {mark} if it is the decimal mark"
+        )
 
 
 def suspicious_sentinel(values: np.ndarray) -> tuple[float, int] | None:

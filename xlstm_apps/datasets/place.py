@@ -40,7 +40,8 @@ def place(block: Block, reading: Reading, item_ids: list[str] | None, report: di
     carried = reading.carried
     origin = reading.origin.only(block.source)
     us, zone = localise(replace(reading.stamps, us=block.us), block.codes, data.time_zone, origin)
-    rows = Rows(block.codes, us, block.values, block.source, reading.categories)
+    names = [*reading.targets, *carried]
+    rows = Rows(block.codes, us, block.values, block.source, names[: len(names) - reading.categories])
     integer = reading.stamps.written if reading.stamps.kind == "integer" else None
     if reading.grid is None:
         grid = build(rows, zone, integer, item_ids, data, reading.origin, report)

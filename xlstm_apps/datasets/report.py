@@ -45,6 +45,11 @@ def notes(report: dict[str, Any]) -> list[str]:
         out.append(f"{report['off_grid']['rows']:,} rows off the {report['freq']} grid were dropped")
     if report.get("resampled"):
         out.append(f"rows were resampled: {report['resampled']}")
+        if report["resampled"].startswith("sum") and report["partial_steps"]:
+            out.append(
+                f"{report['partial_steps']:,} series begin or end with a step of fewer rows than usual, so its sum is "
+                "too small; leave its rows out"
+            )
     if report["freq"].endswith("b"):
         out.append("no stamp is on a weekend: steps are business days; --data.freq 1d counts all days")
     constant = [name for name, c in report["columns"].items() if c["constant"]]

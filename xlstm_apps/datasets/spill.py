@@ -93,7 +93,7 @@ class Spill:
                 Block(
                     records["code"].astype(np.int64) - first,
                     records["us"].astype("datetime64[us]"),
-                    records["values"].astype(np.float64),
+                    np.ascontiguousarray(records["values"]),
                     records["static"].astype(np.float64),
                     records["source"].astype(np.int64),
                 ),
@@ -141,7 +141,7 @@ class Spill:
 
 def _record(values: int, static: int) -> np.dtype:
     return np.dtype(
-        [("code", "i4"), ("us", "i8"), ("source", "i8"), ("values", "f4", (values,)), ("static", "f4", (static,))]
+        [("code", "i4"), ("us", "i8"), ("source", "i8"), ("values", "f8", (values,)), ("static", "f4", (static,))]
     )
 
 

@@ -138,7 +138,14 @@ class _Merged:
     def report(self, offsets: np.ndarray) -> dict[str, Any]:
         first, lengths = self.parts[0], np.diff(offsets)
         out = dict(first)
-        for name in ("coarser_series", "empty_series", "grid_rows", "future_rows", "unused_rows"):
+        for name in (
+            "coarser_series",
+            "empty_series",
+            "grid_rows",
+            "future_rows",
+            "unused_rows",
+            "partial_steps",
+        ):
             if name in first:
                 out[name] = sum(p[name] for p in self.parts)
         out["sorted"] = all(p["sorted"] for p in self.parts)

@@ -126,8 +126,17 @@ class SeriesTable:
         return replace(self, values=values, timestamps=timestamps, offsets=offsets, covariates=covariates)
 
     def to_frame(self) -> "pl.DataFrame":
-        """The grid in long form: `unique_id` (long layouts), `ds`, one column per channel; NaN shown as null."""
+        """The grid in long form: `unique_id` (long layouts), `ds`, one column per channel; NaN shown as null.
+
+        Raises:
+            ValueError: a value column has one of these names.
+        """
         import polars as pl
+
+        taken = {"ds"} if self.item_ids is None else {"unique_id", "ds"}
+        for name in self.channels:
+            if name in taken:
+                raise ValueError(f"a value column is named {name!r}, as the frame's own column is; rename it")
 
         columns: list[pl.Series] = []
         if self.item_ids is not None:
