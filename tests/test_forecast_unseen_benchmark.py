@@ -9,6 +9,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import forecast_unseen as unseen
 
+from xlstm_apps.datasets import SeriesData, load_table
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "forecasting.md"
 
 
@@ -27,11 +29,11 @@ def test_what_is_missed_is_bold():
 def test_a_package_that_is_not_installed_is_skipped_with_a_line(tmp_path, monkeypatch, capsys):
     table = unseen.Table("no-such-package-anywhere==1.0", "nowhere/t.csv", 3)
     monkeypatch.setattr(unseen, "TABLES", {"t": table})
-    monkeypatch.setattr(unseen, "RESULTS", tmp_path / "rows.csv")
+    monkeypatch.setattr(unseen, "RESULTS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["forecast_unseen.py"])
     unseen.main()
     assert "t: skipped, no-such-package-anywhere==1.0 is not installed" in capsys.readouterr().out
-    assert not unseen.RESULTS.exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_version_counts_as_not_installed():
@@ -40,4 +42,19 @@ def test_another_version_counts_as_not_installed():
 
 
 def test_the_page_shows_the_rows():
-    assert unseen.markdown(unseen.rows()) in PAGE.read_text(encoding="utf-8")
+    assert unseen.markdown(unseen.rows(unseen.RESULTS / "forecast_unseen.csv")) in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", unseen.MADE)
+def test_a_table_that_is_made_reads_as_it_says(tmp_path, name):
+    table = unseen.made(name)
+    assert table.file() is not None
+    table.prepare(None, tmp_path / "t.csv")
+    kind, found = unseen.MADE[name], load_table(SeriesData(path=str(tmp_path / "t.csv")))
+    assert found.values.size >= kind.series * kind.rows and len(found) * len(found.channels) == kind.series
+    assert found.freq == {"15min": "15m", "5min": "5m", "mo": "1mo", "q": "1q", "y": "1y", "b": "1b"}.get(
+        kind.step, kind.step
+    )
+    again = tmp_path / "again.csv"
+    table.prepare(None, again)
+    assert again.read_bytes() == (tmp_path / "t.csv").read_bytes()
