@@ -10,7 +10,7 @@ import pytest
 
 from xlstm_apps import cli
 from xlstm_apps.datasets import SeriesData, load_table
-from xlstm_apps.estimators import forecaster
+from xlstm_apps.estimators import forecaster_training
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "forecasting.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -30,13 +30,13 @@ def test_every_block_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     table = load_table(SeriesData(path="sample:nyc-weather")).to_frame()
     table.group_by("unique_id", maintain_order=True).head(24 * 45).write_parquet("few-days.parquet")
-    work = forecaster.sections_of
+    work = forecaster_training.sections_of
 
     def quick(arguments):
         sections = work(arguments)
         return replace(sections, fit=replace(sections.fit, max_steps=2, batch_size=8))
 
-    monkeypatch.setattr(forecaster, "sections_of", quick)
+    monkeypatch.setattr(forecaster_training, "sections_of", quick)
     names: dict = {}
     for kind, block in BLOCKS:
         block = block.replace("sample:nyc-weather", "few-days.parquet")

@@ -10,19 +10,18 @@ import polars as pl
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from xlstm_apps import training
 from xlstm_apps.datasets import SeriesTable, WindowDataset, table_from_frame, with_future
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
 from xlstm_apps.estimators.forecast_explain import Explanation, explain
 from xlstm_apps.estimators.forecast_frames import device_for, window_frames
-from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, season_of
+from xlstm_apps.estimators.forecast_plan import season_of
 from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames, refit_interval
 from xlstm_apps.estimators.forecaster_settings import sections_of
+from xlstm_apps.estimators.forecaster_training import device_is_here, train
 from xlstm_apps.estimators.give_back import give_back, kind_of
 from xlstm_apps.estimators.history import load_history, save_history, tail_of
 from xlstm_apps.estimators.trained import TrainedForecaster, check_levels
-from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, check_table, read_start
-from xlstm_apps.forecasting import ForecastModel
+from xlstm_apps.estimators.warm_start import read_start
 from xlstm_apps.training import files
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ class XLSTMForecaster(BaseEstimator):
         elif from_model is not None:
             start = read_start(from_model)
         table = self._table(df)
-        plan, model, result = self._train(table, start)
+        plan, model, result = train(self, table, start)
         self.model_, self.history_, self.best_epoch_ = model, result.history, result.best_epoch
         self._trained_ = TrainedForecaster.of(plan, model, sections_of(self).data, calibrated=self.conformal)
         self._table_, self._split_, self._kind_ = table, plan.split, kind_of(df, self.id_column, len(table.channels))
@@ -256,7 +255,7 @@ class XLSTMForecaster(BaseEstimator):
             n_windows=n_windows,
             step=step,
             every=every,
-            train=lambda known: self._train(known)[:2],
+            train=lambda known: train(self, known)[:2],
             calibrated=self.conformal,
             quantiles=quantiles,
             level=level,
@@ -391,43 +390,3 @@ class XLSTMForecaster(BaseEstimator):
 
     def _table(self, df: "Frame") -> SeriesTable:
         return table_from_frame(df, **sections_of(self).reading())
-
-    def _train(
-        self, table: SeriesTable, start: TrainedForecaster | None = None
-    ) -> tuple[ForecastPlan, ForecastModel, "training.FitResult"]:
-        sections = sections_of(self)
-        head, backbone, fit, given = sections.head, sections.backbone, sections.fit, sections.given
-        training.check(fit)
-        if start is not None:
-            check_table(start, table)
-            head, backbone, fit = adopt(start, head, backbone, fit, given)
-            given = ALL_FIELDS
-        plan = plan_forecast(
-            table,
-            head=head,
-            backbone=backbone,
-            fit=fit,
-            val_fraction=self.val_fraction,
-            test_fraction=0.0,
-            start=start.scaler if start is not None and start.scaler.covariates is not None else None,
-            given=given,
-        )
-        model = plan.model(self.seed)
-        if start is not None:
-            begin_from(start, plan, model)
-        console = None
-        if self.progress:
-            from rich.console import Console
-
-            console = Console(stderr=True)
-        result = plan.train_model(model, self.seed, console=console)
-        return plan, model.to(plan.device), result
-
-
-def device_is_here(accelerator: str) -> bool:
-    """Whether this machine has what a `fit.accelerator` setting names."""
-    try:
-        training.check(training.FitConfig(accelerator=accelerator))
-    except ValueError:
-        return False
-    return True
