@@ -52,6 +52,17 @@ def test_the_loss_is_cross_entropy_of_smoothed_targets():
     assert torch.allclose(weighted, 2 * alone)
 
 
+def test_validation_judges_by_the_loss_of_training(monkeypatch):
+    module = ClassifierModule(classifier(), 5, AugmentConfig(flip=False, label_smoothing=0.3)).eval()
+    logged: dict = {}
+    monkeypatch.setattr(module, "log_dict", logged.update)
+    data = batch()
+    for part in (slice(0, 4), slice(4, 6)):
+        module.validation_step({name: values[part] for name, values in data.items()}, 0)
+    module.on_validation_epoch_end()
+    assert logged["val_loss"] == pytest.approx(module.training_step(data, 0).item(), rel=1e-5)
+
+
 def test_the_average_of_the_weights_is_followed_and_used():
     module = ClassifierModule(classifier(), 5, AugmentConfig(), ema=0.9)
     assert module.result is module.average and not any(p.requires_grad for p in module.average.parameters())

@@ -23,7 +23,8 @@ class ClassifierModule(pl.LightningModule):
     """Loss of a network that takes pixels [B, C, H, W] from 0 to 1 and gives class scores.
 
     A batch has `pixels` (uint8 or float32) and `label` [B]. Validation logs `val_loss` and `val_accuracy` over the
-    whole part, of the average of the weights where one is kept.
+    whole part, of the average of the weights where one is kept. The loss is that of training, targets smoothed alike:
+    by plain cross-entropy, a network that learns to be as unsure as it is asked to seems to become worse.
 
     Args:
         network: What is trained.
@@ -98,7 +99,8 @@ class ClassifierModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         scores = self.result(unit_pixels(batch["pixels"])).float()
-        self._total += cross_entropy(scores, batch["label"], reduction="sum").item()
+        smoothing = self.augment.label_smoothing
+        self._total += cross_entropy(scores, batch["label"], label_smoothing=smoothing, reduction="sum").item()
         self._right += int((scores.argmax(-1) == batch["label"]).sum())
         self._count += len(scores)
 
