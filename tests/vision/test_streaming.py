@@ -62,5 +62,7 @@ def test_what_cannot_be_streamed():
         stream_features(small_model(), image, strip_rows=0)
     with pytest.raises(ValueError, match=r"\[channels, \*size\]"):
         stream_features(small_model(), image[None])
+    with pytest.raises(ValueError, match=r"images whose first dimension is the rows"):
+        stream_features(small_model(), image, prepare=lambda rows: rows)
     with pytest.raises(ValueError, match=r"torch\.uint8"):
         stream_features(small_model(), image.byte())

@@ -123,6 +123,11 @@ def _embed(model: VisionLSTM, image: Any, strip_rows: int | None, prepare: Prepa
         part = torch.as_tensor(part)
         if part.dim() != dims + 1:
             raise ValueError(f"a strip of pixels must be [channels, rows, ...], got {[*part.shape]}")
+        if part.shape[1] != last - first:
+            raise ValueError(
+                f"{last - first} rows of an image {[*image.shape]} became a strip {[*part.shape]}: `prepare` gives "
+                "[channels, rows, ...], and takes images whose first dimension is the rows"
+            )
         if not part.is_floating_point():
             raise ValueError(f"pixels are {part.dtype}: scale and normalise them to floating point, or give `prepare`")
         return part.to(weight.device, weight.dtype)
