@@ -119,16 +119,16 @@ def test_yaml_then_flags(tmp_path):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["tooy"], "unknown command 'tooy'; did you mean toy?"),
+        (["tooy"], "unknown command 'tooy'; did you mean toy? try: xlstm-apps --help"),
         (["toy", "trian"], "did you mean train?"),
         (["toy", "train"], "missing --data.path"),
         (["toy", "train", "--data.pth", "a"], "unknown option --data.pth; did you mean --data.path?"),
         (["toy", "train", "--data.path", "a", "--fit.max_epochs", "x"], "--fit.max_epochs: expected int, got 'x'"),
         (["toy", "train", "--data.path", "a", "--data.layout", "tall"], "expected one of 'auto', 'wide', got 'tall'"),
         (["toy", "train", "--data.path", "a", "--fit.max_epochs", "-1"], "fit.max_epochs must not be negative"),
-        (["toy", "train", "stray", "--data.path", "a"], "stray"),
+        (["toy", "train", "stray", "--data.path", "a"], "'stray' belongs to no option"),
         (["toy", "train", "--config", "none.yaml"], "none.yaml"),
-        (["toy", "train", "--data.path"], "data.path"),
+        (["toy", "train", "--data.path"], "--data.path needs a value"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(argv, says, capsys):
@@ -168,6 +168,20 @@ def test_help_shows_field_docstrings(capsys):
     assert stop.value.code == 0
     for line in [f.name for f in dataclasses.fields(Fit)] + ["Passes over the data.", "Go on where it stopped."]:
         assert line in out
+    text = " ".join(out.split())
+    assert text.startswith("usage: xlstm-apps toy train --data.path PATH [--config recipe.yaml] [--section.key")
+    assert "Passes over the data. (int; default: 3)" in text and "(default: false)" in text
+    assert "--data.columns COLUMNS Columns to use. (a list of str, as in a,b; default: null)" in text
+
+
+def test_usage_names_what_has_to_be_given():
+    assert cli.usage("predict", predict) == "predict RUN_DIR [--config recipe.yaml] [--section.key value ...]"
+
+
+def test_nobody_reading_the_output_is_no_error():
+    command = f"{sys.executable} -m xlstm_apps --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
 
 
 def test_overview_lists_commands(capsys):

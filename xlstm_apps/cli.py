@@ -13,7 +13,9 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
+import textwrap
 import typing
 from collections.abc import Callable
 from types import NoneType, UnionType
@@ -64,14 +66,19 @@ class UsageError(ValueError):
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command in `argv` (default: the process arguments) and exit.
 
-    Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 stopped from the keyboard.
+    Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 stopped from the keyboard, 141 nobody reads the output.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        sys.exit(run(argv) or 0)
+        code = run(argv) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # as by `| head`; what is left in the buffer must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ValueError, OSError, ImportError) as error:
         our_own_mistake = isinstance(error, ImportError) and (error.name or "").startswith("xlstm_apps")
         if our_own_mistake or os.environ.get("XLSTM_APPS_TRACEBACK"):
@@ -95,7 +102,7 @@ def run(argv: list[str]) -> int | None:
             print(__version__)
             return 0
         if word not in node:
-            raise UsageError(f"unknown command '{word}'{did_you_mean(word, node)}; try: {name} --help")
+            raise UsageError(f"unknown command '{word}'{did_you_mean(word, node) or ';'} try: {name} --help")
         name, node = f"{name} {word}", node[word]
     if isinstance(node, list):
         return run([*node, *argv])
@@ -130,7 +137,11 @@ def overview(name: str, node: dict[str, Any]) -> str:
 
     collect("", node)
     width = max(len(command) for command, _ in rows)
-    lines = [f"  {command:<{width}}  {summary}" for command, summary in rows]
+    columns, indent = shutil.get_terminal_size().columns, " " * (width + 4)
+    lines = [
+        textwrap.fill(f"  {command:<{width}}  {summary}", columns, subsequent_indent=indent)
+        for command, summary in rows
+    ]
     return "\n".join(
         [f"usage: {name} <command> [--config recipe.yaml] [--section.key value ...]", "", *lines, "",
          f"{name} <command> --help lists a command's options; --print_config writes them as a YAML recipe."]
@@ -143,11 +154,63 @@ def build_parser(name: str, function: Callable[..., Any]) -> Any:
 
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0].strip()
-    usage = f"{name} [--config recipe.yaml] [--section.key value ...]"
-    parser = ArgumentParser(prog=name, usage=usage, description=description, exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(
+        prog=name,
+        usage=usage(name, function),
+        description=description,
+        formatter_class=help_formatter(option_types(function)),
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", action=ActionConfigFile, help="YAML file with any of the options below; flags win")
     parser.add_function_arguments(function, as_group=False, as_positional=False, fail_untyped=True)
     return parser
+
+
+def usage(name: str, function: Callable[..., Any]) -> str:
+    """The line that shows what has to be given: words after the verb, then options without a default."""
+    words, flags = [], []
+    for key, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is not parameter.empty:
+            continue
+        hint = typing.get_type_hints(function)[key]
+        if dataclasses.is_dataclass(hint):
+            missing = (dataclasses.MISSING, dataclasses.MISSING)
+            open_fields = [f.name for f in dataclasses.fields(hint) if (f.default, f.default_factory) == missing]
+            flags += [f"--{key}.{field} {field.upper()}" for field in open_fields]
+        elif flags:
+            flags.append(f"--{key} {key.upper()}")
+        else:
+            words.append(key.upper())
+    return " ".join([name, *words, *flags, "[--config recipe.yaml]", "[--section.key value ...]"])
+
+
+def help_formatter(options: dict[str, Any]) -> Any:
+    """How `--help` is laid out: paragraphs as written, and behind each option its type and default in words."""
+    from jsonargparse import DefaultHelpFormatter
+
+    class Formatter(DefaultHelpFormatter):
+        def _fill_text(self, text: str, width: int, indent: str) -> str:
+            return "\n\n".join(super(Formatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
+
+        def _format_action_invocation(self, action: Any) -> str:
+            return super()._format_action_invocation(action).partition(f", --{action.dest}+")[0]
+
+        def _get_help_string(self, action: Any) -> str:
+            if action.dest == "print_config":
+                return "Write the options, as given and by default, as a YAML recipe and exit"
+            if action.dest not in options:
+                return super()._get_help_string(action)
+            hint = options[action.dest]
+            kinds = [kind for kind in members(hint) if kind not in (NoneType, str, bool)]
+            shown_already = not kinds or typing.get_origin(hint) is Literal  # as {a,b}, or by the default
+            facts = [] if shown_already else [" or ".join(describe(kind) for kind in kinds)]
+            shown = str(action.default).lower() if isinstance(action.default, bool) else "%(default)s"
+            facts.append("required" if action.required else f"default: {shown}")
+            # Python's None is YAML's null, and that is what a reader of this page can type.
+            return f"{re.sub(r'(?<!`)None:', 'null:', action.help or '')} ({'; '.join(facts)})"
+
+    return Formatter
 
 
 def option_types(function: Callable[..., Any]) -> dict[str, Any]:
@@ -243,6 +306,12 @@ def one_line(message: str, options: dict[str, Any], recipes: list[str]) -> str:
     if stranger:
         name = stranger[3] or f"{stranger[1]}.{stranger[2]}"
         return f"{in_file}unknown option {name}{did_you_mean(name, options)}; --help lists them all"
+    lone = re.match(r"argument (--\S+): expected one argument", message)
+    if lone:
+        return f"{lone[1]} needs a value"
+    stray = re.match(r"unrecognized arguments?: (.*)", message)
+    if stray:
+        return f"'{stray[1]}' belongs to no option; --help lists them all"
     missing = re.match(r"the following arguments are required: (.*)", message)
     if missing:
         return f"missing --{missing[1].replace(', ', ' and --')}"
@@ -267,7 +336,8 @@ def describe(hint: Any) -> str:
         if kind is NoneType:
             words.append("null")
         elif origin is Literal:
-            words.append("one of " + ", ".join(f"'{value}'" for value in typing.get_args(kind)))
+            values = [f"'{value}'" for value in typing.get_args(kind)]
+            words.append(f"one of {', '.join(values)}" if len(values) > 1 else values[0])
         elif origin in (list, tuple):
             words.append(f"a list of {describe(typing.get_args(kind)[0])}, as in a,b")
         else:
