@@ -59,7 +59,7 @@ def resolve(path: str) -> Path:
             seen = f"; it holds {', '.join(inside[:5])}{' ...' if len(inside) > 5 else ''}" if inside else ""
             raise ValueError(f"{path} is a directory; give the table inside it as --data.path{seen}")
         if not file.exists():
-            raise ValueError(f"{path}: no such file; see --data.path (the current directory is {Path.cwd()})")
+            raise ValueError(f"{path}: no such file; see --data.path (the current folder is {Path.cwd()})")
         with file.open("rb"):
             pass
     except PermissionError:
