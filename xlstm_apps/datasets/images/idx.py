@@ -46,11 +46,14 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:2] != b"\x00\x00" or content[2] not in _TYPES or not 1 <= content[3] <= 4:
         raise ValueError(f"{path}: not an IDX file")
     start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise ValueError(f"{path}: is cut short: it ends before its shape does")
     shape = tuple(np.frombuffer(content[4:start], ">u4").astype(int).tolist())
     kind = np.dtype(_TYPES[content[2]])
-    if len(shape) != content[3] or len(content) - start != math.prod(shape) * kind.itemsize:
-        wanted = f"{math.prod(shape) * kind.itemsize:,}"
-        raise ValueError(f"{path}: is cut short: {wanted} bytes are announced, {max(0, len(content) - start):,} there")
+    wanted, given = math.prod(shape) * kind.itemsize, len(content) - start
+    if given != wanted:
+        what = "is cut short" if given < wanted else "is longer than it should be"
+        raise ValueError(f"{path}: {what}: {wanted:,} bytes are announced, {given:,} there")
     return np.frombuffer(content[start:], kind).reshape(shape)
 
 
@@ -61,8 +64,11 @@ def read_images(path: Path, labelled: bool) -> list[ImageRecord]:
         ValueError: Other numbers or shapes, or labels that are missing or of another number.
     """
     images = read_idx(path)
-    if images.ndim not in (3, 4) or images.dtype != np.uint8:
-        raise ValueError(f"{path}: holds {images.dtype} of shape {images.shape}, no images of 8 bits [N, H, W]")
+    grey, colours = images.ndim == 3, images.ndim == 4 and images.shape[3] in (1, 3)
+    if not (grey or colours) or images.dtype != np.uint8:
+        raise ValueError(
+            f"{path}: holds {images.dtype} of shape {images.shape}, no images of 8 bits [N, H, W] or [N, H, W, 1 or 3]"
+        )
     labels, beside = None, labels_beside(path) if labelled else None
     if labelled:
         if beside is None:
@@ -74,7 +80,7 @@ def read_images(path: Path, labelled: bool) -> list[ImageRecord]:
     part = None
     if labelled:
         part = "test" if re.search(r"t10k|test", name, re.IGNORECASE) else "train" if "train" in name.lower() else None
-    pixels = images[..., None] if images.ndim == 3 else images
+    pixels = images[..., None] if grey else images
     return [
         ImageRecord(
             id=f"{name}:{n}", path=None, label=None if labels is None else str(int(labels[n])), part=part,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +77,28 @@ def _frame(file: Path) -> Any:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pl.read_parquet(file)
         content = file.read_bytes()
-        first = content.split(b"\n", 1)[0]
-        separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))
+        separator = _separator(content.split(b"\n", 1)[0].decode(errors="replace"))
         return pl.read_csv(content, separator=separator, infer_schema=False)  # a class such as 007 stays one
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{file}: not readable as a table: {str(error).splitlines()[0]}") from None
+        raise ValueError(_unreadable(file, str(error).splitlines()[0])) from None
+
+
+def _unreadable(file: Path, reason: str) -> str:
+    """Why a table cannot be read, with the line where it is a line of text that is too long."""
+    try:
+        text = file.read_text(encoding="utf-8-sig") if file.suffix.lower() not in (".parquet", ".pq") else ""
+    except UnicodeDecodeError as error:
+        return f"{file}: byte {error.start:,} is not UTF-8; save the table as UTF-8"
+    except OSError:
+        text = ""
+    first = text.split("\n", 1)[0]
+    rows = csv.reader(io.StringIO(text), delimiter=_separator(first))
+    header = next(rows, [])
+    for row in rows:
+        if len(row) > len(header):
+            return f"{file}: line {rows.line_num} has {len(row)} cells, and there are {len(header)} columns"
+    return f"{file}: not readable as a table: {reason}"
+
+
+def _separator(line: str) -> str:
+    return max((",", "\t", ";"), key=line.count)

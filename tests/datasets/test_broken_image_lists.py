@@ -1,0 +1,48 @@
+"""Tables and IDX files of images that are broken: one line that names the file, the place and the mend."""
+
+import struct
+
+import numpy as np
+import pytest
+
+from xlstm_apps.datasets.images import ImageData, find_images
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"path,label\na.png,x\nb.png,y,z\n", r"t.csv: line 3 has 3 cells, and there are 2 columns"),
+        (b"path;label\na.png;x\n'b;png';y;z;z\n", r"t.csv: line 3 has 4 cells, and there are 2 columns"),
+        ("path,label\na.png,Bär\n".encode("latin-1"), r"t.csv: byte 18 is not UTF-8; save the table as UTF-8"),
+        (b"", r"t.csv: not readable as a table"),
+        (b"path,label\n", r"t.csv: the table has no rows"),
+    ],
+)
+def test_tables(tmp_path, content, words):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        find_images(ImageData(path=[str(tmp_path / "t.csv")]), labelled=True)
+
+
+def packed(array):
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+IMAGES = packed(np.zeros((4, 3, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (IMAGES[:7], "is cut short: it ends before its shape does"),
+        (IMAGES[:-1], "is cut short: 36 bytes are announced, 35 there"),
+        (IMAGES + b"xx", "is longer than it should be: 36 bytes are announced, 38 there"),
+        (b"hello, world", "not an IDX file"),
+        (packed(np.zeros((4, 3, 3, 5), np.uint8)), r"holds uint8 of shape \(4, 3, 3, 5\), no images"),
+        (b"\x1f\x8bjunk", "cannot be read"),
+    ],
+)
+def test_idx(tmp_path, content, words):
+    (tmp_path / "a-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a-images-idx3-ubyte: {words}"):
+        find_images(ImageData(path=[str(tmp_path)]), labelled=False)
