@@ -164,3 +164,10 @@ def test_generate_valid_from_the_command_line(small_model, tmp_path):
     assert run("generate", small_model, output, "--num_sequences", 3, "--max_length", 8, "--valid") == 0
     made = pl.read_csv(output, separator="\t")["sequence"].to_list()
     assert len(made) == 3 and all(Chem.MolFromSmiles(text) is not None for text in made)
+
+
+def test_generate_writes_a_list_and_stops_at_lengths_of_molecules(small_model, tmp_path):
+    output = tmp_path / "made.smi"
+    assert run("generate", small_model, output, "--num_sequences", 2, "--min_length", 198) == 0
+    made = [line.split(" ") for line in output.read_text().splitlines()]
+    assert [name for _, name in made] == ["generated_1", "generated_2"] and all(len(text) <= 400 for text, _ in made)

@@ -4,7 +4,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,12 @@ from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 FASTA = (".fa", ".fasta", ".fna", ".faa")
+SMI = ".smi"
 TABLES = (*SEPARATORS, ".parquet")
 LINE = 80
+MOST = 1000
+MOST_OF_A_MOLECULE = 200
+"""Symbols. Rings that are open may be closed late only, so that a poor model under `valid` would go on for long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,7 @@ class Drawing:
 
     num_sequences: int
     min_length: int
-    max_length: int
+    max_length: int | None
     temperature: float
     top_k: int | None
     top_p: float | None
@@ -64,7 +68,7 @@ def generate(
     check_page(page)
     path = None if output in (None, "-") else Path(str(output))
     if path is not None:
-        check_target(path, (*FASTA, *TABLES), "output")
+        check_target(path, (*FASTA, *TABLES, SMI), "output")
     if prompt is not None and prompts_path is not None:
         raise ValueError("prompt and prompts_path exclude each other")
     model = language_model(model_path, device, verb="generate")
@@ -74,6 +78,10 @@ def generate(
         chemistry()
     if page is not None and model.alphabet.name != "smiles":
         raise ValueError(f"page is for molecules, and this model makes {model.alphabet.name}; leave it out")
+    if path is not None and path.suffix == SMI and model.alphabet.name != "smiles":
+        raise ValueError(f"output {path}: .smi is for molecules, and this model makes {model.alphabet.name}; give .fa")
+    if drawing.max_length is None:
+        drawing = replace(drawing, max_length=MOST_OF_A_MOLECULE if model.alphabet.name == "smiles" else MOST)
     as_table = path is not None and path.suffix in TABLES
     if not as_table and model.alphabet.name == "text":
         raise ValueError(
@@ -96,7 +104,8 @@ def generate(
             else:
                 with aside.open("w", encoding="utf-8", newline="\n") as file:
                     for first, batch in batches:
-                        file.write(fasta(batch, names, first, wrap))
+                        listed = path is not None and path.suffix == SMI
+                        file.write(smiles(batch, first) if listed else fasta(batch, names, first, wrap))
     if page is not None:
         molecule_page(page, strings, model_path)
     show(console, made, path)
@@ -151,6 +160,7 @@ def told(
 ) -> Iterator[tuple[int, list[Made]]]:
     """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out, and
     `strings` the texts."""
+    assert drawing.max_length is not None
     batches = generate_sequences(
         model,
         texts,
@@ -183,6 +193,11 @@ def fasta(batch: list[Made], names: list[str], first: int, wrap: bool) -> str:
         text = "\n".join(textwrap.wrap(made.text, LINE)) if wrap else made.text
         parts.append(f">generated_{number} {about} ended={'yes' if made.ended else 'no'}\n{text}\n")
     return "".join(parts)
+
+
+def smiles(batch: list[Made], first: int) -> str:
+    """A list of SMILES with names."""
+    return "".join(f"{made.text} generated_{number}\n" for number, made in enumerate(batch, first))
 
 
 def frame(batch: list[Made], names: list[str], first: int) -> pl.DataFrame:

@@ -299,7 +299,7 @@ def generate(
     prompts_path: str | None = None,
     num_sequences: int = 1,
     min_length: int = 0,
-    max_length: int = 1000,
+    max_length: int | None = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
@@ -317,12 +317,13 @@ def generate(
 
     Args:
         model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
-        output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet. None: FASTA on the standard output.
+        output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet, molecules also .smi. None: FASTA on
+            the standard output.
         prompt: What the sequences begin with. None: nothing.
         prompts_path: File of several prompts, FASTA or any other of `data.path`.
         num_sequences: How many, for each prompt.
         min_length: Fewest symbols to add.
-        max_length: Most symbols to add.
+        max_length: Most symbols to add. None: 1000, of a molecule 200.
         temperature: 1 draws as the model says, less keeps to what is probable, 0 takes the most probable symbol.
         top_k: Draw among the k most probable symbols only.
         top_p: Draw among the most probable symbols that together reach this probability only.
