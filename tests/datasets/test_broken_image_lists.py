@@ -12,7 +12,7 @@ from xlstm_apps.datasets.images import ImageData, find_images
     ("content", "words"),
     [
         (b"path,label\na.png,x\nb.png,y,z\n", r"t.csv: line 3 has 3 cells, and there are 2 columns"),
-        (b"path;label\na.png;x\n'b;png';y;z;z\n", r"t.csv: line 3 has 4 cells, and there are 2 columns"),
+        (b'path;label\na.png;x\n"b;png";y;z;z\n', r"t.csv: line 3 has 4 cells, and there are 2 columns"),
         ("path,label\na.png,Bär\n".encode("latin-1"), r"t.csv: byte 18 is not UTF-8; save the table as UTF-8"),
         (b"", r"t.csv: not readable as a table"),
         (b"path,label\n", r"t.csv: the table has no rows"),
