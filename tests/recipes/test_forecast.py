@@ -206,12 +206,14 @@ def same_weights(a: Path, b: Path) -> bool:
     return (a / "model" / "model.safetensors").read_bytes() == (b / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("stage", ["open_run", "fit_model", "fit_baseline", "score", "predict_beyond", "finish"])
+@pytest.mark.parametrize(
+    "stage", ["open_run", "fit_model", "fit_baseline", "score", "predict_beyond", "model_card", "finish"]
+)
 def test_stopped_after_any_stage_and_resumed(table, tmp_path, monkeypatch, stage):
     from xlstm_apps.recipes import _forecast, _run
 
     train(table, tmp_path / "whole")
-    module = _run if stage == "finish" else _forecast
+    module = _run if stage in ("model_card", "finish") else _forecast
     work = getattr(module, stage)
 
     def dies(*args):
@@ -227,6 +229,7 @@ def test_stopped_after_any_stage_and_resumed(table, tmp_path, monkeypatch, stage
     for name in ("predictions.csv", "evaluation/comparison.csv", "evaluation/forecasts.csv"):
         assert (tmp_path / "run" / name).read_text() == (tmp_path / "whole" / name).read_text()
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 @pytest.mark.slow

@@ -58,8 +58,9 @@ def find_place(
     if folder is None:
         return Place(task, new_path(run_dir, task, stem), None, digest)
     folder.check_same(sections, data_fingerprint=digest)
-    if folder.finished:
-        tell(console, [f"{folder.path} is finished, nothing is left to do; see {folder.path / 'report.html'}"])
+    report = folder.path / "report.html"
+    if folder.finished and report.is_file():  # the report tells the status, so it is written last
+        tell(console, [f"{folder.path} is finished, nothing is left to do; see {report}"])
         return None
     return Place(task, folder.path, folder, digest)
 
@@ -99,8 +100,8 @@ def finish(folder: RunFolder, began: float, results: dict[str, str]) -> None:
     """
     started = time.monotonic()
     folder.note(status="finished")
-    write_report(folder.path)
     files.write_text(folder.model / "README.md", model_card(folder.path))
+    write_report(folder.path)
     folder.add_seconds(report=time.monotonic() - started)
     width = max(map(len, results)) + 2
     lines = [f"results in {folder.path} ({time.monotonic() - began:.0f} s)"]

@@ -7,7 +7,7 @@ _OWNED = {
     "accelerator": "fit.accelerator",
     "callbacks": "a Lightning callback needs Python: build your own Trainer",
     "enable_checkpointing": "fit.checkpoint_seconds",
-    "enable_progress_bar": "the recipe's progress option",
+    "enable_progress_bar": "commands show progress on a terminal, estimators have the argument progress",
     "gradient_clip_val": "fit.gradient_clip",
     "logger": "fit.logger",
     "max_epochs": "fit.max_epochs",
