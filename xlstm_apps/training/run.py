@@ -134,25 +134,7 @@ def fit(
         callbacks: list[pl.Callback] = [journal]
         if console is not None:
             callbacks.append(TrainingProgress(journal, console, label))
-        arguments = {
-            "max_epochs": config.max_epochs,
-            "accelerator": config.accelerator,
-            "devices": 1,
-            "precision": config.precision,
-            "gradient_clip_val": config.gradient_clip or None,
-            "logger": _logger(config, run_dir),
-            "log_every_n_steps": 1 if len(train) < 50 else 50,
-            "default_root_dir": run_dir,
-            "num_sanity_val_steps": 0,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": False,
-            "use_distributed_sampler": False,
-            **config.trainer,
-        }
-        plugins = arguments.pop("plugins", None) or []
-        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
-        trainer = pl.Trainer(**arguments, callbacks=callbacks, plugins=plugins)
+        trainer = _trainer(config, callbacks, run_dir, every_step=len(train) < 50)
         if trainer.world_size > 1:
             raise ValueError("training on several devices is not supported yet; leave fit.trainer.devices at 1")
         module.train()
@@ -183,6 +165,29 @@ def fit(
         device=device,
         history=journal.history,
     )
+
+
+def _trainer(config: FitConfig, callbacks: list[pl.Callback], run_dir: Path | None, *, every_step: bool) -> pl.Trainer:
+    """Lightning's Trainer with its own bars, summaries and checkpoints off; `every_step`: log each step."""
+    arguments = {
+        "max_epochs": config.max_epochs,
+        "accelerator": config.accelerator,
+        "devices": 1,
+        "precision": config.precision,
+        "gradient_clip_val": config.gradient_clip or None,
+        "logger": _logger(config, run_dir),
+        "log_every_n_steps": 1 if every_step else 50,
+        "default_root_dir": run_dir,
+        "num_sanity_val_steps": 0,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "use_distributed_sampler": False,
+        **config.trainer,
+    }
+    plugins = arguments.pop("plugins", None) or []
+    plugins = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
+    return pl.Trainer(**arguments, callbacks=callbacks, plugins=plugins)
 
 
 def adamw(module: torch.nn.Module, config: FitConfig, total_steps: int) -> dict[str, Any]:
