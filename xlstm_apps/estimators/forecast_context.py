@@ -40,7 +40,7 @@ def candidates(season: int, seasons: list[int], horizon: int, train_length: int,
     return sorted({length for length in usual if least <= length <= most}) or [most]
 
 
-def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int], season: int = 1) -> int:
+def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int]) -> int:
     """The one of `lengths` whose linear forecaster is best on `valid`, of equally good ones the longest; a short one
     where none gains much over it.
 
@@ -48,11 +48,10 @@ def choose_context(train: WindowDataset, valid: WindowDataset, lengths: list[int
         train: Training windows with a context as long as the longest of `lengths`.
         valid: Validation windows, likewise.
         lengths: Ascending.
-        season: Steps in one season, all of which a short one shows too.
     """
     fitting, held_out = _rows(train), _rows(valid)
     errors = [_error(fitting, held_out, length) for length in lengths]
-    short = next((i for i, n in enumerate(lengths) if n >= max(SHORT, season)), len(lengths) - 1)
+    short = next((i for i, n in enumerate(lengths) if n >= SHORT), len(lengths) - 1)
     if errors[short] <= (1 + GAIN) * min(errors):
         return lengths[short]
     return max(n for n, error in zip(lengths, errors, strict=True) if error <= (1 + TIE) * min(errors))

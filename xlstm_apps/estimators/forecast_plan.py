@@ -202,7 +202,7 @@ def plan_forecast(
     if len(lengths) > 1:
         # Without a validation part the guess is two seasons, or the horizon where it is longer.
         guess = max((n for n in lengths if n <= max(2 * season.steps, horizon)), default=lengths[0])
-        context = guess if valid is None else choose_context(train, valid, lengths, season.steps)
+        context = guess if valid is None else choose_context(train, valid, lengths)
         if context != lengths[-1]:
             train, valid = windows("train", context), None if valid is None else windows("val", context)
     head, ridge = head.resolve(context_length=context, season=season.steps), None
