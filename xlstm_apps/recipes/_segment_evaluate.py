@@ -11,7 +11,7 @@ from xlstm_apps.datasets.images.objects import Separation
 from xlstm_apps.datasets.images.segmentation_config import MaskedImages
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
 from xlstm_apps.recipes._segment_run import Scored, comparison_table, read, told
-from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.report import write_report
 from xlstm_apps.training import RunFolder, files
 from xlstm_apps.vision.unet import count_weights
@@ -58,6 +58,6 @@ def evaluate(
         files.write_rows(path / "rejected.csv", images.rejected)
     folder.note(status="finished")
     report = write_report(path)
-    shown = Console()
-    (shown if shown.is_terminal else Console(width=110)).print(comparison_table(table, len(images), ""))
+    shown = table_console()
+    shown.print(comparison_table(table, len(images), ""))
     tell(shown, [f"results in {path}; see {report}"])

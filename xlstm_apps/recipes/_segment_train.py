@@ -20,7 +20,7 @@ from xlstm_apps.estimators.segment_plan import SegmentPlan, plan_segmentation
 from xlstm_apps.estimators.segment_saved import Reading, segment
 from xlstm_apps.recipes._run import begin, find_place, fit_facts
 from xlstm_apps.recipes._segment_run import Scored, comparison_table, fingerprint, read, stem, told
-from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.vision.segment_config import SegmentAugment
 from xlstm_apps.vision.segmenter import Segmenter
@@ -164,8 +164,7 @@ def score(job: Job, models: dict[str, Segmenter]) -> None:
             table.append(Scored(plan.images, rows, pixels.classes_of, **how).comparison("pixels", pixels.parameters))
     files.write_rows(job.folder.path / "evaluation" / "comparison.csv", table)
     job.folder.add_seconds(evaluate=time.monotonic() - started)
-    console = Console()
-    (console if console.is_terminal else Console(width=110)).print(comparison_table(table, len(rows)))
+    table_console().print(comparison_table(table, len(rows)))
 
 
 def results(job: Job) -> dict[str, str]:

@@ -22,7 +22,7 @@ from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.recipes._sequence_filter import check_page
 from xlstm_apps.recipes._tables import TableOutput
-from xlstm_apps.recipes._terminal import note
+from xlstm_apps.recipes._terminal import note, table_console
 from xlstm_apps.training import RunFolder
 
 
@@ -76,7 +76,7 @@ def run(
             sample = read_valid(draw(training, len(valid.smiles), rng))
             beside = compare_sets(sample, training=set(training), reference=against, fcd=compared.fcd)
     rows = frame(values, beside)
-    console_of().print(metric_table(values, beside))
+    table_console().print(metric_table(values, beside))
     said = remarks(valid, values, training, held_out)
     note(console, said)
     if target is not None:
@@ -198,9 +198,3 @@ def remarks(valid: Valid, values: list[Value], training: list[str] | None, held_
     if shortest < 1000:
         lines.append(f"{shortest:,} valid molecules are few: these metrics depend on their number, 30,000 is usual")
     return lines
-
-
-def console_of() -> Console:
-    """The standard output, wide enough for the table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)

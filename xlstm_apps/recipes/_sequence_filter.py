@@ -20,7 +20,7 @@ from xlstm_apps.datasets.molecules.properties import PROPERTIES, calculator
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
-from xlstm_apps.recipes._terminal import tell
+from xlstm_apps.recipes._terminal import table_console, tell
 from xlstm_apps.training import files
 
 LIST = (".smi",)
@@ -93,7 +93,7 @@ def run(
             kept=[row.smiles for row in kept], names=[row.id for row in kept],
             rejected=[row.smiles for row in left_out if row.reason != "repeated"],
         )  # fmt: skip
-    (console if console.is_terminal else Console(stderr=True, width=110)).print(funnel_table(funnel))
+    table_console(stderr=True).print(funnel_table(funnel))
     lines = [f"{len(kept):,} of {funnel.read:,} molecules pass"]
     lines += [] if output in (None, "-") else [f"molecules in {output}"]
     lines += [] if page is None else [f"page in {page}"]

@@ -24,7 +24,7 @@ from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import read_targets
 from xlstm_apps.recipes._run import begin, find_place, fit_facts
 from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
-from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 
 TASK = "sequence-finetune"
@@ -237,8 +237,7 @@ def score(job: Job, fitted: Fitted) -> None:
     for name, rows in found.tables.items():
         files.write_rows(folder.path / "evaluation" / f"{name}.csv", rows)
     folder.add_seconds(evaluate=time.monotonic() - started)
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(comparison_table(found, plan))
+    table_console().print(comparison_table(found, plan))
 
 
 def parts_of(plan: PredictorPlan) -> dict[str, Spans]:

@@ -26,7 +26,7 @@ from xlstm_apps.estimators.sequence_variants import training_window
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
 from xlstm_apps.recipes._sequence_filter import check_page, check_picture, draw, known_molecules
 from xlstm_apps.recipes._tables import TableOutput
-from xlstm_apps.recipes._terminal import note, tell
+from xlstm_apps.recipes._terminal import note, table_console, tell
 
 SHOWN = 5
 LIKE, BEFORE = "like these", "of the model as it was"
@@ -97,7 +97,7 @@ def run(
             notes=[f"{count:,} candidates taken out by {stage}" for stage, count in taken.items()],
         )  # fmt: skip
         pages.write_candidates(page, found)
-    (console if console.is_terminal else Console(stderr=True, width=110)).print(comparison(before, after))
+    table_console(stderr=True).print(comparison(before, after))
     note(console, [f"{count:,} given molecules left out ({reason})" for reason, count in report.left_out.items()])
     note(console, [f"{count:,} candidates taken out by {stage}" for stage, count in taken.items()])
     if len(smiles) < SHOWN:

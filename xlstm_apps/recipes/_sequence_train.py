@@ -26,7 +26,7 @@ from xlstm_apps.estimators.sequence_saved import language_model, settled
 from xlstm_apps.recipes._run import begin, find_place, fit_facts
 from xlstm_apps.recipes._sequence_drawn import drawn_molecules
 from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
-from xlstm_apps.recipes._terminal import tell
+from xlstm_apps.recipes._terminal import table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 
 if TYPE_CHECKING:
@@ -249,8 +249,7 @@ def score(job: Job, model: SequenceModel, networks: dict[str, SequenceModel]) ->
         files.write_rows(folder / "molecules.csv", drawn)
     shown = score_homologs(job, model)
     job.folder.add_seconds(evaluate=time.monotonic() - started)
-    console = Console()
-    console = console if console.is_terminal else Console(width=110)
+    console = table_console()
     console.print(comparison_table(evaluation, plan))
     if shown:
         console.print(homolog_table(shown))

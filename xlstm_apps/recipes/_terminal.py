@@ -30,6 +30,12 @@ def showing(console: Console, label: str, total: int) -> Iterator[Step]:
         yield Step(progress, label, total)
 
 
+def table_console(*, stderr: bool = False) -> Console:
+    """The standard output or the error stream, wide enough for a table where it is no terminal."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=120)
+
+
 def tell(console: Console, lines: Iterable[str]) -> None:
     """Lines as they are."""
     for line in lines:

@@ -18,7 +18,7 @@ from xlstm_apps.estimators import vision_baselines, vision_scores
 from xlstm_apps.estimators.vision_plan import VisionPlan, plan_vision
 from xlstm_apps.estimators.vision_saved import load_vision_model
 from xlstm_apps.recipes._run import begin, find_place, finish, fit_facts
-from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.recipes._vision_pictures import write_examples, write_mistakes
 from xlstm_apps.recipes._vision_run import fingerprint, listed, read, stem, told
 from xlstm_apps.training import FitConfig, RunFolder, files
@@ -197,8 +197,7 @@ def score(job: Job, classifier: ImageClassifier) -> None:
     write_mistakes(folder.path / "evaluation", plan.images, plan.parts["test"], found, truth, said, plan.looks)
     write_examples(folder.path / "evaluation", plan.images, plan.parts["test"], truth, said, plan.looks)
     folder.add_seconds(evaluate=time.monotonic() - started)
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(comparison_table(rows))
+    table_console().print(comparison_table(rows))
 
 
 def choices(job: Job) -> list[str]:

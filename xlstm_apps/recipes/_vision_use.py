@@ -16,7 +16,7 @@ from xlstm_apps.datasets.images.config import LabelledImages
 from xlstm_apps.estimators import vision_scores
 from xlstm_apps.estimators.vision_saved import load_classifier
 from xlstm_apps.recipes._tables import TableOutput
-from xlstm_apps.recipes._terminal import showing, tell
+from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.recipes._vision_pictures import write_examples, write_mistakes
 from xlstm_apps.recipes._vision_run import listed, read, told
 from xlstm_apps.recipes._vision_train import MAIN, comparison_table
@@ -166,6 +166,6 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, o
     folder.note(status="finished")
     report = write_report(path)
     tell(console, told(images))
-    shown = Console()
-    (shown if shown.is_terminal else Console(width=120)).print(comparison_table(table))
+    shown = table_console()
+    shown.print(comparison_table(table))
     tell(shown, [f"results in {path}; see {report}"])
