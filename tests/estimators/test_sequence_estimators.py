@@ -217,3 +217,12 @@ def test_what_comes_before_fit():
         SequenceClassifier().predict(["ACGT"])
     with pytest.raises(ValueError, match="no number"):
         SequenceRegressor().fit(["ACGT"], ["high"])
+
+
+def test_molecules_are_read_as_in_files():
+    pytest.importorskip("rdkit", reason="needs RDKit")
+    model = SequenceClassifier("smiles", embedding_dim=16, num_blocks=1, max_epochs=1)
+    model.fit(["CCO", "CCN", "CCCO", "CCCN"] * 5, ["alcohol", "amine"] * 10)
+    np.testing.assert_array_equal(model.predict_proba(["OCC"]), model.predict_proba(["CCO"]))
+    with pytest.raises(ValueError, match=r"X\[1\]: syntax: unclosed ring"):
+        model.predict(["CCO", "C1CC"])

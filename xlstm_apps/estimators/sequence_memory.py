@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from xlstm_apps.biosequence import Alphabet, get_tokenizer
+from xlstm_apps.datasets.molecules.standardise import Standardiser
 
 
 class MemoryCorpus:
@@ -42,7 +43,8 @@ class MemoryCorpus:
 
 
 def encode_strings(X: Any, alphabet: str, most: int | None = None) -> list[np.ndarray]:  # noqa: N803 - scikit-learn's
-    """Ids of strings as files hold them: lower case is upper case, U is T, codes for several symbols are the wildcard.
+    """Ids of strings as files hold them: lower case is upper case, U is T, codes for several symbols are the wildcard,
+    molecules are canonical.
 
     Args:
         X: List, tuple, array or Series of strings, or a frame or array with one column of them.
@@ -50,10 +52,10 @@ def encode_strings(X: Any, alphabet: str, most: int | None = None) -> list[np.nd
         most: Longest sequence allowed; None: any.
 
     Raises:
-        ValueError: Not strings, an empty one, or one with a character that the alphabet does not hold; names its row,
-            counted from 0.
+        ValueError: Not strings, an empty one, no molecule, or one with a character that the alphabet does not hold;
+            names its row, counted from 0. RDKit is not installed.
     """
-    tokenizer = get_tokenizer(alphabet)
+    tokenizer, canonical = get_tokenizer(alphabet), Standardiser() if alphabet == "smiles" else None
     out = []
     for row, text in enumerate(strings(X)):
         if isinstance(text, bytes):
@@ -64,7 +66,7 @@ def encode_strings(X: Any, alphabet: str, most: int | None = None) -> list[np.nd
         if not text:
             raise ValueError(f"X[{row}] is empty; leave out sequences without a symbol")
         try:
-            ids = tokenizer.fold_text(text)
+            ids = tokenizer.fold_text(text if canonical is None else canonical(text))
         except ValueError as error:
             raise ValueError(f"X[{row}]: {error}") from None
         if most is not None and len(ids) > most:
