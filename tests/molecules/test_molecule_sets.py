@@ -1,6 +1,7 @@
 """Sets of molecules in one line: how they are read, that a model learns from those shown first, what it is asked."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,20 @@ def test_lines_files_and_columns_are_sets(tmp_path):
         with pytest.raises(ValueError, match=message):
             data = SequenceData(path=[str(tmp_path / path)], **options)
             load_corpus(data, SMILES, tmp_path / "c3", encode=ENCODE)
+
+
+def test_what_was_prepared_without_sets_lacks_molecules_of_several(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("smiles,assay\nCCO,a\nCCN,a\nOCC,b\nOCC,b\nCCC,b\n")
+    data = SequenceData(path=[str(table)], group_column="assay")
+    alone = load_corpus(data, SMILES, tmp_path / "alone", encode=ENCODE)
+    assert alone.report["left_out"] == {"repeated in another group": 2} and len(alone) == 3
+    with pytest.raises(ValueError, match=r"2 molecules of .*alone are of several groups .*`prepare`"):
+        load_corpus(SequenceData(path=[str(alone.path)], families="group"), SMILES, tmp_path / "x", encode=ENCODE)
+    whole = load_corpus(replace(data, families="group"), SMILES, tmp_path / "whole", encode=ENCODE)
+    assert whole.report["left_out"] == {"repeated": 1}
+    again = load_corpus(SequenceData(path=[str(whole.path)], families="group"), SMILES, tmp_path / "x", encode=ENCODE)
+    assert list(again.groups) == ["a", "a", "b", "b"]
 
 
 def test_molecules_shown_first_are_read_as_in_training(tmp_path):

@@ -10,6 +10,8 @@ from xlstm_apps.datasets.sequences.record import Record
 from .standardise import MoleculePolicy, Rejected, Standardiser
 
 REJECTS = "rejects.tsv"
+ELSEWHERE = "repeated in another group"
+"""Why a molecule is left out that came before in another group than its own."""
 Repeats = Literal["first", "keep", "error"]
 
 
@@ -68,11 +70,12 @@ class Curator:
                     where = f"{record.where()}: the molecule {smiles} has come before"
                     raise ValueError(f"{where}; set data.repeats to 'first' or 'keep'")
                 twice += 1
-                disagree += record.label != seen[key]
-                self._leave_out(record, written, "repeated", smiles, report)
+                label, group = seen[key]
+                disagree += record.label != label
+                self._leave_out(record, written, "repeated" if record.group == group else ELSEWHERE, smiles, report)
                 continue
             if self.repeats != "keep":
-                seen[key] = record.label
+                seen[key] = record.label, record.group
             changed += smiles != written
             record.sequence = smiles.encode()
             yield record

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..molecules.curation import Curator
+from ..molecules.curation import ELSEWHERE, Curator
 from ..molecules.standardise import MoleculePolicy
 from .cleaning import Encode
 from .codes import Codes
@@ -303,6 +303,12 @@ def _opened(folder: Path, data: SequenceSource, codes: Codes) -> Corpus:
             )
     if getattr(data, "families", "none") in ("file", "line") and all(group is None for group in corpus.groups):
         raise ValueError(f"data.families: {folder} was prepared without families; give the option to `prepare`")
+    shared = corpus.report["left_out"].get(ELSEWHERE, 0) if getattr(data, "families", "none") != "none" else 0
+    if shared:
+        raise ValueError(
+            f"data.families: {shared:,} molecules of {folder} are of several groups and were kept in one, since it was "
+            "prepared without families; give the option to `prepare`"
+        )
     for name in ("format", "sequence_column", "id_column", "group_column", "weight_column", "label_columns"):
         if getattr(data, name, None) is not None:
             raise ValueError(f"data.{name} is for files, and {folder} is prepared; give the option to `prepare`")
