@@ -270,7 +270,7 @@ def test_resuming_with_other_settings_or_other_data_is_refused(table, tmp_path):
     train(table, tmp_path / "run")
     with pytest.raises(ValueError, match=r"fit.learning_rate \(was None, is 0.5\)"):
         train(table, tmp_path / "run", resume=True, fit=replace(FIT, learning_rate=0.5))
-    with pytest.raises(ValueError, match="already holds a run; continue it with resume"):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume"):
         train(table, tmp_path / "run")
     write_table(table, rows=401)
     with pytest.raises(ValueError, match="its data_fingerprint changed"):

@@ -27,7 +27,7 @@ def test_changed_settings_are_listed(tmp_path):
 
 def test_a_used_folder_is_refused_with_advice(tmp_path):
     RunFolder.create(tmp_path / "run", "toy", CONFIG)
-    with pytest.raises(ValueError, match="already holds a run; continue it with resume"):
+    with pytest.raises(ValueError, match="already holds a run; continue it with --resume"):
         new_path(tmp_path / "run", "toy", "x")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()

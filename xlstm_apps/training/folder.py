@@ -107,7 +107,7 @@ class RunFolder:
         if changed:
             raise ValueError(
                 f"cannot resume {self.path}: these settings changed: {', '.join(changed)}. "
-                "Resume with the settings of the run, or start a new run without resume"
+                "Resume with the settings of the run, or start a new run without --resume"
             )
         known = self.facts
         for key, value in facts.items():
@@ -143,7 +143,7 @@ def find_run(run_dir: str | Path | None, task: str, stem: str) -> RunFolder | No
         return RunFolder(path) if path.exists() and any(path.iterdir()) else None
     found = [path.parent for path in Path("runs").glob(f"{task}-{stem}-*/run.json")]
     if not found:
-        raise ValueError(f"nothing to resume: no run in runs/{task}-{stem}-*; leave resume out to start one")
+        raise ValueError(f"nothing to resume: no run in runs/{task}-{stem}-*; leave --resume out to start one")
     return RunFolder(max(found, key=lambda path: (RunFolder(path).facts["started"], path.name)))
 
 
@@ -169,9 +169,9 @@ def _refuse_used(path: Path) -> None:
     if path.is_dir() and not any(path.iterdir()):
         return
     if (path / "run.json").is_file():
-        raise ValueError(f"{path} already holds a run; continue it with resume, or give another run_dir")
+        raise ValueError(f"{path} already holds a run; continue it with --resume, or give another --run_dir")
     if path.exists():
-        raise ValueError(f"{path} exists and is not empty; give another run_dir")
+        raise ValueError(f"{path} exists and is not empty; give another --run_dir")
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -146,7 +146,8 @@ def fit(
                 raise KeyboardInterrupt from None
             if console is not None:
                 done = f"step {trainer.global_step} of {total_steps}"
-                console.print(f"stopped at {done}, checkpoint saved; go on with resume and run_dir {run_dir}")
+                way = f"the same command goes on with --resume --run_dir {run_dir}"
+                console.print(f"stopped at {done}, checkpoint saved; {way}", highlight=False, soft_wrap=True)
             raise SystemExit(128 + stop.signum) from None
         device = str(trainer.strategy.root_device)
     best = journal.best_weights
