@@ -44,7 +44,7 @@ def test_a_page_and_a_table(files, tmp_path, capsys):
     out, table = tmp_path / "d.html", tmp_path / "d.csv"
     training = tmp_path / "training.fa"
     training.write_text(family.read_text().replace(">member_1\n", ">other\n"))
-    designs(str(made), str(family), output=str(out), table=str(table), training=[str(training)])
+    designs(str(made), str(family), page=str(out), output=str(table), training=[str(training)])
     frame = pl.read_csv(table)
     assert frame["id"].to_list() == ["d0", "d1", "d2", "d3"] and frame["length"].to_list() == [60, 60, 60, 50]
     assert frame["nearest"][0] == "member_1" and frame["nearest_training"][0] == "other"
@@ -61,11 +61,11 @@ def test_tables_bring_their_bits_and_empty_designs_are_counted(files, tmp_path, 
     _, family = files
     made = tmp_path / "made.tsv"
     made.write_text("id\tsequence\tbits_per_token\na\tMKTAYIAK\t2.0\nb\tMKTAYIAR\t\n")
-    designs(str(made), str(family), output=str(tmp_path / "d.html"), table=str(tmp_path / "d.tsv"))
+    designs(str(made), str(family), page=str(tmp_path / "d.html"), output=str(tmp_path / "d.tsv"))
     assert pl.read_csv(tmp_path / "d.tsv", separator="\t")["perplexity"].to_list() == [4.0, None]
     fasta = tmp_path / "made.fa"
     fasta.write_text(">a\nMKTAYIAK\n>b\n\n>c\n*\n")
-    designs(str(fasta), str(family), output=str(tmp_path / "d.html"))
+    designs(str(fasta), str(family), page=str(tmp_path / "d.html"))
     assert "2 without a residue left out" in capsys.readouterr().err
 
 
@@ -80,7 +80,7 @@ def test_context_names_its_members(files, tmp_path):
         state = read_homologs(model, [[np.array([4, 5], np.uint8)]], {"contexts": [{"homologs": names}]})
         state.save(tmp_path / f"{file}.safetensors")
     table = tmp_path / "d.csv"
-    options = {"output": str(tmp_path / "d.html"), "table": str(table)}
+    options = {"page": str(tmp_path / "d.html"), "output": str(table)}
     designs(str(made), str(family), context=str(tmp_path / "own.safetensors"), **options)
     frame = pl.read_csv(table)
     assert set(frame["nearest_context"]) <= {"member_4", "member_5"} and frame["identity_context"][0] < 1
@@ -96,16 +96,16 @@ def test_designs_that_are_none_are_named(files, tmp_path, content, message):
     made, family = files
     made.write_text(content)
     with pytest.raises(ValueError, match=message):
-        designs(str(made), str(family), output=str(tmp_path / "d.html"))
+        designs(str(made), str(family), page=str(tmp_path / "d.html"))
     assert not (tmp_path / "d.html").exists()
 
 
 def test_targets_are_checked_first(files, tmp_path):
     made, family = files
     with pytest.raises(ValueError, match=r"write to a \.html file"):
-        designs(str(made), str(family), output=str(tmp_path / "d.txt"))
-    with pytest.raises(ValueError, match="table"):
-        designs(str(made), str(family), output=str(tmp_path / "d.html"), table=str(tmp_path / "d.txt"))
+        designs(str(made), str(family), page=str(tmp_path / "d.txt"))
+    with pytest.raises(ValueError, match=r"output .*\.parquet file"):
+        designs(str(made), str(family), page=str(tmp_path / "d.html"), output=str(tmp_path / "d.txt"))
 
 
 def test_a_family_of_one_has_no_members_to_compare_with_one_another(tmp_path):

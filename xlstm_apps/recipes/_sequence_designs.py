@@ -27,17 +27,17 @@ _TOLD = re.compile(rf"\b{_BITS}=([-+.\de]+)")
 def run(
     made_path: str,
     family_path: str,
-    output: str,
-    table: str | None,
+    page_path: str,
+    output: str | None,
     context_path: str | None,
     training_paths: list[str],
     seed: int,
 ) -> None:
     """Compare, and write; see `recipes.sequence_designs.designs`."""
     console = Console(stderr=True)
-    page = Path(output)
-    check_target(page, (".html",), "output")
-    target = None if table in (None, "-") else TableOutput(table, "table")
+    page = Path(page_path)
+    check_target(page, (".html",), "page")
+    target = None if output is None else TableOutput(output)
     made, perplexity, notes = read_designs(made_path)
     family = read_proteins(family_path)
     context = None if context_path is None else in_context(context_path, family, family_path)
@@ -52,7 +52,7 @@ def run(
     if target is not None:
         target.write([found.table])
     note(console, notes)
-    tell(console, [*summary(found), f"page in {page}" + (f", table in {table}" if target else "")])
+    tell(console, [*summary(found), f"page in {page}" + (f", table in {target.name}" if target else "")])
 
 
 def read_designs(path: str) -> tuple[Proteins, list[float | None] | None, list[str]]:

@@ -7,8 +7,8 @@ xlstm-apps sequence designs made_up.fa family.a3m --training runs/proteins
 def designs(
     made: str,
     family: str,
-    output: str = "designs.html",
-    table: str | None = None,
+    page: str = "designs.html",
+    output: str | None = None,
     context: str | None = None,
     training: list[str] | None = None,
     seed: int = 0,
@@ -22,12 +22,12 @@ def designs(
     Args:
         made: Designs: FASTA or a table, such as `sequence generate` and `sequence infill` write.
         family: Members: A3M, Stockholm, FASTA, a table; plain or packed.
-        output: Page to write, .html.
-        table: File for a row per design: .tsv, .csv or .parquet. None: no table.
+        page: File for the page: .html.
+        output: File for a row per design: .tsv, .csv or .parquet; `-`: TSV on the standard output. None: only the page.
         context: File of `sequence context` that the designs were made behind: how near they are to the members in it.
         training: Run of the training, or files of the proteins the model was trained on: how new the designs are.
         seed: Of the members that are drawn for comparison, of a family of more than 200.
     """
     from xlstm_apps.recipes import _sequence_designs as steps
 
-    steps.run(made, family, output, table, context, training or [], seed)
+    steps.run(made, family, page, output, context, training or [], seed)
