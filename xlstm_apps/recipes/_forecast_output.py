@@ -1,49 +1,28 @@
-"""Where the frames of a verb go: a file that is whole or absent, however many frames there are, or the terminal."""
+"""Where the frames of a forecast go: a file, or CSV on the terminal."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
 import polars as pl
 from rich.console import Console
 
 from xlstm_apps.recipes._forecast import csv_ready
-from xlstm_apps.recipes._tables import write_parquet
-from xlstm_apps.training import files
+from xlstm_apps.recipes._tables import TableOutput
+from xlstm_apps.recipes._terminal import tell
 
 
-class Output:
-    """Where frames go: a .csv or .parquet file, or CSV on the standard output. Memory holds one frame at a time.
+class Output(TableOutput):
+    """A .csv, .tsv or .parquet file, or CSV on the standard output; stamps as people write them where it is text.
 
     Raises:
         ValueError: Another kind of file, or a folder that does not exist; found before any work is done.
     """
 
     def __init__(self, output: str | None):
-        self.path = Path(output) if output is not None and output != "-" else None
+        super().__init__(output, separator=",", as_text=csv_ready)
+
+    def write(self, frames: Iterable[pl.DataFrame]) -> int:
+        """Write all frames, and say how many rows a file got."""
+        rows = super().write(frames)
         if self.path is not None:
-            if self.path.suffix not in (".csv", ".parquet"):
-                raise ValueError(f"output {output}: write to a .csv or .parquet file")
-            if not self.path.parent.is_dir():
-                raise ValueError(f"output {output}: the folder {self.path.parent} does not exist")
-
-    def write(self, frames: Iterator[pl.DataFrame]) -> None:
-        """Write all frames; what was at the path before stays there until the last one is written."""
-        if self.path is None:
-            for number, frame in enumerate(frames):
-                sys.stdout.write(csv_ready(frame).write_csv(include_header=number == 0))
-            return
-        write = write_parquet if self.path.suffix == ".parquet" else write_csv
-        with files.replacing(self.path) as aside:
-            rows = write(aside, frames)
-        Console(stderr=True).print(f"wrote {rows:,} rows to {self.path}", highlight=False, soft_wrap=True)
-
-
-def write_csv(path: Path, frames: Iterator[pl.DataFrame]) -> int:
-    """All frames as one CSV file; its number of rows."""
-    rows = 0
-    with path.open("wb") as file:
-        for number, frame in enumerate(frames):
-            csv_ready(frame).write_csv(file, include_header=number == 0)
-            rows += len(frame)
-    return rows
+            tell(Console(stderr=True), [f"wrote {rows:,} rows to {self.path}"])
+        return rows

@@ -1,9 +1,9 @@
-"""Frames as a file that is whole or absent, however many there are: CSV, TSV or Parquet, or TSV on the terminal."""
+"""Frames as a file that is whole or absent, however many there are: CSV, TSV or Parquet, or text on the terminal."""
 
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TextIO
 
@@ -18,27 +18,37 @@ class TableOutput:
     """Where the rows of a verb go. Memory holds one frame at a time.
 
     Args:
-        output: A .tsv, .csv or .parquet file; None or `-`: TSV on the standard output.
+        output: A .tsv, .csv or .parquet file; None or `-`: the standard output.
         option: Name of the option, for messages.
+        separator: Of cells on the standard output.
+        as_text: What is done to a frame before it is written as text.
 
     Raises:
         ValueError: Another kind of file, or a folder that does not exist; found before any work is done.
     """
 
-    def __init__(self, output: str | None, option: str = "output"):
+    def __init__(
+        self,
+        output: str | None,
+        option: str = "output",
+        *,
+        separator: str = "\t",
+        as_text: Callable[[pl.DataFrame], pl.DataFrame] = lambda frame: frame,
+    ):
         self.path = None if output in (None, "-") else Path(str(output))
+        self.separator, self.as_text = separator, as_text
         if self.path is not None:
             check_target(self.path, (*SEPARATORS, ".parquet"), option)
 
     def write(self, frames: Iterable[pl.DataFrame]) -> int:
         """Write all frames and return the number of rows; what was at the path before stays until the last is there."""
         if self.path is None:
-            return _write_text(sys.stdout, frames, "\t")
+            return _write_text(sys.stdout, map(self.as_text, frames), self.separator)
         with files.replacing(self.path) as aside:
             if self.path.suffix == ".parquet":
                 return write_parquet(aside, frames)
             with aside.open("w", encoding="utf-8", newline="") as file:
-                return _write_text(file, frames, SEPARATORS[self.path.suffix])
+                return _write_text(file, map(self.as_text, frames), SEPARATORS[self.path.suffix])
 
     @property
     def name(self) -> str:
