@@ -198,6 +198,8 @@ def test_genbank_features_keep_strand_and_parts(shared_data):
         (["0" * 50, "1" * 50, "01"], ["0" * 50, "1" * 50, "01"]),
         (["a", "1", "2"], ["a", "1", "2"]),
         (["0.5", "0", "1e-3"], [0.5, 0.0, 0.001]),
+        (["0.5", "NA", "nan"], [0.5, None, None]),
+        (["NA", "EU", "nan"], ["NA", "EU", "nan"]),
     ],
 )
 def test_labels_are_numbers_where_all_of_them_are(tmp_path, cells, labels):

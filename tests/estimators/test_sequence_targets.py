@@ -73,3 +73,11 @@ def test_symbols_have_a_character_or_a_number_each():
 def test_labels_that_do_not_fit(labels, options, message):
     with pytest.raises(ValueError, match=message):
         read(labels, **options)
+
+
+def test_measurements_with_a_few_qualified_ones_do_not_become_classes():
+    measured = [f"{n / 7:.3f}" for n in range(30)]
+    with pytest.raises(ValueError, match=r"record '31': '>10' is no number, and 30 of 31 labels are; leave such cells"):
+        read([*measured, ">10"])
+    assert read([*measured, ">10"], task="classification").head.num_outputs == 31
+    assert read(["0", "1", "unknown"] * 9).head.names == ("0", "1", "unknown")

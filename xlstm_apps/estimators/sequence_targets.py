@@ -1,5 +1,6 @@
 """What is to be predicted, made of labels as people write them: classes, labels, numbers, of sequences or symbols."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from xlstm_apps.biosequence.heads import MISSING
 MOST_CLASSES = 20
 """Whole numbers of more than so many kinds are quantities, not classes, unless the task says otherwise."""
 _UNKNOWN = ("?", "")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
 
@@ -93,6 +95,8 @@ def read_targets(
         return _of_lists(labels, head, names)
     if head.task == "regression" or (head.task is None and numeric and not _class_like(labels)):
         return _numbers([[label] for label in labels], head, columns, names)
+    if head.task is None:
+        _check_qualified(labels, names)
     targets = _classes(labels, head, names)
     if head.task is None and numeric:
         targets.notes.append(
@@ -100,6 +104,23 @@ def read_targets(
             "set head.task to regression"
         )
     return targets
+
+
+def _check_qualified(labels: list[Any], ids: Sequence[str]) -> None:
+    """Refuse a column of measurements in which a few cells, such as `>10`, are none, and would make all of it classes.
+
+    Raises:
+        ValueError: names the first such cell.
+    """
+    texts = [(ids[number], str(label).strip()) for number, label in enumerate(labels) if label is not None]
+    odd = [(name, text) for name, text in texts if not _NUMBER.fullmatch(text)]
+    measured = {text for _, text in texts if _NUMBER.fullmatch(text)}
+    if odd and len(measured) > MOST_CLASSES and 2 * len(odd) < len(texts):
+        name, text = odd[0]
+        raise ValueError(
+            f"record {name!r}: {text!r} is no number, and {len(texts) - len(odd):,} of {len(texts):,} labels are; "
+            "leave such cells empty, or set head.task to classification"
+        )
 
 
 def _of_rows(labels: list[Any], head: HeadConfig, columns: Sequence[str] | None, ids: Sequence[str]) -> Targets:

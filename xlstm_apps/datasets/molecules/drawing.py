@@ -5,7 +5,7 @@ from typing import Any
 
 from .chemistry import chemistry
 
-WIDTH, HEIGHT = 220, 180
+WIDTH, HEIGHT = 210, 180
 MOST = 100
 """Molecules in a picture."""
 

@@ -14,6 +14,8 @@ _SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "canonical_smi
 _ID_NAMES = ("id", "name", "identifier")
 _LABEL_NAMES = ("label", "target", "y", "class")
 _PART_NAMES = ("part", "split")
+_NO_NUMBERS = ("", "na", "n/a", "nan", "null", "none")
+"""Cells that say, among numbers, that there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,7 @@ def as_numbers(column: Any) -> Any:
     if column.dtype != pl.String:
         return column
     text = column.str.strip_chars()
-    text = text.set(text == "", None)
+    text = text.set(text.str.to_lowercase().is_in(list(_NO_NUMBERS)), None)
     if text.str.contains(r"^[+-]?0\d").any():
         return column
     for kind in (pl.Int64, pl.Float64):
