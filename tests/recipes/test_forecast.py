@@ -326,7 +326,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
     ("call", "message"),
     [
         (["predict", "nowhere"], "no such folder"),
-        (["predict", "{run}", "--output=x.txt"], ".csv or .parquet"),
+        (["predict", "{run}", "--output=x.txt"], "write to a .csv, .tsv or .parquet file"),
         (["predict", "{run}", "--output=no/x.csv"], "does not exist"),
         (["predict", "{run}", "--data_path=nowhere.csv"], "nowhere.csv"),
         (["evaluate", "{run}/model"], "needs the run folder"),
