@@ -197,6 +197,15 @@ class CovariateEncoding:
         if bool(self.calendar) != raw.calendar:
             raise ValueError(f"the model was trained with calendar {bool(self.calendar)}; read the table with the same")
 
+    def unseen(self, table: SeriesTable) -> dict[str, list[str]]:
+        """Values of categories that training did not see, by column: they count as unknown."""
+        raw, out = table.covariates, {}
+        for role in ("past", "known", "static") if raw is not None else ():
+            for name, levels in getattr(self, f"{role}_levels").items():
+                new = [v for v in getattr(raw, role).levels.get(name, []) if v != "" and v not in levels]
+                out |= {name: new} if new else {}
+        return out
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; floats keep their float32 value exactly."""
         scales = {role: getattr(self, role).to_dict() for role in ("past", "known", "static")}

@@ -51,7 +51,8 @@ def predict_frames(
         level: Instead: central intervals in percent, `[80, 95]`.
 
     Yields:
-        Frames with `unique_id`, `ds` and a column per quantile: `"0.1"`, or with `level` `xLSTM`, `xLSTM-lo-80` ...
+        Frames with `unique_id`, `ds` and a column per quantile: `"0.1"`, or with `level` `xLSTM`, `xLSTM-lo-80` ...;
+        null for a series of which nothing was observed.
 
     Raises:
         ValueError: Levels that cannot be had, or both `quantiles` and `level`.
@@ -93,7 +94,7 @@ def sample_frames(
         order = pl.Series("sample", np.repeat(np.arange(samples), len(ids)))
         columns = [pl.Series("unique_id", ids.tolist(), dtype=pl.String), ds]
         yield pl.concat([pl.DataFrame(columns)] * samples).with_columns(
-            order, pl.Series("y_hat", values.T.ravel().astype(np.float64))
+            order, pl.Series("y_hat", values.T.ravel().astype(np.float64)).fill_nan(None)
         )
 
 
@@ -210,10 +211,18 @@ def _future(
     for begin in range(0, len(table), per_batch):
         series = range(begin, min(begin + per_batch, len(table)))
         batch = last_windows(table, scaler, model.head.context_length, horizon, series=list(series), device=device)
+        batch["mean"] = torch.where(_observed(table, series).to(device), batch["mean"], torch.nan)
         future = np.concatenate([table.future_timestamps(i, horizon) for i in series]).reshape(len(series), 1, horizon)
         stamps = np.broadcast_to(future, (len(series), channels, horizon)).ravel()
         ids = np.repeat(np.array([name for i in series for name in names[i]], dtype=object), horizon)
         yield batch, ids, table.ds(stamps)
+
+
+def _observed(table: SeriesTable, series: range) -> Tensor:
+    """Whether anything is known of each series and channel: bool [B, C]. Of nothing there is no forecast."""
+    begin, end = table.offsets[series.start], table.offsets[series.stop]
+    seen = ~np.isnan(table.values[begin:end])
+    return torch.from_numpy(np.logical_or.reduceat(seen, table.offsets[series.start : series.stop] - begin))
 
 
 def _at_levels(
@@ -244,5 +253,5 @@ def _rows_of(calibration: Calibration, table: SeriesTable, batch: dict[str, Tens
 def _frame(ids: np.ndarray, ds: pl.Series, columns: dict[str, float], quantiles: Tensor) -> pl.DataFrame:
     """Rows in the order series, channel, step; quantiles [B, H, C, Q] in the data's units."""
     values = quantiles.transpose(1, 2).flatten(0, 2).double().cpu().numpy()
-    numbers = [pl.Series(name, values[:, i]) for i, name in enumerate(columns)]
+    numbers = [pl.Series(name, values[:, i]).fill_nan(None) for i, name in enumerate(columns)]
     return pl.DataFrame([pl.Series("unique_id", ids.tolist(), dtype=pl.String), ds, *numbers])

@@ -258,10 +258,10 @@ class Evaluator:
         history = max(3 * horizon, 2 * self.season)
         past = [self._history(int(series[i]), int(cutoffs[i]), history) for i in picked]
         frames = pl.concat([*past, frames], how="diagonal_relaxed").select(frames.columns)
-        kept = frames["unique_id"].unique(maintain_order=True)[:most_series]
-        return frames.filter(pl.col("unique_id").is_in(kept.implode())).sort(
-            "unique_id", "cutoff", "ds", maintain_order=True
-        )
+        kept = [name for names in table.unique_ids() for name in names]
+        kept = list(dict.fromkeys(name for name in kept if name in set(frames["unique_id"])))[:most_series]
+        place = pl.col("unique_id").replace_strict(kept, list(range(len(kept))), return_dtype=pl.Int64)
+        return frames.filter(pl.col("unique_id").is_in(kept)).sort(place, "cutoff", "ds", maintain_order=True)
 
     def _history(self, owner: int, cutoff: int, length: int) -> pl.DataFrame:
         table = self.table

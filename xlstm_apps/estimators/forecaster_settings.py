@@ -1,6 +1,7 @@
 """The arguments of `XLSTMForecaster` as the sections that everything else speaks of."""
 
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from xlstm_apps.core.config import xLSTMConfig
@@ -11,6 +12,10 @@ from xlstm_apps.training import FitConfig
 if TYPE_CHECKING:
     from xlstm_apps.estimators.forecaster import XLSTMForecaster
 
+WHOLE = (
+    "prediction_length", "context_length", "season", "embedding_dim", "num_blocks", "num_heads", "max_epochs",
+    "max_steps", "batch_size", "patience", "seed",
+)  # fmt: skip
 LISTS = ("past_covariates", "known_covariates", "static_covariates", "categorical_covariates")
 
 
@@ -41,6 +46,12 @@ def sections_of(forecaster: "XLSTMForecaster") -> Sections:
         known = get_args(get_type_hints(section)[name])
         if getattr(f, name) not in known:
             raise ValueError(f"{name} is one of {', '.join(known)}, not {getattr(f, name)!r}")
+    for name in ("quantiles", "target_columns", *LISTS):
+        if isinstance(getattr(f, name), str | float | int):
+            raise ValueError(f"{name} is a list, such as [{getattr(f, name)!r}], not {getattr(f, name)!r}")
+    for name in WHOLE:
+        if not isinstance(getattr(f, name), Integral | None):
+            raise ValueError(f"{name} is a whole number, not {getattr(f, name)!r}")
     backbone = {
         name: getattr(f, name) for name in ("embedding_dim", "num_blocks", "num_heads") if getattr(f, name) is not None
     }

@@ -149,6 +149,9 @@ def check_levels(quantiles: Sequence[float] | None, level: Sequence[float] | Non
     """
     if quantiles is not None and level is not None:
         raise ValueError("give quantiles or level, not both")
+    for name, given, example in (("level", level, "[80, 95]"), ("quantiles", quantiles, "[0.1, 0.5, 0.9]")):
+        if isinstance(given, float | int | str):
+            raise ValueError(f"{name} is a list, such as {example}, not {given!r}")
     if level is not None and (not len(level) or any(not 1 <= x < 100 for x in level)):
         raise ValueError(
             f"level is in percent, from 1 to below 100, as in [80, 95], not {list(level)}; quantiles are shares"

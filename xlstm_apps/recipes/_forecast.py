@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 from rich.console import Console
-from rich.table import Table
 
 from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
@@ -19,21 +18,11 @@ from xlstm_apps.estimators.forecast_scores import Baseline, Evaluation, Evaluato
 from xlstm_apps.estimators.trained import TrainedForecaster
 from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, check_table, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel, described
+from xlstm_apps.recipes._forecast_comparison import show_comparison
 from xlstm_apps.recipes._run import begin, find_place, fit_facts
 from xlstm_apps.recipes._terminal import tell
+from xlstm_apps.report.scores import XLSTMS
 from xlstm_apps.training import FitConfig, RunFolder, files
-
-TITLES = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "mase": "MASE",
-    "smape": "sMAPE",
-    "owa": "OWA",
-    "wql": "weighted quantile loss",
-    "coverage_80": "inside 80 %",
-    "coverage_95": "inside 95 %",
-}
-"""Metrics shown in the terminal; comparison.csv has more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +151,13 @@ def fit_model(job: Job, folder: RunFolder, resume: bool) -> ForecastModel:
     return model
 
 
-def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel:
-    """NLinear on the same windows with the same loss, steps and choice of the epoch; saved beside the run's model."""
+def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel | None:
+    """NLinear on the same windows with the same loss, steps and choice of the epoch; saved beside the run's model.
+
+    None where the run's model is NLinear itself.
+    """
+    if job.plan.head.model == "nlinear":
+        return None
     path = folder.path / "baselines" / "nlinear"
     if path.is_dir():
         return ForecastModel.from_pretrained(path)
@@ -176,19 +170,25 @@ def fit_baseline(job: Job, folder: RunFolder) -> ForecastModel:
     return model
 
 
-def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastModel) -> None:
+def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastModel | None) -> None:
     """Score everything on the test part and print the comparison."""
     started = time.monotonic()
     device = job.plan.device
-    models = {"xlstm": model.to(device), "nlinear": baseline.to(device)}
+    name = name_of(job.plan.head)
+    models = {name: model.to(device)} | ({} if baseline is None else {"nlinear": baseline.to(device)})
     evaluation = job.evaluator.run(models, job.console)
-    calibrator = evaluation.calibrators["xlstm"]
+    calibrator = evaluation.calibrators[name]
     if calibrator is not None:
         calibrator.at_end().to("cpu").save(folder.model)
     write_evaluation(folder.path / "evaluation", evaluation)
     write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model, calibrator))
     folder.add_seconds(evaluate=time.monotonic() - started)
-    result_console().print(comparison_table(evaluation, job.plan.head.prediction_length))
+    show_comparison(evaluation, job.plan.head.prediction_length)
+
+
+def name_of(head: ForecastConfig) -> str:
+    """How the run's model is called beside its baselines: `xlstm`, or what it is where it is none."""
+    return "xlstm" if head.model in XLSTMS else head.model
 
 
 def predict_beyond(job: Job, folder: RunFolder) -> None:
@@ -252,42 +252,6 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     files.write_rows(path / "series.csv", evaluation.by_series())
     files.write_rows(path / "calibration.csv", evaluation.calibration_rows())
     write_frame(path / "residuals.csv", evaluation.residuals)
-
-
-def comparison_table(evaluation: Evaluation, horizon: int) -> Table:
-    """The comparison for the terminal, best values in bold."""
-    rows = evaluation.comparison()
-    reference = next(row["mae"] for row in rows if row["model"] == "seasonal_naive")
-    table = Table(
-        title=f"Errors on the held-out last part: {evaluation.windows:,} windows, {horizon} steps ahead",
-        caption=f"seasonal naive repeats the last {evaluation.season} steps; MASE: error over its error in training",
-        header_style="bold",
-    )
-    table.add_column("model", min_width=max(len(row["model"]) for row in rows))  # names are never cut
-    metrics = [m for m in TITLES if any(is_number(row.get(m)) for row in rows)]
-    for metric in metrics:
-        table.add_column(TITLES[metric], justify="right")
-    table.add_column("MAE vs seasonal naive", justify="right")
-    best = {m: min(row[m] for row in rows if is_number(row[m])) for m in metrics if not m.startswith("coverage")}
-    for row in rows:
-        cells = []
-        for metric in metrics:
-            value = row[metric]
-            text = "" if not is_number(value) else f"{value:.1%}" if metric.startswith("coverage") else f"{value:.4g}"
-            cells.append(f"[bold]{text}[/]" if text and best.get(metric) == value else text)
-        gain = f"{row['mae'] / reference - 1:+.1%}" if reference > 0 else ""
-        table.add_row(row["model"], *cells, gain if row["model"] != "seasonal_naive" else "")
-    return table
-
-
-def is_number(value: float | None) -> bool:
-    return value is not None and value == value
-
-
-def result_console() -> Console:
-    """The standard output; wide enough for the table where it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=110)
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:

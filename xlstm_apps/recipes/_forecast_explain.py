@@ -10,7 +10,8 @@ from rich.table import Table
 from xlstm_apps.datasets import WindowDataset
 from xlstm_apps.estimators.forecast_explain import Explanation, explain
 from xlstm_apps.estimators.forecast_plan import season_of
-from xlstm_apps.recipes._forecast import result_console, write_frame
+from xlstm_apps.recipes._forecast import write_frame
+from xlstm_apps.recipes._forecast_comparison import result_console
 from xlstm_apps.recipes._forecast_saved import Trained
 
 SHOWN = 8

@@ -22,8 +22,48 @@ from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.estimators.trained import TrainedForecaster
 from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel
-from xlstm_apps.recipes._forecast import comparison_table, result_console, write_evaluation
+from xlstm_apps.recipes._forecast import name_of, write_evaluation
+from xlstm_apps.recipes._forecast_comparison import show_comparison
+from xlstm_apps.recipes._terminal import note
 from xlstm_apps.training import FitConfig, RunFolder
+
+
+class Seen:
+    """What a person should know of the tables that a model is given, some series at a time."""
+
+    def __init__(self, forecaster: TrainedForecaster):
+        self.forecaster, self.series, self.short, self.empty = forecaster, 0, 0, 0
+        self.unseen: dict[str, list[str]] = {}
+
+    def add(self, table: SeriesTable) -> None:
+        """Look at a table.
+
+        Raises:
+            ValueError: Its steps or columns are not those the model was trained on.
+        """
+        scaler = self.forecaster.scaler_for(table)
+        self.series += len(table)
+        self.empty += table.report["empty_series"]
+        self.short += int((table.lengths < self.forecaster.model.head.context_length).sum())
+        for name, values in (scaler.covariates.unseen(table) if scaler.covariates is not None else {}).items():
+            known = self.unseen.setdefault(name, [])
+            known += [v for v in values if v not in known]
+
+    def tell(self, console: Console) -> None:
+        """Say what was found."""
+        lines = [
+            f"{name!r} holds {', '.join(map(repr, values[:5]))}{', ...' * (len(values) > 5)}, not seen in training: it "
+            "counts as unknown"
+            for name, values in self.unseen.items()
+        ]
+        if self.short:
+            lines.append(
+                f"{self.short:,} of {self.series:,} series are shorter than the context of "
+                f"{self.forecaster.model.head.context_length} steps; what there is of them is used"
+            )
+        if self.empty:
+            lines.append(f"{self.empty:,} of {self.series:,} series have no observed value, and no forecast")
+        note(console, lines)
 
 
 class Trained:
@@ -75,22 +115,10 @@ class Trained:
             ValueError: It cannot be read, or its steps or columns are not those the model was trained on.
         """
         table = load_table(self.reading(data_path))
-        self.tell_short(self.checked(table), len(table))
+        seen = Seen(self.forecaster)
+        seen.add(table)
+        seen.tell(self.console)
         return table
-
-    def checked(self, table: SeriesTable) -> int:
-        """How many series are shorter than the context, after a look at whether the model can forecast the table."""
-        self.forecaster.scaler_for(table)
-        return int((table.lengths < self.model.head.context_length).sum())
-
-    def tell_short(self, short: int, series: int) -> None:
-        if short:
-            self.console.print(
-                f"note: {short:,} of {series:,} series are shorter than the context of "
-                f"{self.model.head.context_length} steps; what there is of them is used",
-                highlight=False,
-                soft_wrap=True,
-            )
 
     def split(self, table: SeriesTable) -> list[tuple[int, int]]:
         """(train_end, val_end) of every series, by the shares of the training."""
@@ -119,11 +147,11 @@ class Trained:
         path = resolve(data.path)
         streamed = data.layout != "rows" and (data.stream or many_rows(path, data.memory_rows))
         found = iter_tables(data) if streamed else iter([load_table(data)])
-        series = short = 0
+        seen = Seen(self.forecaster)
         for table in found:
-            series, short = series + len(table), short + self.checked(table)
+            seen.add(table)
             yield table
-        self.tell_short(short, series)
+        seen.tell(self.console)
 
     def evaluate(self, data_path: str | None, output: str | None, baselines: Sequence[str] = ()) -> None:
         """Score on the test part, print the comparison, write it to the folder `output`."""
@@ -147,14 +175,14 @@ class Trained:
             baselines=baselines,
             device=self.device,
         )
-        models = {"xlstm": self.model}
+        models = {name_of(head): self.model}
         baseline = self.folder.path / "baselines" / "nlinear"
         if baseline.is_dir():
             models["nlinear"] = ForecastModel.from_pretrained(baseline, map_location=str(self.device)).to(self.device)
         evaluation = evaluator.run(models, self.console)
         if output is not None:
             write_evaluation(Path(output), evaluation)
-        result_console().print(comparison_table(evaluation, head.prediction_length))
+        show_comparison(evaluation, head.prediction_length)
 
     def scaler(self, table: SeriesTable, ends: np.ndarray) -> Scaler:
         """Targets by the first `ends[i]` rows of every series, as in training; covariates as the model knows them."""

@@ -21,7 +21,8 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
 from xlstm_apps.forecasting import ForecastConfig
-from xlstm_apps.recipes._forecast import fingerprint, located, result_console, split_options, stem
+from xlstm_apps.recipes._forecast import fingerprint, located, split_options, stem
+from xlstm_apps.recipes._forecast_comparison import result_console
 from xlstm_apps.recipes._forecast_search import applied, search_space, validation_loss
 from xlstm_apps.recipes.config import SearchConfig
 from xlstm_apps.training import FitConfig, RunFolder, files

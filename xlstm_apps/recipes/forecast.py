@@ -63,6 +63,8 @@ def train(
         "predictions.csv": f"the next {job.plan.head.prediction_length} steps after the last row",
         "model/": f"to forecast other data: xlstm-apps forecast predict {folder.path} --data_path FILE",
     }
+    if not (folder.path / "predictions.csv").is_file():  # said why above
+        del results["predictions.csv"]
     finish(folder, job.started, results)
 
 

@@ -62,13 +62,17 @@ def model_looks(models: Sequence[str], ours: str | None) -> dict[str, tuple[str,
 
 
 def vertical(x: Any, text: str, *, color: str = MUTED, leftward: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A dashed vertical line and its words at the top, as (shape, annotation); near the right edge to its left."""
+    """A dashed vertical line and its words at the top, as (shape, annotation).
+
+    Near the right edge they stand to its left, below the chart's buttons.
+    """
     shape = {
         "type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1,
         "line": {"color": color, "width": 1, "dash": "dot"},
     }  # fmt: skip
     note = {
-        "x": x, "yref": "paper", "y": 1, "xanchor": "right" if leftward else "left", "yanchor": "bottom", "text": text,
+        "x": x, "yref": "paper", "y": 1, "xanchor": "right" if leftward else "left", "text": text,
+        "yanchor": "top" if leftward else "bottom",
         "showarrow": False, "font": {"color": color, "size": 12}, "xshift": 3 if leftward else -3,
     }  # fmt: skip
     return shape, note

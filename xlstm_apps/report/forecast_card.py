@@ -10,7 +10,7 @@ from .card_parts import Card, markdown, plain
 from .forecast_data import Summary
 from .numbers import column, count, percent, span
 from .run import Run, number
-from .scores import Scores, is_coverage, title
+from .scores import XLSTMS, Scores, is_coverage, title
 
 LOADING = """\
 From Python, with this folder as `model`:
@@ -31,7 +31,7 @@ def card(run: Run) -> Card:
     """The card of a forecasting run."""
     scores, summary = Scores.read(run), Summary.read(run)
     return Card(
-        title=f"xLSTM forecast of {summary.name}",
+        title=f"Forecast of {summary.name}",
         about=_about(run, summary),
         accuracy=_accuracy(run, scores, summary),
         use=LOADING,
@@ -48,7 +48,8 @@ def card(run: Run) -> Card:
 
 def _about(run: Run, summary: Summary) -> str:
     steps, context = number(run.option("head.prediction_length")), number(run.option("head.context_length"))
-    words = [f"An xLSTM model made by xlstm-apps {__version__}."]
+    name = str(run.option("head.model") or "xlstm")
+    words = [f"{'An xLSTM' if name in XLSTMS else title(name)} model made by xlstm-apps {__version__}."]
     if steps and context:
         words.append(f"It forecasts {_steps(steps, summary)} from the {_steps(context, summary)} before.")
     quantiles = run.option("head.quantiles")

@@ -119,6 +119,7 @@ def _test_panel(run: Run, part: pl.DataFrame, quantiles: list[str]) -> Panel | N
     traces = charts.fan(future, values, name=_our_name(run))
     if "seasonal_naive" in part.columns:
         naive = numbers(ahead, "seasonal_naive")
+        point = {"mode": "markers", "marker": {"size": 6, "color": "var(--series-2)"}} if len(naive) == 1 else {}
         traces.append(
             charts.line(
                 future,
@@ -128,6 +129,7 @@ def _test_panel(run: Run, part: pl.DataFrame, quantiles: list[str]) -> Panel | N
                 dash="dash",
                 width=1.5,
                 hovertemplate="%{y:,.5~r}",
+                **point,
             )
         )
     observed = [*(past[i] for i in kept), *truth]

@@ -24,12 +24,14 @@ def comparison(run: Run) -> Section | None:
     reference = scores.reference
     columns, cells = [Column(title="Model", numeric=False)], [[_model_cell(scores, name)] for name in scores.models]
     for metric in scores.metrics:
+        if metric == "mse" and "rmse" in scores.metrics:
+            continue  # it ranks as the RMSE does; the file has both
         values, best = scores.values(metric), scores.best(metric)
         texts = [percent(v, 1) for v in values] if is_coverage(metric) else column(values)
         hint, heading, wanted = MEANINGS.get(metric, ""), title(metric), scores.wanted(metric)
         if wanted is not None:
             share = percent(wanted, 1).replace(".0", "")
-            heading, hint = f"{share} coverage", f"share of the truth inside the {share} interval; nearest is best"
+            heading, hint = f"in {share}", f"share of the truth inside the {share} interval; nearest is best"
         columns.append(Column(title=heading, hint=hint))
         for i, row in enumerate(cells):
             row.append(Cell(text=texts[i], sort=values[i], best=i in best))
@@ -76,6 +78,7 @@ def horizon(run: Run) -> Section | None:
     looks = charts.model_looks(models, ours)
     traces = []
     drawn = _nearest(frame, models, ours)
+    far = _far(frame, drawn, ours)
     for name in [*(m for m in drawn if m != ours), ours]:
         part = frame.filter(pl.col("model") == name)
         errors = numbers(part, "mae")
@@ -84,6 +87,7 @@ def horizon(run: Run) -> Section | None:
         color, dash = looks[name]
         x = [numbers(part, "step")[i] for i in kept]
         few |= {"width": 2.6, "legendrank": 1} if name == ours else {"width": 1.8}
+        few |= {"visible": "legendonly"} if name in far else {}
         traces.append(charts.line(x, [errors[i] for i in kept], charts.label(title(name), 28), color, dash=dash, **few))
     freq = Summary.read(run).frequency
     unit = span(1, freq)
@@ -100,6 +104,8 @@ def horizon(run: Run) -> Section | None:
     alt = f"Mean absolute error by steps ahead for {', '.join(map(title, drawn))}. {lead}"
     left = len(models) - len(drawn)
     caption = f"{count(left, 'model')} with larger errors left out; evaluation/horizon.csv has all." if left else ""
+    if far:
+        caption = f"A click in the legend draws {listed([title(m) for m in far])}, with far larger errors. {caption}"
     chart = Chart(figure=figure, alt=alt, caption=caption, height=340 if len(drawn) < 5 else 380)
     return Section(id="horizon", title="Error by horizon", lead=lead, blocks=[chart])
 
@@ -161,6 +167,14 @@ def _nearest(frame: pl.DataFrame, models: list[str], ours: str) -> list[str]:
     ranked = [m for m in finite["model"].to_list() if m in models and m not in kept]
     kept += ranked[: MAX_LINES - len(kept)]
     return [m for m in models if m in kept]
+
+
+def _far(frame: pl.DataFrame, models: list[str], ours: str) -> list[str]:
+    """Baselines with errors so much larger than those of the others that these would be one line at the bottom."""
+    finite = frame.filter(pl.col("mae").is_finite()).group_by("model").agg(pl.col("mae").max())
+    largest = dict(finite.iter_rows())
+    near = [m for m in models if m != ours and m in largest and largest[m] <= 3 * largest.get(ours, 0.0)]
+    return [m for m in models if m != ours and m in largest and m not in near] if near else []
 
 
 def _columns(frame: pl.DataFrame, *names: str) -> list[list[float | None]]:

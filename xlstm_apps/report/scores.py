@@ -24,6 +24,9 @@ TITLES = {
     "mape": "MAPE", "crps": "CRPS", "coverage": "coverage",
 }  # fmt: skip
 
+XLSTMS = ("xlstm", "xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer")
+"""Forecasters that are xLSTMs, among those of `head.model`."""
+
 MEANINGS = {
     "mae": "mean absolute error, in the data's own unit; lower is better",
     "mse": "mean squared error; lower is better",

@@ -1,0 +1,89 @@
+"""What the forecasting verbs say: every number of the comparison, what a model does not know, what was not written."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from xlstm_apps.datasets import SeriesData
+from xlstm_apps.forecasting import ForecastConfig
+from xlstm_apps.recipes import forecast
+from xlstm_apps.recipes._forecast_comparison import show_comparison
+from xlstm_apps.training import FitConfig
+
+ROWS = [
+    {"model": name, "mae": mae, "rmse": mae * 1.3, "mase": 0.7123, "smape": 14.2, "wql": 0.07814, "owa": 0.71}
+    | {"coverage_80": 0.801, "coverage_95": 0.949}
+    for name, mae in (("xlstm", 37685.0), ("seasonal_naive", 51146.0), ("naive", 137988.0))
+]
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_no_number_of_the_comparison_is_cut(width):
+    evaluation = SimpleNamespace(windows=4952, season=7, comparison=lambda: ROWS)
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    show_comparison(evaluation, 7, console)
+    text = console.export_text()
+    console.file.close()
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    assert "37,685" in text and "137,988" in text and "-26.3%" in text and "80.1%" in text
+    assert ("48,990" in text) == (width == 120)  # RMSE goes first where there is no room
+
+
+def write(path, region="north", names=("a", "b"), empty=""):
+    rows, frames = 90, []
+    for i, name in enumerate(names):
+        y = np.sin(np.arange(rows) * 2 * np.pi / 7) + 10 * i
+        y = pl.Series("y", np.full(rows, np.nan) if name == empty else y).fill_nan(None)
+        ds = np.datetime64("2024-01-01") + np.arange(rows)
+        columns = {"unique_id": [name] * rows, "ds": ds, "y": y, "region": [region] * rows}
+        frames.append(pl.DataFrame(columns | {"promo": np.arange(rows) % 5}))
+    pl.concat(frames).write_csv(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("told")
+    forecast.train(
+        SeriesData(path=write(folder / "t.csv", names=("b", "a")), static_covariates=["region"]),
+        head=ForecastConfig(prediction_length=4, context_length=14, model="nlinear"),
+        fit=FitConfig(max_steps=2),
+        run_dir=str(folder / "run"),
+    )
+    return folder / "run"
+
+
+def test_a_baseline_as_the_model_is_called_what_it_is(run):
+    models = pl.read_csv(run / "evaluation" / "comparison.csv")["model"].to_list()
+    assert models == ["nlinear", "seasonal_naive", "naive"]
+    assert "NLinear model" in (run / "model" / "README.md").read_text()
+    page = (run / "report.html").read_text()
+    assert "NLinear, median" in page and "xLSTM, median" not in page
+    drawn = pl.read_csv(run / "evaluation" / "forecasts.csv")["unique_id"].unique(maintain_order=True)
+    assert drawn.to_list() == ["b", "a"]  # as in the table
+
+
+def test_values_that_training_did_not_see_are_told(run, tmp_path, capsys):
+    table = write(tmp_path / "east.csv", "east", empty="b")
+    forecast.predict(str(run), data_path=table, output=str(tmp_path / "next.csv"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'region' holds 'east', not seen in training" in said and "1 of 2 series have no observed value" in said
+    made = pl.read_csv(tmp_path / "next.csv")
+    nothing = made.filter(pl.col("unique_id") == "b")
+    assert len(nothing) == 4 and nothing["0.5"].null_count() == 4 and made["0.5"].null_count() == 4
+    forecast.predict(str(run), output=str(tmp_path / "own.csv"))
+    assert "not seen" not in capsys.readouterr().err
+
+
+def test_predictions_that_cannot_be_made_are_not_listed(tmp_path, capsys):
+    forecast.train(
+        SeriesData(path=write(tmp_path / "t.csv"), known_covariates=["promo"]),
+        head=ForecastConfig(prediction_length=4, context_length=14, model="nlinear"),
+        fit=FitConfig(max_steps=1),
+        run_dir=str(tmp_path / "run"),
+    )
+    heard = capsys.readouterr()
+    assert "no predictions.csv" in heard.err and "predictions.csv" not in heard.out
