@@ -10,8 +10,9 @@ from rich.console import Console
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
+from xlstm_apps import training
 from xlstm_apps.estimators.saved import resolve_device
-from xlstm_apps.training import files
+from xlstm_apps.training import FitConfig, files
 
 _SAVED = "estimator.json"
 
@@ -76,6 +77,18 @@ class FittedEstimator(BaseEstimator):
 
     def _on_device(self) -> Any:
         return self.model_.to(resolve_device(self.accelerator)).eval()
+
+    def _fit_config(self) -> FitConfig:
+        fit = FitConfig(
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            patience=self.patience,
+            accelerator=self.accelerator,
+        )
+        training.check(fit)
+        return fit
 
     def _console(self) -> Console | None:
         return Console(stderr=True) if self.progress else None

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from xlstm_apps import training
 from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequenceModel, SequencePredictor, get_alphabet
 from xlstm_apps.biosequence.sizes import PREDICTOR
 from xlstm_apps.core.config import check_options, xLSTMConfig
@@ -25,7 +24,6 @@ from xlstm_apps.estimators.sequence_linear import fit_linear, with_linear
 from xlstm_apps.estimators.sequence_memory import MemoryCorpus, encode_strings
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import Targets
-from xlstm_apps.training import FitConfig
 
 
 class SequenceEstimator(FittedEstimator):
@@ -143,15 +141,6 @@ class SequenceEstimator(FittedEstimator):
             start = load_sequence_model(start, "cpu")
         if start is not None:
             check_alphabet(start, self.alphabet)
-        fit = FitConfig(
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            accelerator=self.accelerator,  # type: ignore[arg-type]
-        )
-        training.check(fit)
         sections = self._sections()
         parts = {
             "train": Spans.whole(corpus, np.flatnonzero(~held)),  # type: ignore[arg-type]
@@ -163,7 +152,7 @@ class SequenceEstimator(FittedEstimator):
             targets,
             sequence=sections[0],
             backbone=sections[1],
-            fit=fit,
+            fit=self._fit_config(),
             start=start,
             head_only=self.head_only,
             class_weight=getattr(self, "class_weight", None),

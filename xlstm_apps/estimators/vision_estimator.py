@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import ClassifierMixin
 
-from xlstm_apps import training
 from xlstm_apps.core.config import check_options
 from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, read_images
 from xlstm_apps.estimators.fitted_estimator import FittedEstimator, held_out
@@ -18,7 +17,6 @@ from xlstm_apps.estimators.vision_images import Scale, listing_of, scale_of
 from xlstm_apps.estimators.vision_plan import plan_vision
 from xlstm_apps.estimators.vision_saved import load_vision_model
 from xlstm_apps.estimators.vision_scores import features, probabilities
-from xlstm_apps.training import FitConfig
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
@@ -132,15 +130,6 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         held = held_out(images.labels, self.val_fraction, self.seed, len(images))
         parts = {"train": np.flatnonzero(~held), "val": np.flatnonzero(held)}
         parts = {name: rows for name, rows in parts.items() if len(rows)}
-        fit = FitConfig(
-            max_epochs=self.max_epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            accelerator=self.accelerator,  # type: ignore[arg-type]
-        )
-        training.check(fit)
         plan = plan_vision(
             images,
             parts,
@@ -148,7 +137,7 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
             data=data,
             network=self._network(),
             augment=self._augment(),
-            fit=fit,
+            fit=self._fit_config(),
             start=start,
             source="from_model",
             head_only=self.head_only,
