@@ -78,7 +78,7 @@ def begin(place: Place, sections: dict[str, Any], *, seed: int, resume: bool, co
 
 def fit_facts(result: FitResult, model: nn.Module) -> dict[str, Any]:
     """What run.json says of a fit."""
-    cpu = result.device == "cpu"
+    cpu, threads = result.device == "cpu", torch.get_num_threads()
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "best_epoch": result.best_epoch,
@@ -86,7 +86,7 @@ def fit_facts(result: FitResult, model: nn.Module) -> dict[str, Any]:
         "epochs": result.epochs,
         "steps": result.steps,
         "stopped": result.stopped,
-        "device": f"{result.device} ({torch.get_num_threads()} threads)" if cpu else result.device,
+        "device": f"{result.device} ({threads} thread{'s' * (threads > 1)})" if cpu else result.device,
     }
 
 
