@@ -122,7 +122,6 @@ def test_repeats_may_be_an_error(tmp_path):
         ("[H][H]", "atoms: no heavy atom"),
         ("CC(=O)O>>CCO", "notation: this is a reaction"),
         ("InChI=1S/CH4/h1H4", "notation: this is an InChI"),
-        ("[C][C][Branch1][C][O]", "notation: this is SELFIES"),
         ("C[Xx]", "syntax: near position 3"),
         ("C" * 60_000, "length: 60,000 characters"),  # RDKit would end the process
     ],

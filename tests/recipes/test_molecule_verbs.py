@@ -68,8 +68,8 @@ def test_filter_writes_to_the_standard_output(given, capsys):
         (["--keep", "weight<3"], "no property 'weight'; there are mw"),
         (["--picture", "kept.png"], "picture kept.png: write to a .svg file"),
         (["--page", "kept.htm"], "page kept.htm: write to a .html file"),
-        (["--output", "kept.txt"], "write to a .smi, .csv, .tsv or .parquet file"),
-        (["--output", "kept.smi", "--properties", "mw"], "a .smi file has no room for properties"),
+        (["--output", "kept.txt"], "write to a .smi, .selfies, .csv, .tsv or .parquet file"),
+        (["--output", "kept.smi", "--properties", "mw"], "a list has no room for properties"),
         (["--contains", "C1("], "'C1(' is no SMARTS"),
         (["--exclude", "nowhere.smi"], "nowhere.smi: no such file"),
     ],
@@ -171,3 +171,11 @@ def test_generate_writes_a_list_and_stops_at_lengths_of_molecules(small_model, t
     assert run("generate", small_model, output, "--num_sequences", 2, "--min_length", 198) == 0
     made = [line.split(" ") for line in output.read_text().splitlines()]
     assert [name for _, name in made] == ["generated_1", "generated_2"] and all(len(text) <= 400 for text, _ in made)
+
+
+def test_generate_writes_selfies_of_molecules_only(small_model, tmp_path, capsys):
+    pytest.importorskip("selfies", reason="needs selfies")
+    output = tmp_path / "made.selfies"
+    assert run("generate", small_model, output) == 2 and "draw them with --valid" in capsys.readouterr().err
+    assert run("generate", small_model, output, "--max_length", 8, "--valid") == 0
+    assert output.read_text().startswith("[") and output.read_text().endswith("] generated_1\n")

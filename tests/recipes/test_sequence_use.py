@@ -202,7 +202,7 @@ def test_made_up_sequences_with_their_likelihoods(work, capsys):
         ),
         (("generate", "m", "--prompt", "ACX"), "prompt: 'X' at position 3 is no symbol of the dna alphabet"),
         (("generate", "m", "--prompt", "A", "--prompts_path", "g.fa"), "exclude each other"),
-        (("generate", "m", "--output", "a.smi"), ".smi is for molecules, and this model makes dna"),
+        (("generate", "m", "--output", "a.smi"), "a list is of molecules, and this model makes dna"),
         (("generate", "m", "--temperature", "0", "--num_sequences", "2"), "temperature 0 always takes"),
         (
             ("generate", "m", "--min_length", "5", "--max_length", "4"),

@@ -17,13 +17,13 @@ from xlstm_apps.datasets.molecules.curation import Curator, Reject
 from xlstm_apps.datasets.molecules.drawing import grid
 from xlstm_apps.datasets.molecules.filters import FilterConfig, MoleculeFilter
 from xlstm_apps.datasets.molecules.properties import PROPERTIES, calculator
+from xlstm_apps.datasets.molecules.selfies_notation import LISTS, list_line, no_words, to_selfies
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
 from xlstm_apps.recipes._terminal import table_console, tell
 from xlstm_apps.training import files
 
-LIST = (".smi",)
 Wanted = FilterConfig
 KNOWN = "known already"
 
@@ -63,24 +63,27 @@ def run(
     page: str | None = None,
 ) -> None:
     """Filter, write, and show the funnel."""
-    as_list = output is not None and output.endswith(LIST)
+    as_list = output is not None and output.endswith(LISTS)
     if as_list:
-        check_target(Path(str(output)), LIST, "output")
+        check_target(Path(str(output)), LISTS, "output")
+        if Path(str(output)).suffix == ".selfies":
+            to_selfies("C")  # now, and not after the work, is told that the package is missing
     elif output not in (None, "-"):
-        check_target(Path(str(output)), (*LIST, *SEPARATORS, ".parquet"), "output")
+        check_target(Path(str(output)), (*LISTS, *SEPARATORS, ".parquet"), "output")
     check_picture(picture)
     check_page(page)
     rejected = None if rejects is None else TableOutput(rejects, "rejects")
     judge = MoleculeFilter(wanted)
     names = columns(judge, properties)
     if as_list and properties:
-        raise ValueError("a .smi file has no room for properties; write to .tsv, .csv or .parquet, or leave them out")
+        raise ValueError("a list has no room for properties; write to .tsv, .csv or .parquet, or leave them out")
     console = Console(stderr=True)
     with quiet(), console.status("filtering"):
         kept, left_out, funnel = sift(data, judge, known_molecules(exclude, data))
         frame = table(kept, names)
     if as_list:
-        files.write_text(str(output), "".join(f"{row.smiles} {row.id}\n" for row in kept))
+        rows = [list_line(row.smiles, row.id, Path(str(output)).suffix) for row in kept]
+        files.write_text(str(output), "".join(filter(None, rows)))
     else:
         TableOutput(output).write([frame])
     if picture is not None:
@@ -95,6 +98,7 @@ def run(
         )  # fmt: skip
     table_console(stderr=True).print(funnel_table(funnel))
     lines = [f"{len(kept):,} of {funnel.read:,} molecules pass"]
+    lines += no_words(rows.count(None)) if as_list else []
     lines += [] if output in (None, "-") else [f"molecules in {output}"]
     lines += [] if page is None else [f"page in {page}"]
     tell(console, lines + ([] if rejects is None else [f"what did not pass, and why, in {rejects}"]))

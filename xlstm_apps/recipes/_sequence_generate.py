@@ -18,6 +18,7 @@ from xlstm_apps.biosequence.strings import encode
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.datasets.molecules.chemistry import chemistry, quiet
 from xlstm_apps.datasets.molecules.metrics import compare_sets, read_valid
+from xlstm_apps.datasets.molecules.selfies_notation import LISTS, list_line, no_words, to_selfies
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
 from xlstm_apps.estimators.sequence_saved import language_model
@@ -30,7 +31,6 @@ from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 FASTA = (".fa", ".fasta", ".fna", ".faa")
-SMI = ".smi"
 TABLES = (*SEPARATORS, ".parquet")
 LINE = 80
 MOST = 1000
@@ -68,7 +68,7 @@ def generate(
     check_page(page)
     path = None if output in (None, "-") else Path(str(output))
     if path is not None:
-        check_target(path, (*FASTA, *TABLES, SMI), "output")
+        check_target(path, (*FASTA, *TABLES, *LISTS), "output")
     if prompt is not None and prompts_path is not None:
         raise ValueError("prompt and prompts_path exclude each other")
     model = language_model(model_path, device, verb="generate")
@@ -78,8 +78,13 @@ def generate(
         chemistry()
     if page is not None and model.alphabet.name != "smiles":
         raise ValueError(f"page is for molecules, and this model makes {model.alphabet.name}; leave it out")
-    if path is not None and path.suffix == SMI and model.alphabet.name != "smiles":
-        raise ValueError(f"output {path}: .smi is for molecules, and this model makes {model.alphabet.name}; give .fa")
+    listed = path is not None and path.suffix in LISTS
+    if listed and model.alphabet.name != "smiles":
+        raise ValueError(f"output {path}: a list is of molecules, and this model makes {model.alphabet.name}; give .fa")
+    if path is not None and path.suffix == ".selfies":
+        to_selfies("C")  # now, and not after the work, is told that the package is missing
+        if not drawing.valid:
+            raise ValueError(f"output {path}: SELFIES are of molecules only; draw them with --valid")
     if drawing.max_length is None:
         drawing = replace(drawing, max_length=MOST_OF_A_MOLECULE if model.alphabet.name == "smiles" else MOST)
     as_table = path is not None and path.suffix in TABLES
@@ -90,6 +95,7 @@ def generate(
     names, texts = prompts(model, prompt, prompts_path)
     made: list[Made] = []
     notes: list[str] = []
+    unwritten = 0
     family = family_context(context, model, model_path, drawing.seed, notes)
     strings: list[str] = []
     batches = told(model, texts, drawing, made, console, family, None if page is None else strings)
@@ -97,20 +103,27 @@ def generate(
         TableOutput(output).write(frame(batch, names, first) for first, batch in batches)
     else:
         wrap = model.alphabet.name in ("dna", "protein")
+
+        def as_rows(batch: list[Made], first: int) -> list[str | None]:
+            if path is not None and listed:
+                return [list_line(m.text, f"generated_{n}", path.suffix) for n, m in enumerate(batch, first)]
+            return [fasta(batch, names, first, wrap)]
+
         with nullcontext(None) if path is None else files.replacing(path) as aside:
             if aside is None:
                 for first, batch in batches:
-                    sys.stdout.write(fasta(batch, names, first, wrap))
+                    sys.stdout.writelines(filter(None, as_rows(batch, first)))
             else:
                 with aside.open("w", encoding="utf-8", newline="\n") as file:
                     for first, batch in batches:
-                        listed = path is not None and path.suffix == SMI
-                        file.write(smiles(batch, first) if listed else fasta(batch, names, first, wrap))
+                        rows = as_rows(batch, first)
+                        unwritten += rows.count(None)
+                        file.writelines(filter(None, rows))
     if page is not None:
         molecule_page(page, strings, model_path)
     show(console, made, path)
     note(console, notes)
-    tell(console, [*behind(context), *([] if page is None else [f"page in {page}"])])
+    tell(console, [*no_words(unwritten), *behind(context), *([] if page is None else [f"page in {page}"])])
 
 
 def molecule_page(page: str, strings: list[str], model_path: str) -> None:
@@ -193,11 +206,6 @@ def fasta(batch: list[Made], names: list[str], first: int, wrap: bool) -> str:
         text = "\n".join(textwrap.wrap(made.text, LINE)) if wrap else made.text
         parts.append(f">generated_{number} {about} ended={'yes' if made.ended else 'no'}\n{text}\n")
     return "".join(parts)
-
-
-def smiles(batch: list[Made], first: int) -> str:
-    """A list of SMILES with names."""
-    return "".join(f"{made.text} generated_{number}\n" for number, made in enumerate(batch, first))
 
 
 def frame(batch: list[Made], names: list[str], first: int) -> pl.DataFrame:

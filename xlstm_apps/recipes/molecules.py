@@ -31,7 +31,8 @@ def filter(
 
     Args:
         data: The molecules, and what is made of salts and stereochemistry.
-        output: File to write, .smi, or .tsv, .csv or .parquet with the properties. None: TSV on the standard output.
+        output: File to write, .smi, .selfies, or .tsv, .csv or .parquet with the properties. None: TSV on the standard
+            output.
         rejects: File for what does not pass, with the reason: .tsv, .csv or .parquet.
         picture: File for the structures of the first hundred: .svg.
         page: File for a page of its own with structures, numbers and properties: .html.

@@ -317,8 +317,8 @@ def generate(
 
     Args:
         model: Run folder of a training, model folder, or folder of a published DNA-xLSTM checkpoint.
-        output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet, molecules also .smi. None: FASTA on
-            the standard output.
+        output: File to write, .fa (.fasta, .fna, .faa), .tsv, .csv or .parquet, molecules also .smi or .selfies. None:
+            FASTA on the standard output.
         prompt: What the sequences begin with. None: nothing.
         prompts_path: File of several prompts, FASTA or any other of `data.path`.
         num_sequences: How many, for each prompt.

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.datasets.sequences.record import Record
 
+from .selfies_notation import is_selfies
 from .standardise import MoleculePolicy, Rejected, Standardiser
 
 REJECTS = "rejects.tsv"
@@ -52,7 +53,7 @@ class Curator:
             ValueError: A record is no molecule, or comes twice, and that is an error; names file, line and record.
         """
         seen: dict[tuple[str | None, str], Any] = {}
-        changed = twice = disagree = 0
+        changed = twice = disagree = translated = 0
         for record in records:
             written = record.sequence.decode("utf-8", errors="replace").strip()
             try:
@@ -76,11 +77,13 @@ class Curator:
                 continue
             if self.repeats != "keep":
                 seen[key] = record.label, record.group
+            translated += is_selfies(written)
             changed += smiles != written
             record.sequence = smiles.encode()
             yield record
         if changed:
-            report.notes.append(f"{changed:,} molecules written anew, canonically")
+            given = f", {translated:,} of them from SELFIES" if translated else ""
+            report.notes.append(f"{changed:,} molecules written anew, canonically{given}")
         if disagree:
             report.notes.append(
                 f"{disagree:,} of {twice:,} repeated molecules have another label than the first, which counts"

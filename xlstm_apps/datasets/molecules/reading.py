@@ -12,9 +12,9 @@ from xlstm_apps.datasets.sequences.tabular import TableColumns, frame_records
 
 from .chemistry import LONGEST, chemistry, quiet
 
-SMI_ENDINGS = (".smi", ".smiles", ".ism", ".can")
+SMI_ENDINGS = (".smi", ".smiles", ".ism", ".can", ".selfies")
 SDF_ENDINGS = (".sdf", ".sd", ".mol")
-_HEADERS = ("smiles", "canonical_smiles", "isomeric_smiles", "smile", "structure", "molecule")
+_HEADERS = ("smiles", "selfies", "canonical_smiles", "isomeric_smiles", "smile", "structure", "molecule")
 _EXTENSION = re.compile(r"\|[^|]*\|\s*")
 _FIELD = re.compile(r">.*?<([^>]+)>")
 

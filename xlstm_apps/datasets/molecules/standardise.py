@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .chemistry import LONGEST, chemistry, quiet
+from .selfies_notation import from_selfies, is_selfies
 
 Salts = Literal["keep", "largest", "drop"]
 Stereo = Literal["keep", "strip"]
@@ -13,7 +14,6 @@ Stereo = Literal["keep", "strip"]
 _OTHER_NOTATIONS = (
     ("an InChI", re.compile(r"InChI=")),
     ("an InChIKey", re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]$")),
-    ("SELFIES", re.compile(r"(\[[^\[\]]+\])+$")),
     ("a reaction", re.compile(r"[^>]*[^->]>")),
 )
 _PROBLEMS = {
@@ -52,7 +52,7 @@ class Rejected(ValueError):  # noqa: N818 - a verdict, and only sometimes an err
 
 
 class Standardiser:
-    """Canonical SMILES of molecules.
+    """Canonical SMILES of molecules, given as SMILES or SELFIES.
 
     Args:
         policy: For salts and stereochemistry.
@@ -111,6 +111,13 @@ class Standardiser:
             place = next(i for i, char in enumerate(smiles) if not char.isascii())
             char = smiles[place]
             raise Rejected("characters", f"{char!r} (U+{ord(char):04X}) at position {place + 1} is not ASCII")
+        if is_selfies(smiles):
+            try:
+                smiles = from_selfies(smiles)
+            except ValueError as error:
+                raise Rejected("notation", str(error)) from None
+            if not smiles:
+                raise Rejected("empty", "SELFIES of no atom")
         params = self._chem.SmilesParserParams()
         params.parseName = params.allowCXSMILES = False
         with quiet():

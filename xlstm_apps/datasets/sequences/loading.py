@@ -46,6 +46,7 @@ _ENDINGS = (
     "sto",
     "stk",
     "smi",
+    "selfies",
     "sdf",
 )
 _PACKINGS = ("", ".gz", ".bgz", ".bz2", ".xz")

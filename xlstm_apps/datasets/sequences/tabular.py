@@ -10,7 +10,7 @@ from typing import Any, Literal
 from .opening import blocks, existing
 from .record import Record
 
-_SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "canonical_smiles", "x")
+_SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "canonical_smiles", "selfies", "x")
 _ID_NAMES = ("id", "name", "identifier")
 _LABEL_NAMES = ("label", "target", "y", "class")
 _PART_NAMES = ("part", "split")
