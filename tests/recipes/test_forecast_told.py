@@ -7,10 +7,12 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets import SeriesData
 from xlstm_apps.forecasting import ForecastConfig
-from xlstm_apps.recipes import forecast
+from xlstm_apps.recipes import _forecast_tune, forecast
 from xlstm_apps.recipes._forecast_comparison import show_comparison
+from xlstm_apps.recipes.config import SearchConfig
 from xlstm_apps.training import FitConfig
 
 ROWS = [
@@ -87,3 +89,12 @@ def test_predictions_that_cannot_be_made_are_not_listed(tmp_path, capsys):
     )
     heard = capsys.readouterr()
     assert "no predictions.csv" in heard.err and "predictions.csv" not in heard.out
+
+
+def test_a_search_varies_what_the_model_has(tmp_path):
+    pytest.importorskip("optuna", reason="the search needs optuna")
+    data, network = SeriesData(path=write(tmp_path / "t.csv")), {"embedding_dim", "dropout"}
+    for model, wanted in (("nlinear", set()), ("p-slstm", network)):
+        head = ForecastConfig(prediction_length=4, context_length=14, model=model)
+        made = _forecast_tune.prepare(data, head, xLSTMConfig(embedding_dim=32), FitConfig(), SearchConfig(), 0)
+        assert made.space.keys() & network == wanted and "learning_rate" in made.space

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 def kind_of(df: "Frame", id_column: str | None, channels: int) -> dict[str, Any]:
     """What frames to give back: pandas or polars, with integer ids where they came as integers."""
     named = [id_column] if id_column is not None else ["unique_id", "item_id"]
-    ids = next((df[name] for name in named if name in df.columns), None)
     polars = isinstance(df, pl.DataFrame | pl.LazyFrame)
-    integer = False
-    if ids is not None and channels == 1:
-        integer = ids.dtype.is_integer() if polars else getattr(ids.dtype, "kind", "O") in "iu"
-    return {"library": "polars" if polars else "pandas", "integer_ids": integer}
+    if polars:
+        types = dict(df.collect_schema())
+    else:
+        types = {name: df.index.get_level_values(i).dtype for i, name in enumerate(df.index.names)}
+        types |= dict(df.dtypes) if hasattr(df, "columns") else {}
+    found = next((types[name] for name in named if name in types), None)
+    whole = found is not None and (found.is_integer() if polars else getattr(found, "kind", "O") in "iu")
+    return {"library": "polars" if polars else "pandas", "integer_ids": whole and channels == 1}
 
 
 def give_back(frames: Iterable[pl.DataFrame], kind: dict[str, Any]) -> "Frame":

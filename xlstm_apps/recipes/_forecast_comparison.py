@@ -8,7 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from xlstm_apps.estimators.forecast_scores import Evaluation
-from xlstm_apps.report.numbers import significant
+from xlstm_apps.report.numbers import count, significant
 
 TITLES = {
     "mae": "MAE",
@@ -46,11 +46,12 @@ def comparison_table(evaluation: Evaluation, horizon: int, left_out: list[str]) 
     if reference > 0:
         rows = [{**row, "gain": row["mae"] / reference - 1} for row in rows]
     shown = [m for m in TITLES if m not in left_out and any(is_number(row.get(m)) for row in rows)]
-    words = [f"seasonal naive repeats the last {evaluation.season} steps; against seasonal: its MAE is 0 %"]
+    words = [f"seasonal naive repeats the last {count(evaluation.season, 'step')}; against seasonal: its MAE is 0 %"]
     words += ["MASE: error over its error in training"] if "mase" in shown else []
     words += ["WQL: weighted quantile loss"] if "wql" in shown else []
+    scored = f"{count(evaluation.windows, 'window')}, {count(horizon, 'step')} ahead"
     table = Table(
-        title=f"Errors on the held-out last part: {evaluation.windows:,} windows, {horizon} steps ahead",
+        title=f"Errors on the held-out last part: {scored}",
         caption="\n".join([words[0], "; ".join(words[1:])]).strip(),
         header_style="bold",
         box=box.SIMPLE_HEAD,

@@ -8,7 +8,7 @@ import torch
 
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, spread
 from xlstm_apps.forecasting import ForecastModel, pinball
-from xlstm_apps.forecasting.presets import with_preset
+from xlstm_apps.forecasting.presets import LINEAR, with_preset
 from xlstm_apps.recipes.config import SearchConfig
 
 SECTION = {
@@ -33,15 +33,20 @@ def search_space(kinds: Any, search: SearchConfig, plan: ForecastPlan) -> tuple[
     """
     head, backbone = plan.head, plan.backbone
     members = "+".join(head.members)
-    widths = [width for width in search.embedding_dim if width % backbone.num_heads == 0]
+    sets = member_sets(head.members) if search.members is None else search.members
+    network = not LINEAR.issuperset(
+        "+".join([members, *sets]).split("+")
+    )  # linear members have neither width nor dropout
+    widths = [width for width in search.embedding_dim if network and width % backbone.num_heads == 0]
+    depths = search.num_blocks if network else []
     choices: dict[str, tuple[list[Any], Any]] = {
         "context_length": (
             context_lengths(plan) if search.context_length is None else search.context_length,
             head.context_length,
         ),
         "embedding_dim": (taken(plan, "embedding_dim", widths), backbone.embedding_dim),
-        "num_blocks": (taken(plan, "num_blocks", search.num_blocks), backbone.num_blocks),
-        "members": (member_sets(head.members) if search.members is None else search.members, members),
+        "num_blocks": (taken(plan, "num_blocks", depths), backbone.num_blocks),
+        "members": (sets, members),
     }
     space, given = {}, {}
     for name, (values, own) in choices.items():
@@ -50,7 +55,7 @@ def search_space(kinds: Any, search: SearchConfig, plan: ForecastPlan) -> tuple[
             space[name], given[name] = kinds.CategoricalDistribution(options), own
     for name, bounds, own, log in (
         ("learning_rate", search.learning_rate, plan.fit.learning_rate, True),
-        ("dropout", search.dropout, head.dropout, False),
+        ("dropout", search.dropout if network else [], head.dropout, False),
     ):
         if bounds:
             space[name] = kinds.FloatDistribution(min(bounds[0], own), max(bounds[1], own), log=log)

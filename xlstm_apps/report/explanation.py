@@ -45,7 +45,7 @@ def _headline(frames: dict[str, pl.DataFrame], windows: int) -> Headline:
         tiles.append(
             Tile(label="Strongest other column", value=charts.shorten(name, 24), hint=f"changes others by {change:.2g}")
         )
-    else:
+    elif frames["variates"]["target"].n_unique() > 1:
         verdict += "; no column's forecast uses another column"
     return Headline(
         subject="What the forecasts rest on",
