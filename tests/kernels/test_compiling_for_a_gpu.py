@@ -1,0 +1,73 @@
+"""Kernels are compiled for a GPU where there is none: what the interpreter lets pass, such as a variable that changes its
+type in a loop, the compiler may refuse. Nothing is run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+
+class Absent:
+    "A driver of a card that is not there."
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device=None):
+        return 0
+
+
+driver.set_active(Absent())
+torch.set_num_threads(1)
+from xlstm_apps.kernels import triton_plan as plans
+
+compiled = set()
+
+
+def compile_only(plan, tensors):
+    views = [plans._view(tensors[x.tensor], x) for x in plan._operands]
+    for kernel, programs, operands, numbers, meta in plan._launches:
+        kernel.warmup(*(views[i] for i in operands), *numbers, grid=(programs,), **meta)
+        compiled.add(kernel.__name__)
+
+
+plans.Plan.run = compile_only
+from xlstm_apps.kernels.mlstm import triton
+from xlstm_apps.kernels.mlstm.reference import MLSTMState
+
+options = {"input_gate": "exp", "normalize": True, "eps": 1e-6, "scale": 0.1, "cu_seqlens": None, "chunk_size": None}
+for D in SIZES:
+    q, k, v = torch.zeros(3, 1, 512, 2, D, dtype=torch.bfloat16).requires_grad_().unbind()
+    gates = torch.zeros(2, 1, 512, 2, requires_grad=True).unbind()
+    state = MLSTMState(torch.zeros(1, 2, D, D, requires_grad=True), torch.zeros(1, 2, D), torch.zeros(1, 2))
+    h, last = triton.mlstm(q, k, v, *gates, state, **options)
+    (h.float().sum() + last.c.sum()).backward()
+print(*sorted(compiled))
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel"), [(64, "fused_gradient_kernel"), (128, "medium_query_kernel"), (256, "memory_gradient_kernel")]
+)
+def test_mlstm_kernels_compile(tmp_path: Path, size: int, kernel: str) -> None:
+    pytest.importorskip("triton", reason="needs Triton")
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment.pop("TRITON_INTERPRET", None)
+    script = SCRIPT.replace("SIZES", f"({size},)")
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert kernel in done.stdout.split()
