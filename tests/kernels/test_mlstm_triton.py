@@ -117,7 +117,7 @@ def run_in_the_interpreter(script: str) -> None:
 
 
 def test_kernels_in_the_interpreter() -> None:
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason="needs Triton")
     run_in_the_interpreter(f"CASES = '''{INTERPRETED_CASES}'''\n{INTERPRETED_SCRIPT}")
 
 
@@ -131,12 +131,14 @@ from xlstm_apps.kernels.mlstm import triton
 triton.INTERPRETED = False  # or half precision would be widened first
 for shape in ((1, 70, 2, 32, 32), (1, 90, 1, 64, 48), (1, 140, 1, 80, 96), (1, 270, 1, 144, 96)):
     cases.check(triton, 6e-3, *shape, dtype=torch.bfloat16, seed=1)
+for shape in ((1, 130, 1, 64, 64), (1, 130, 1, 128, 128)):
+    cases.check(triton, 6e-3, *shape, dtype=torch.bfloat16, gates="extreme")  # rows that hang on one key
 print("all good")
 """
 
 
 def test_half_precision_in_the_interpreter() -> None:
-    pytest.importorskip("triton")
+    pytest.importorskip("triton", reason="needs Triton")
     run_in_the_interpreter(HALF_SCRIPT)
 
 
@@ -156,11 +158,12 @@ def gpu_case(*shape, **case):
 def tolerance(shape, case):
     """Relative error allowed.
 
-    Sequences of one step after a given memory, and rows of which one key with a huge input gate is left, have hardly
-    any gradient in q . n's scale: in half precision what there is drowns in the rounding of the memory and of h.
+    Packed documents of a few tokens after a given memory, and rows of wide heads of which one key with a huge input
+    gate is left, have hardly any gradient in q . n's scale: in half precision what there is drowns in the rounding of
+    the memory and of h.
     """
     allowed = TOLERANCE[case.get("dtype", torch.float32)]
-    hard = shape[1] == 1 or "cu" in case or case.get("gates") == "extreme"
+    hard = "cu" in case or (case.get("gates") == "extreme" and max(shape[-2:]) > 128)
     return 2 * allowed if hard and allowed > 1e-3 else allowed
 
 
@@ -195,7 +198,10 @@ MATRIX = [
 @pytest.mark.gpu
 @pytest.mark.parametrize(("shape", "case"), MATRIX)
 def test_values_and_gradients(kernels, shape, case) -> None:
-    cases.check(kernels, tolerance(shape, case), *shape, device="cuda", **case)
+    # Where one key's gate outweighs all, what reaches the states before runs through the rounded h (decision 2).
+    half = case.get("dtype", torch.float32) != torch.float32
+    twice = ("df", "dn0") if half and case.get("gates") == "extreme" else ()
+    cases.check(kernels, tolerance(shape, case), *shape, device="cuda", twice=twice, **case)
 
 
 @pytest.mark.gpu

@@ -260,14 +260,18 @@ def fused_scan_kernel(
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
 def fused_gradient_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr, sums_ptr,
-    cu_seqlens, chunk_offsets, chunk_docs,
+    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, qn_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr,
+    sums_ptr, cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
     stride_gb, stride_gt, stride_gh, T, chunks, H, scale, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
-    HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, PACKED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dq, dk, dv of one chunk, and the sums its gate gradients need.
+
+    `dh . h` is summed here again from the pairs, in float32: the stored h is rounded, and where a row hangs on one key
+    its gradient is a difference of which little but that rounding would be left.
 
     Pair matrices are computed twice, as rows of queries and as rows of keys, so that no product takes a transposed
     result of another: Triton from 3.4 to 3.7.0 gets those wrong on Hopper.
@@ -307,25 +311,36 @@ def fused_gradient_kernel(
     memory_mask = row_mask[:, None] & column_mask[None, :]
 
     # Rows are queries.
+    if HAS_STATE or chunk > 0:
+        c = tl.load(c_ptr + slot * K * V + memory, mask=memory_mask, other=0.0)
+        n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
+        inter = tl.exp2((-qexp).to(tl.float32))
+        dq = tl.dot(g.to(aux), tl.trans(c), input_precision=PRECISION) * (inter * r)[:, None]
+        qdq = tl.sum(q.to(tl.float32) * dq, 1)
+        qn_inter = tl.sum(q.to(tl.float32) * n[None, :], 1)
+    else:
+        inter = tl.zeros([L], tl.float32)
+        qn_inter = tl.zeros([L], tl.float32)
+        n = tl.zeros([KP], tl.float32)
+        dq = tl.zeros([L, KP], tl.float32)
+        qdq = tl.zeros([L], tl.float32)
     difference = (kexp[None, :] - qexp[:, None]).to(tl.float32)
     pair_weight = tl.exp2(tl.where(within[:, None] >= within[None, :], difference, float("-inf"))) * scale
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-    ds = (tl.dot(g, tl.trans(v), input_precision=PRECISION) * r[:, None] + dqn[:, None]) * pair_weight
+    ds = tl.dot(g, tl.trans(v), input_precision=PRECISION)
+    if NORMALIZE:
+        qn = tl.load(qn_ptr + gates, mask=mask, other=0.0)
+        delta = tl.sum(s * ds * pair_weight, 1) * r + qdq
+        dqn = tl.where(dqn == 0.0, 0.0, delta * r * tl.where(qn > 0.0, -1.0, 1.0))
+        dq += (inter * dqn)[:, None] * n[None, :]
+        qdq += inter * dqn * qn_inter
+    tl.store(sums_ptr + gates, qdq, mask=mask)
+    ds = (ds * r[:, None] + dqn[:, None]) * pair_weight
     s *= ds
     tl.store(sums_ptr + 2 * plane + gates, tl.sum(s, 0), mask=mask)
     before = tl.where(within[:, None] < within[None, :], 1.0, 0.0).to(aux)
     s = tl.dot(s.to(aux), before, input_precision=PRECISION)
     tl.store(sums_ptr + 3 * plane + gates, tl.sum(tl.where(within[:, None] >= within[None, :], s, 0.0), 0), mask=mask)
-    if HAS_STATE or chunk > 0:
-        c = tl.load(c_ptr + slot * K * V + memory, mask=memory_mask, other=0.0)
-        n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
-        inter = tl.exp2((-qexp).to(tl.float32))
-        dq = tl.dot(g.to(aux), tl.trans(c), input_precision=PRECISION)
-        dq = dq * (inter * r)[:, None] + (inter * dqn)[:, None] * n[None, :]
-        tl.store(sums_ptr + gates, tl.sum(q.to(tl.float32) * dq, 1), mask=mask)
-    else:
-        dq = tl.zeros([L, KP], tl.float32)
-        tl.store(sums_ptr + gates, tl.zeros([L], tl.float32), mask=mask)
     dq = tl.dot(ds.to(aux), k.to(aux), dq, input_precision=PRECISION)
     key_out = ((batch * T + tokens) * H + head) * K
     tl.store(dq_ptr + key_out[:, None] + rows[None, :], dq.to(dq_ptr.dtype.element_ty), mask=key_mask)

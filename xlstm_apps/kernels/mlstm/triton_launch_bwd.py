@@ -137,21 +137,21 @@ class BackwardPlan(Plan):
 
     def _small(self) -> None:
         call = self.call
-        gate_values, _, cs, ns, _ = self.saved
+        gate_values, _, cs, ns, qn = self.saved
         self.sums, self.k_tiles = self.buffers.new(F32, 4, call.plane), 1
         self.cross, self.rows = self.stats, call.L  # no cross sums in a chunk of one tile
         kp, vp = call.gradient_tiles
         self.launch(
             fused.fused_gradient_kernel, call.slots,
-            self.q, self.k, self.v, self.dh, gate_values, self.stats, cs, ns, self.dcs, self.dns, self.dq, self.dk,
-            self.dv, self.sums, *self.tables, *call.qkv_strides, *self.dh_strides, *call.sizes, call.scale, call.plane,
-            K=call.K, V=call.V, KP=kp, VP=vp, L=call.L, HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate,
-            **self.flags, num_warps=4, num_stages=1,
+            self.q, self.k, self.v, self.dh, gate_values, self.stats, qn, cs, ns, self.dcs, self.dns, self.dq,
+            self.dk, self.dv, self.sums, *self.tables, *call.qkv_strides, *self.dh_strides, *call.sizes, call.scale,
+            call.plane, K=call.K, V=call.V, KP=kp, VP=vp, L=call.L, NORMALIZE=call.normalize, HAS_STATE=call.has_state,
+            HAS_DSTATE=self.has_dstate, **self.flags, num_warps=4, num_stages=1,
         )  # fmt: skip
 
     def _medium(self) -> None:
         call, new = self.call, self.buffers.new
-        gate_values, _, cs, ns, _ = self.saved
+        gate_values, _, cs, ns, qn = self.saved
         self.sums, self.k_tiles = new(F32, 4, call.plane), 1
         self.cross, self.rows = new(F32, call.plane), min(call.L, 64)
         kp, vp = call.gradient_tiles
@@ -160,8 +160,8 @@ class BackwardPlan(Plan):
         numbers = (*call.qkv_strides, *self.dh_strides, *call.sizes, call.scale, call.plane)
         options = {"K": call.K, "V": call.V, "KP": kp, "VP": vp, "L": call.L, "BM": self.rows, **self.flags}
         self.launch(
-            medium.medium_query_kernel, programs, *inputs, cs, ns, self.dq, self.sums, self.cross, *self.tables,
-            *numbers, **options, HAS_STATE=call.has_state, num_warps=4, num_stages=2,
+            medium.medium_query_kernel, programs, *inputs, qn, cs, ns, self.dq, self.sums, self.cross, *self.tables,
+            *numbers, **options, NORMALIZE=call.normalize, HAS_STATE=call.has_state, num_warps=4, num_stages=1,
         )  # fmt: skip
         self.launch(
             medium.medium_key_kernel, programs, *inputs, self.dcs, self.dns, self.dk, self.dv, self.sums, *self.tables,

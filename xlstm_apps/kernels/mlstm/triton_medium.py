@@ -12,16 +12,37 @@ import triton.language as tl
 from xlstm_apps.kernels.mlstm.triton_gates import locate, rounded_exponents
 
 
+@triton.jit
+def pair_tile(
+    q, g, qexp, queries, keys, length, k_rows, v_rows, kexp_ptr, rows, columns, scale,
+    K: tl.constexpr, V: tl.constexpr, AUX: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Keys of a tile with, rows queries, their products `q . k`, `dh . v` and weights."""
+    inside = keys < length
+    k = tl.load(k_rows[:, None] + rows[None, :], mask=inside[:, None] & (rows < K)[None, :], other=0.0)
+    v = tl.load(v_rows[:, None] + columns[None, :], mask=inside[:, None] & (columns < V)[None, :], other=0.0)
+    kexp = rounded_exponents(tl.load(kexp_ptr + keys, mask=inside, other=float("-inf")), AUX)
+    difference = (kexp[None, :] - qexp[:, None]).to(tl.float32)
+    weight = tl.exp2(tl.where(queries[:, None] >= keys[None, :], difference, float("-inf"))) * scale
+    qk = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    gv = tl.dot(g, tl.trans(v), input_precision=PRECISION)
+    return k, qk, gv, weight
+
+
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
 def medium_query_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, c_ptr, n_ptr, dq_ptr, sums_ptr, cross_ptr,
+    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, qn_ptr, c_ptr, n_ptr, dq_ptr, sums_ptr, cross_ptr,
     cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
     stride_gb, stride_gt, stride_gh, T, chunks, H, scale, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr, BM: tl.constexpr,
-    HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """dq of BM queries, and the sums over pairs that gate gradients need."""
+    """dq of BM queries, and the sums over pairs that gate gradients need.
+
+    `dh . h` is summed here again from the pairs, and the gradient of `q . n` in `stats` replaced by what follows: see
+    `fused_gradient_kernel`. Two tiles of pairs do not fit into registers, so the earlier one is computed twice.
+    """
     tiles: tl.constexpr = L // BM
     tl.static_assert(tiles <= 2)
     pid = tl.program_id(0)
@@ -60,37 +81,60 @@ def medium_query_kernel(
         )
         n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
         inter = tl.exp2((-qexp).to(tl.float32))
-        dq = tl.dot(g.to(aux), c, input_precision=PRECISION)
-        dq = dq * (inter * r)[:, None] + (inter * dqn)[:, None] * n[None, :]
-        tl.store(sums_ptr + base + queries, tl.sum(q.to(tl.float32) * dq, 1), mask=mask)
+        dq = tl.dot(g.to(aux), c, input_precision=PRECISION) * (inter * r)[:, None]
+        qdq = tl.sum(q.to(tl.float32) * dq, 1)
+        qn_inter = tl.sum(q.to(tl.float32) * n[None, :], 1)
     else:
+        n = tl.zeros([KP], tl.float32)
+        inter = tl.zeros([BM], tl.float32)
+        qn_inter = tl.zeros([BM], tl.float32)
         dq = tl.zeros([BM, KP], tl.float32)
-        tl.store(sums_ptr + base + queries, tl.zeros([BM], tl.float32), mask=mask)
+        qdq = tl.zeros([BM], tl.float32)
 
-    for n_tile in range(0, m_tile + 1):
-        keys = chunk * L + n_tile * BM + within
-        inside = keys < length
-        k_rows = k_base + (start + keys) * stride_kt
-        v_rows = v_base + (start + keys) * stride_vt
-        k = tl.load(k_rows[:, None] + rows[None, :], mask=inside[:, None] & row_mask[None, :], other=0.0)
-        v = tl.load(v_rows[:, None] + columns[None, :], mask=inside[:, None] & column_mask[None, :], other=0.0)
-        kexp = tl.load(gates_ptr + base + keys, mask=inside, other=float("-inf"))
-        kexp = rounded_exponents(kexp, aux)
-        difference = (kexp[None, :] - qexp[:, None]).to(tl.float32)
-        weight = tl.exp2(tl.where(queries[:, None] >= keys[None, :], difference, float("-inf"))) * scale
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-        ds = (tl.dot(g, tl.trans(v), input_precision=PRECISION) * r[:, None] + dqn[:, None]) * weight
+    keys = queries
+    k_rows = k_base + (start + keys) * stride_kt
+    v_rows = v_base + (start + keys) * stride_vt
+    pairs = tl.zeros([BM], tl.float32)
+    if NORMALIZE:
+        for n_tile in range(0, m_tile):
+            earlier = chunk * L + n_tile * BM + within
+            _k, qk, gv, w = pair_tile(
+                q, g, qexp, queries, earlier, length, k_base + (start + earlier) * stride_kt,
+                v_base + (start + earlier) * stride_vt, gates_ptr + base, rows, columns, scale, K, V, aux, PRECISION,
+            )  # fmt: skip
+            pairs += tl.sum(qk * gv * w, 1)
+    k, s, ds, weight = pair_tile(
+        q, g, qexp, queries, keys, length, k_rows, v_rows, gates_ptr + base, rows, columns, scale,
+        K, V, aux, PRECISION,
+    )  # fmt: skip
+    if NORMALIZE:
+        pairs += tl.sum(s * ds * weight, 1)
+        qn = tl.load(qn_ptr + base + queries, mask=mask, other=0.0)
+        dqn = tl.where(dqn == 0.0, 0.0, (pairs * r + qdq) * r * tl.where(qn > 0.0, -1.0, 1.0))
+        tl.store(stats_ptr + plane + base + queries, dqn, mask=mask)
+        dq += (inter * dqn)[:, None] * n[None, :]
+        qdq += inter * dqn * qn_inter
+    tl.store(sums_ptr + base + queries, qdq, mask=mask)
+
+    ds = (ds * r[:, None] + dqn[:, None]) * weight
+    s *= ds
+    dq = tl.dot(ds.to(aux), k.to(aux), dq, input_precision=PRECISION)
+    tl.store(sums_ptr + 2 * plane + base + keys, tl.sum(s, 0), mask=mask)
+    before = tl.where(within[:, None] < within[None, :], 1.0, 0.0).to(aux)
+    s = tl.dot(s.to(aux), before, input_precision=PRECISION)
+    s = tl.where(within[:, None] >= within[None, :], s, 0.0)
+    tl.store(sums_ptr + 3 * plane + base + keys, tl.sum(s, 0), mask=mask)
+    for n_tile in range(0, m_tile):
+        earlier = chunk * L + n_tile * BM + within
+        k, s, ds, weight = pair_tile(
+            q, g, qexp, queries, earlier, length, k_base + (start + earlier) * stride_kt,
+            v_base + (start + earlier) * stride_vt, gates_ptr + base, rows, columns, scale, K, V, aux, PRECISION,
+        )  # fmt: skip
+        ds = (ds * r[:, None] + dqn[:, None]) * weight
         s *= ds
         dq = tl.dot(ds.to(aux), k.to(aux), dq, input_precision=PRECISION)
-        if n_tile == m_tile:
-            tl.store(sums_ptr + 2 * plane + base + keys, tl.sum(s, 0), mask=inside)
-            before = tl.where(within[:, None] < within[None, :], 1.0, 0.0).to(aux)
-            s = tl.dot(s.to(aux), before, input_precision=PRECISION)
-            s = tl.where(within[:, None] >= within[None, :], s, 0.0)
-            tl.store(sums_ptr + 3 * plane + base + keys, tl.sum(s, 0), mask=inside)
-        else:
-            tl.store(cross_ptr + base + keys, tl.sum(s, 0), mask=inside)
-            tl.store(cross_ptr + base + queries, tl.sum(s, 1), mask=mask)
+        tl.store(cross_ptr + base + earlier, tl.sum(s, 0), mask=earlier < length)
+        tl.store(cross_ptr + base + queries, tl.sum(s, 1), mask=mask)
     out = ((batch * T + start + queries) * H + head) * K
     tl.store(dq_ptr + out[:, None] + rows[None, :], dq.to(dq_ptr.dtype.element_ty), mask=key_mask)
 
