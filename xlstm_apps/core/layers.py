@@ -52,8 +52,10 @@ class MultiHeadNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.layer_norm(x, x.shape[-1:], eps=self.eps).flatten(-2) * self.weight
-        return y if self.bias is None else y + self.bias
+        with torch.autocast(x.device.type, enabled=False):  # it would widen what is kept for the gradient to float32
+            y = F.layer_norm(x, x.shape[-1:], eps=self.eps).flatten(-2)
+        y = y * self.weight.to(y.dtype)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
 
 def make_norm(config: xLSTMConfig) -> nn.Module:
@@ -134,12 +136,13 @@ class CausalConv1d(nn.Module):
         if window.shape[1:] != (past, E):
             raise ValueError(f"the state belongs to another backbone: window {[*window.shape]}, not [{B}, {past}, {E}]")
         padded = torch.cat([window.to(x.dtype), x], dim=1)
-        y = torch.addcmul(self.bias, x, self.weight[past])
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)  # float32 taps would widen all that follows
+        y = torch.addcmul(bias, x, weight[past])
         for age in range(1, past + 1):
             tap = padded[:, past - age : past - age + T]
             if packing is not None:
                 tap = tap * (packing.position >= age).unsqueeze(-1)
-            y = torch.addcmul(y, tap, self.weight[past - age])
+            y = torch.addcmul(y, tap, weight[past - age])
         if inplace and given is not None:
             return y, given.copy_(padded[:, T:])
         # A copy, because a view would keep the whole sequence alive inside the state.

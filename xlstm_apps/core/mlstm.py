@@ -129,7 +129,7 @@ class mLSTMLayer(nn.Module):
 
     def output(self, h: Tensor, a: Tensor, z: Tensor) -> Tensor:
         """[B, T, E] from what the cell gave, the convolved features and the output gate z [B, T, I]."""
-        return self.proj_down((self.head_norm(h) + self.skip * a) * F.silu(z))
+        return self.proj_down((self.head_norm(h) + self.skip.to(a.dtype) * a) * F.silu(z))
 
 
 class mLSTMLargeLayer(nn.Module):
