@@ -154,6 +154,9 @@ def test_volumes(tmp_path):
     run = tmp_path / "run"
     cli.run([*words, "--data.patch_size", "8,8,8", "--run_dir", str(run)])
     assert json.loads((run / "run.json").read_text())["resolved"]["unet"]["strides"] == [[1, 1, 1], [1, 2, 2]]
+    assert all(0 <= int(row["slice"]) < 8 for row in rows_of(run / "evaluation" / "overlays.csv"))
+    report = (run / "report.html").read_text()
+    assert ", slice " in report and "Of each volume the slice with the most mistakes." in report
     volume = tmp_path / "set" / "imagesTr" / "v0.nii.gz"
     cli.run(["vision", "segment", "predict", str(run), "--data.path", str(volume), "--output", str(tmp_path / "out")])
     found = read_nifti(tmp_path / "out" / "v0.nii.gz")

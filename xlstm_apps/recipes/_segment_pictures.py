@@ -36,11 +36,9 @@ def outlines(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def panel(pixels: np.ndarray, truth: np.ndarray | None, found: np.ndarray) -> np.ndarray:
-    """Beside each other: the image, what is there, what was found, and what is wrong; of a volume the slice with most
-    mistakes (or most that was found)."""
+    """Beside each other: the image, what is there, what was found, and what is wrong; of a volume `telling_slice`."""
     if found.ndim == 3:
-        weight = (found > 0) if truth is None else (found != truth) & (truth >= 0)
-        index = int(weight.sum((1, 2)).argmax())
+        index = telling_slice(truth, found)
         pixels, found = pixels[:, index], found[index]
         truth = None if truth is None else truth[index]
     picture = shown(np.asarray(pixels))
@@ -55,6 +53,12 @@ def panel(pixels: np.ndarray, truth: np.ndarray | None, found: np.ndarray) -> np
         parts.append(wrong)
     gap = np.full((picture.shape[0], 4, 3), 255, np.uint8)
     return np.concatenate([part for one in parts for part in (one, gap)][:-1], axis=1)
+
+
+def telling_slice(truth: np.ndarray | None, found: np.ndarray) -> int:
+    """Of a volume the slice with most mistakes, or with most that was found."""
+    weight = (found > 0) if truth is None else (found != truth) & (truth >= 0)
+    return int(weight.sum((1, 2)).argmax())
 
 
 def write_panel(path: Path, panel: np.ndarray, parts: int = 4) -> None:

@@ -128,9 +128,10 @@ class Scored:
         with files.replacing_folder(folder / "overlays") as aside:
             for number, place in enumerate(picked, 1):
                 row, name = self.rows[place], f"{number:02}.png"
-                panel = pictures.panel(self.images.pixels(row), self.images.labels[row], self.found[place])
-                pictures.write_panel(aside / name, panel)
-                listed.append({"picture": f"overlays/{name}", **table[place]})
+                truth, found = self.images.labels[row], self.found[place]
+                pictures.write_panel(aside / name, pictures.panel(self.images.pixels(row), truth, found))
+                where = {"slice": pictures.telling_slice(truth, found)} if found.ndim == 3 else {}
+                listed.append({"picture": f"overlays/{name}", **where, **table[place]})
         files.write_rows(folder / "overlays.csv", listed)
 
 

@@ -36,7 +36,8 @@ def overlays(run: Run) -> Section | None:
         tall = round(WIDTH * height / width)
         dice = number(row["dice"])
         score = "nothing to find, nothing found" if dice is None else f"Dice {dice:.3f}"
-        words = html.escape(f"{shorten(str(row['id']), 80)}: {score}")
+        where = "" if (index := number(row.get("slice"))) is None else f", slice {index:.0f} (from 0)"
+        words = html.escape(f"{shorten(str(row['id']), 80)}{where}: {score}")
         parts.append(
             f'<text y="{y + LINE - 6}" fill="var(--ink)">{words}</text>'
             f'<image y="{y + LINE}" href="data:image/png;base64,{data}" width="{WIDTH}" height="{tall}"/>'
@@ -52,6 +53,8 @@ def overlays(run: Run) -> Section | None:
         "From left to right: the image; outlines of what is there; outlines of what was found; mistakes, missed in "
         "orange, made up in red. The worst images come first, then one from the middle and the best."
     )
+    if "slice" in frame.columns:
+        lead += " Of each volume the slice with the most mistakes."
     return Section(id="overlays", title="Overlays", lead=lead, blocks=[Picture(svg=svg)])
 
 
