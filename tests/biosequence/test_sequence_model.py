@@ -176,7 +176,7 @@ def test_objectives_and_directions_that_do_not_go_together(config, direction, me
     [
         ({"symmetry": "shared"}, "use symmetry='posthoc'"),
         ({"alphabet": "protein", "symmetry": "augment"}, "second strand"),
-        ({"objective": "both"}, "not one of causal, masked"),
+        ({"objective": "both"}, "objective is one of causal, masked, not .both."),
         ({"mask_rate": 0}, "mask_rate=0"),
         ({"mask_random_share": 0.5}, "must not be above 1"),
     ],

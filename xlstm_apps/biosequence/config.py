@@ -1,7 +1,9 @@
 """What a sequence model reads and how it is trained to read it, as plain data. Imports no torch."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
+
+from xlstm_apps.choices import check_choices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,7 @@ class SequenceConfig:
     def __post_init__(self) -> None:
         if isinstance(self.vocabulary, list):  # JSON and YAML know no tuples
             object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
-        for name in ("alphabet", "objective", "symmetry"):
-            known = get_args(type(self).__annotations__[name])
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        check_choices(self)
         for name in ("mask_token_share", "mask_random_share", "embedding_dropout", "infill_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} is a share, from 0 to 1")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xlstm_apps.choices import check_choices
+
 Duplicates = Literal["error", "first", "last", "mean"]
 Layout = Literal["auto", "wide", "long", "rows"]
 OffGrid = Literal["error", "drop"]
@@ -122,6 +124,7 @@ class SeriesData:
     system's temporary folder."""
 
     def __post_init__(self) -> None:
+        check_choices(self, "data.")
         for name in _LISTS:
             if isinstance(getattr(self, name), str | float | int):
                 raise ValueError(f"{name} is a list, such as [{getattr(self, name)!r}], not {getattr(self, name)!r}")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from xlstm_apps.choices import check_choices
+
 Model = Literal["xlstm-ens", "xlstm-time", "p-slstm", "xlstm-mixer", "nlinear", "dlinear", "patchtst", "itransformer"]
 Member = Literal[
     "naive", "seasonal", "ridge", "nlinear", "dlinear", "variate", "mixer", "patch", "patchtst", "itransformer"
@@ -81,8 +83,7 @@ class ForecastConfig:
     """Steps between the forecasts that are scored. None: 1, more only above 100,000 forecasts; the run says which."""
 
     def __post_init__(self) -> None:
-        if self.model not in get_args(Model):
-            raise ValueError(f"head.model is one of {', '.join(get_args(Model))}, not {self.model!r}")
+        check_choices(self, "head.")
         for name in (
             "prediction_length",
             "context_length",

@@ -1,7 +1,9 @@
 """The `fit` section: how any model of this package is trained."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from xlstm_apps.choices import check_choices
 
 _OWNED = {
     "accelerator": "fit.accelerator",
@@ -79,10 +81,7 @@ class FitConfig:
                 raise ValueError(f"fit.{name} must not be negative, not {getattr(self, name)}")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise ValueError(f"fit.learning_rate must be positive, not {self.learning_rate}")
-        for name in ("schedule", "accelerator", "precision", "logger"):
-            known = get_args(type(self).__annotations__[name])
-            if getattr(self, name) not in known:
-                raise ValueError(f"fit.{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        check_choices(self, "fit.")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"fit.warmup is a share of the steps, at least 0 and below 1, not {self.warmup}")
         for name in self.trainer:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from xlstm_apps.choices import check_choices
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentImages:
@@ -30,6 +32,7 @@ class SegmentImages:
     """Length of a pixel in each dimension, where the files do not say it."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name in ("names", "values", "patch_size", "mean", "std", "spacing"):
             value = getattr(self, name)
             if value is not None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xlstm_apps.choices import check_choices
 from xlstm_apps.vision.config import Pooling, Scan
 
 PATCHES_ACROSS = 14
@@ -39,6 +40,9 @@ class NetworkConfig:
 
     dropout: float | None = None
     """Probability of dropping an element of what a layer adds."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, "network.")
 
     def options(self) -> dict[str, Any]:
         """What `create_model` is told, beside name, sizes and classes."""
@@ -149,6 +153,7 @@ class ImagesConfig:
     """Standard deviation of every channel."""
 
     def __post_init__(self) -> None:
+        check_choices(self)
         for name in ("classes", "mean", "std", "shape"):  # JSON knows no tuples
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))

@@ -1,9 +1,10 @@
 """The networks beside the xLSTM, as plain data, and how wide they are for as many parameters. Imports no torch."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from xlstm_apps.biosequence.config import SequenceConfig
+from xlstm_apps.choices import check_choices
 
 _STEP = 8  # widths are multiples of this, which suits matrix units
 
@@ -29,10 +30,7 @@ class NetworkConfig:
     """Probability of dropping an element of a layer's output before it is added to the residual stream."""
 
     def __post_init__(self) -> None:
-        for name in ("family", "direction"):
-            known = get_args(type(self).__annotations__[name])
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+        check_choices(self)
         for name in ("embedding_dim", "num_blocks", "num_heads", "hidden_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")

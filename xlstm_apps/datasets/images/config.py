@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from xlstm_apps.choices import check_choices
+
 Fit = Literal["crop", "pad", "squash"]
 SAMPLE = "sample:digits"
 DIGITS_SIZE = 8
@@ -25,6 +27,7 @@ class ImageSource:
     them; `error` stops at the first."""
 
     def __post_init__(self) -> None:
+        check_choices(self, "data.")
         if not self.path:
             raise ValueError("data.path names no image")
 

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from xlstm_apps.choices import check_choices
+
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSource:
@@ -16,6 +18,9 @@ class SegmentSource:
 
     on_bad: Literal["error", "skip"] = "error"
     """Files that cannot be used: `error` stops at the first; `skip` leaves them out, counts and names them."""
+
+    def __post_init__(self) -> None:
+        check_choices(self, "data.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,7 @@ class SegmentData(MaskedImages):
     `^patient\\d+`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"data.{name}={getattr(self, name)} must be at least 0 and below 1")

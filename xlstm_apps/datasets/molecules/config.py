@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from xlstm_apps.choices import check_choices
 from xlstm_apps.datasets.sequences.config import SequenceSource
 
 from .standardise import MoleculePolicy
@@ -28,8 +29,7 @@ class MoleculeSource(MoleculePolicy):
         super().__post_init__()
         if not self.path:
             raise ValueError("data.path names no file")
-        if self.repeats not in ("first", "keep"):
-            raise ValueError(f"data.repeats {self.repeats!r} is not one of first, keep")
+        check_choices(self, "data.")
 
     @property
     def as_sequences(self) -> SequenceSource:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from xlstm_apps.choices import check_choices
+
 from ..molecules.standardise import Salts, Stereo
 
 OnBad = Literal["error", "skip", "fix"]
@@ -54,6 +56,7 @@ class SequencePolicy:
     """Molecules that come twice, where a corpus is made: `first` keeps the first, `keep` all; `error` stops."""
 
     def __post_init__(self) -> None:
+        check_choices(self, "data.")
         if self.min_length < 1:
             raise ValueError(f"min_length is a number of symbols, 1 or more, not {self.min_length}")
         if self.max_length is not None and self.max_length < self.min_length:
