@@ -32,10 +32,12 @@ from pathlib import Path
 
 from made_tables import MADE
 
+from xlstm_apps.forecasting.presets import PRESETS
+
 RESULTS = Path(__file__).parent / "results"
 FIELDS = ["table", "package", "step", "series", "columns", "rows", "horizon", "season", "context", "windows"]
 FIELDS += ["horizons_in_test", "mae", "mae_seasonal_naive", "mae_nlinear", "mae_naive", "coverage_80", "coverage_95"]
-FIELDS += ["wql", "wql_nlinear", "train_seconds"]
+FIELDS += ["wql", "wql_nlinear", "train_seconds", "members"]
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ def row_of(name: str, table: Table, file: Path, run: Path) -> dict[str, object]:
         "wql": ours["wql"],
         "wql_nlinear": found["nlinear"]["wql"],
         "train_seconds": facts["seconds"]["fit"],
+        "members": "+".join(facts["resolved"]["head"]["members"]),
     }
 
 
@@ -195,20 +198,20 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def markdown(found: list[dict[str, str]]) -> str:
-    """The rows, errors relative to NLinear's."""
+    """The rows, our errors relative to those of others; a star where the default had other members then."""
+    members = "+".join(PRESETS["xlstm-ens"].members)
     lines = ["| table | series, rows, step | ahead | MAE / seasonal naive | / NLinear | / last value | in 80 / 95 % |"]
     lines.append("|---|---|---|---|---|---|---|")
     for row in found:
         ratios = [float(row["mae"]) / float(row[f"mae_{x}"]) for x in ("seasonal_naive", "nlinear", "naive")]
         inside = [100 * float(row[f"coverage_{x}"]) for x in (80, 95)]
         cells = [f"{x:.2f}" if x < 1 else f"**{x:.2f}**" for x in ratios[:2]] + [f"{ratios[2]:.2f}"]
+        name = row["table"] + ("" if row["members"] == members else " *")
         covered = f"{inside[0]:.1f}" if 75 <= inside[0] <= 85 else f"**{inside[0]:.1f}**"
         size = (
             f"{int(row['series']) * int(row['columns']):,}, {int(row['rows']) // int(row['series']):,}, {row['step']}"
         )
-        lines.append(
-            f"| {row['table']} | {size} | {row['horizon']} | {' | '.join(cells)} | {covered} / {inside[1]:.1f} |"
-        )
+        lines.append(f"| {name} | {size} | {row['horizon']} | {' | '.join(cells)} | {covered} / {inside[1]:.1f} |")
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import forecast_unseen as unseen
 
 from xlstm_apps.datasets import SeriesData, load_table
+from xlstm_apps.forecasting import PRESETS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "forecasting.md"
 
@@ -17,6 +18,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "forecasting.md"
 def row(**changes):
     values = {"table": "t", "series": "2", "columns": "3", "rows": "2000", "step": "1h", "horizon": "24"}
     values |= {"mae": "1.0", "mae_seasonal_naive": "2.0", "mae_nlinear": "1.1", "mae_naive": "0.9"}
+    values |= {"members": "+".join(PRESETS["xlstm-ens"].members)}
     return values | {"coverage_80": "0.81", "coverage_95": "0.95"} | changes
 
 
@@ -24,6 +26,7 @@ def test_what_is_missed_is_bold():
     assert unseen.markdown([row()]).splitlines()[2] == "| t | 6, 1,000, 1h | 24 | 0.50 | 0.91 | 1.11 | 81.0 / 95.0 |"
     missed = unseen.markdown([row(mae_nlinear="0.8", coverage_80="0.86")]).splitlines()[2]
     assert "| **1.25** |" in missed and "| **86.0** / 95.0 |" in missed
+    assert "| t * |" in unseen.markdown([row(members="naive+ridge+nlinear+mixer+patch")])
 
 
 def test_a_package_that_is_not_installed_is_skipped_with_a_line(tmp_path, monkeypatch, capsys):
