@@ -185,7 +185,7 @@ def test_bed_regions_with_strand(build, tmp_path):
         "unknown contig": 1,
         "beyond the contig": 1,
     }
-    with pytest.raises(ValueError, match=r"r.bed line 6: chr1:6-99 reaches beyond the 8 symbols"):
+    with pytest.raises(ValueError, match=r"r.bed line 6: chr1:7-99, counted from 1, reaches beyond the 8 symbols"):
         place_regions(corpus, regions, "error")
     with pytest.raises(ValueError, match="none of 1 regions"):
         place_regions(corpus, regions[-1:])

@@ -137,10 +137,11 @@ def place_regions(corpus: Corpus, regions: list[Region], on_bad: Literal["error"
         except ValueError as e:
             number, reason, advice = -1, "unknown contig", str(e)
         if reason is None and start >= end:
-            reason, advice = "no length", f"start {start} is not before end {end}"
+            reason, advice = "no length", f"start {start}, counted from 0, is not before end {end}"
         elif reason is None and (start < 0 or end > corpus.lengths[number]):
             advice = (
-                f"{region.contig}:{start}-{end} reaches beyond the {corpus.lengths[number]:,} symbols of its contig"
+                f"{region.contig}:{start + 1}-{end}, counted from 1, reaches beyond the {corpus.lengths[number]:,} "
+                "symbols of its contig"
             )
             start, end = max(start, 0), min(end, int(corpus.lengths[number]))
             if on_bad != "clip" or start >= end:
