@@ -84,7 +84,7 @@ def predict(
     Args:
         model: Run folder of a training, or model folder.
         data_path: New table, read as the training's was. None: the training's own.
-        output: File to write, .csv or .parquet. None: CSV on the standard output.
+        output: File to write, .tsv, .csv or .parquet. None: CSV on the standard output.
         level: Central intervals in percent, such as 80,95: columns xLSTM, xLSTM-lo-80, xLSTM-hi-80 ...
         quantiles: Levels between 0 and 1, one column each. None: those of the training.
         samples: Write so many possible futures of every series instead, as rows of unique_id, ds, sample, y_hat.
@@ -145,8 +145,8 @@ def backtest(
         data_path: New table. None: the training's own, where the cutoffs must lie in its test part unless refitted.
         n_windows: Number of cutoffs; the last one leaves just one horizon.
         step_size: Steps between cutoffs. None: the horizon, so that windows do not overlap.
-        output: File to write, .csv or .parquet: unique_id, ds, cutoff, y and a column per quantile. None: CSV on the
-            standard output.
+        output: File to write, .tsv, .csv or .parquet: unique_id, ds, cutoff, y and a column per quantile. None: CSV on
+            the standard output.
         refit: Train anew, with the settings of the run, on what came before every cutoff, or every so many cutoffs.
             False: the model as it is.
         level: Central intervals in percent, such as 80,95.
