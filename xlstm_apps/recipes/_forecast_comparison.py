@@ -8,6 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from xlstm_apps.estimators.forecast_scores import Evaluation
+from xlstm_apps.recipes._terminal import table_console
 from xlstm_apps.report.numbers import count, significant
 
 TITLES = {
@@ -29,7 +30,7 @@ LEFT_OUT = ("rmse", "smape", "wql", "owa", "coverage_95", "mase")
 
 def show_comparison(evaluation: Evaluation, horizon: int, console: Console | None = None) -> None:
     """Print the comparison, best values in bold, without the columns for which there is no room."""
-    console = console or result_console()
+    console = console or table_console()
     left_out: list[str] = []
     for name in (None, *LEFT_OUT):
         left_out += [] if name is None else [name]
@@ -83,9 +84,3 @@ def _is_share(metric: str) -> bool:
 
 def is_number(value: float | None) -> bool:
     return value is not None and value == value
-
-
-def result_console() -> Console:
-    """The standard output; wide enough for a table where it is no terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)

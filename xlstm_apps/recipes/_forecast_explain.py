@@ -11,8 +11,8 @@ from xlstm_apps.datasets import WindowDataset
 from xlstm_apps.estimators.forecast_explain import Explanation, explain
 from xlstm_apps.estimators.forecast_plan import season_of
 from xlstm_apps.recipes._forecast import write_frame
-from xlstm_apps.recipes._forecast_comparison import result_console
 from xlstm_apps.recipes._forecast_saved import Trained
+from xlstm_apps.recipes._terminal import table_console
 
 SHOWN = 8
 
@@ -61,7 +61,7 @@ def write(explanation: Explanation, folder: Path) -> None:
     for name, frame in explanation.frames().items():
         write_frame(folder / f"{name}.csv", frame)
     page = explanation.to_html(folder / "explain.html")
-    console = result_console()
+    console = table_console()
     console.print(strongest("Past steps (1 = the last one known)", explanation.segments, ["from_step", "to_step"]))
     console.print(strongest("Columns", explanation.variates, ["source", "kind", "target"]))
     Console().print(

@@ -22,8 +22,8 @@ from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
 from xlstm_apps.forecasting import ForecastConfig
 from xlstm_apps.recipes._forecast import fingerprint, located, split_options, stem
-from xlstm_apps.recipes._forecast_comparison import result_console
 from xlstm_apps.recipes._forecast_search import applied, search_space, validation_loss
+from xlstm_apps.recipes._terminal import table_console
 from xlstm_apps.recipes.config import SearchConfig
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.training.folder import dump_config, find_run, new_path
@@ -261,7 +261,7 @@ def show(search: Search, folder: RunFolder, study: Any) -> None:
         table.add_row(
             number, f"{row['val_loss']:.4f}", *cells, str(row["best_epoch"]), f"{row['seconds']:.0f}", style=style
         )
-    console = result_console()
+    console = table_console()
     console.print(table)
     if ranked[0]["trial"] == 0:
         console.print("No trial did better than the settings as given.")
