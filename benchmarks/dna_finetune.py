@@ -15,9 +15,10 @@ weights. Sort-seq: the split that comes with the data, the target being the mean
 weights, see the same batches, and take the learning rate of the grid with the lowest validation loss at seed 0; their
 weights are those of the best epoch on validation. Accuracy and MCC of classes, Pearson of numbers, all on the test.
 
-`xlstm`: pre-trained, both strands, same weights; `xlstm-scratch`: the same without pre-training; `cnn`: convolutions
-and the maximum over places; `cnn-places`: convolutions, then weights of every place; `kmers`: linear on counts of
-k-mers, `places`: linear on the base at every place.
+`xlstm`: pre-trained, both strands, same weights, then weights of every place, since the sequences of a task lie aligned
+to one another; `xlstm-scratch`: the same without pre-training; `cnn`: convolutions and the maximum over places;
+`cnn-places`: convolutions, then weights of every place; `kmers`: linear on counts of k-mers, `places`: linear on the
+base at every place.
 """
 
 from __future__ import annotations
@@ -144,7 +145,10 @@ def predictor(options: argparse.Namespace, cell: Row, length: int) -> Any:
     from xlstm_apps.biosequence.model import SequenceModel
 
     regression = cell["task"] == "sortseq"
-    head = HeadConfig(task="regression" if regression else "classification", num_outputs=1 if regression else 2)
+    head = HeadConfig(
+        task="regression" if regression else "classification", num_outputs=1 if regression else 2, pooling="places",
+        length=length,
+    )  # fmt: skip
     model = build("xlstm", cell["size"], "masked", "shared")[0]
     if cell["network"] == "xlstm":
         folder = pretrained(options)
@@ -155,27 +159,8 @@ def predictor(options: argparse.Namespace, cell: Row, length: int) -> Any:
         return made
     target, sequence = trained_weights(made), replace(model.sequence, symmetry="none")  # as given: they are aligned
     if cell["network"] == "cnn":
-        return ConvPredictor.matched(replace(head, pooling="max"), sequence, target, ConvConfig())
-    return placed(head, sequence, target, length)
-
-
-def placed(head: Any, sequence: Any, target: int, length: int) -> Any:
-    """Convolutions whose outputs at every place have weights of their own, for sequences aligned to one another."""
-    import torch
-
-    from xlstm_apps.biosequence.baselines.conv import ConvConfig, ConvPredictor
-
-    class Placed(ConvPredictor):
-        def __init__(self, *args: Any) -> None:
-            super().__init__(*args)
-            self.narrow = torch.nn.Linear(self.head.in_features, 16)
-            self.head = torch.nn.Linear(16 * length, self.head.out_features)
-
-        def forward(self, ids: Any, **_: Any) -> Any:
-            (x,) = self.model.encode(ids)
-            return self.head(self.dropout(torch.nn.functional.gelu(self.narrow(x)).flatten(1)))
-
-    return Placed.matched(head, sequence, target, ConvConfig())
+        head = replace(head, pooling="max", length=None)
+    return ConvPredictor.matched(head, sequence, target, ConvConfig())
 
 
 def run(options: argparse.Namespace, cell: Row) -> Row:

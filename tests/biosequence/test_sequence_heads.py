@@ -51,6 +51,37 @@ def test_padding_is_neither_read_nor_pooled(model, pooling):
         assert not outputs[0, 5:].any()
 
 
+@pytest.mark.parametrize("symmetry", ["none", "shared"])
+def test_places_have_weights_of_their_own(symmetry, tmp_path):
+    built = predictor(masked(symmetry=symmetry), pooling="places", length=9)
+    ids = bases(3, 9)
+    outputs = built(ids)
+    torch.testing.assert_close(built(ids, lengths=[9, 9, 9]), outputs, **CLOSE)
+    features = torch.cat(built.model.encode(ids), -1)
+    narrow = torch.nn.functional.gelu(built.places.narrow(features))
+    weight = built.head.weight.view(2, 9, -1)
+    expected = torch.einsum("btw,otw->bo", narrow, weight) + built.head.bias
+    torch.testing.assert_close(outputs, expected, **CLOSE)
+    built.save_pretrained(tmp_path / "kept")
+    again = SequencePredictor.from_pretrained(tmp_path / "kept").double()
+    torch.testing.assert_close(again(ids), outputs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [None, [9, 8, 9]])
+def test_places_are_those_of_one_length(lengths):
+    built = predictor(pooling="places", length=10)
+    with pytest.raises(ValueError, match="trained on sequences of length 10, not"):
+        built(bases(3, 9), lengths=lengths)
+
+
+def test_places_of_sequences_that_are_turned_over_mean_nothing():
+    for symmetry in ("augment", "posthoc"):
+        with pytest.raises(ValueError, match="take symmetry 'none' or 'shared'"):
+            predictor(masked(symmetry=symmetry), pooling="places", length=9)
+    with pytest.raises(ValueError, match="needs the length"):
+        predictor(pooling="places")
+
+
 def test_missing_targets_do_not_count():
     outputs = torch.randn(4, 3)
     classes = torch.tensor([0, 2, -1, 1])
@@ -188,6 +219,9 @@ def test_measures_are_those_of_the_whole_part():
         ({"names": ("a", "b"), "num_outputs": 3}, "2 names for 3"),
         ({"task": "ranking"}, "not one of classification"),
         ({"pooling": "sum"}, "not one of mean"),
+        ({"pooling": "places", "per_symbol": True}, "for whole sequences"),
+        ({"length": 9}, "for pooling='places' alone"),
+        ({"pooling": "places", "length": 0}, "a number above 0"),
         ({"dropout": 1.0}, "dropout"),
     ],
 )

@@ -72,6 +72,22 @@ def test_scikit_learn_can_clone_and_cross_validate():
     assert not hasattr(classifier, "model_")
 
 
+def test_what_lies_at_a_place_is_found_there():
+    letters = np.random.default_rng(0).choice(list("ACGT"), (240, 15))
+    texts, kind = ["".join(row) for row in letters], np.where(np.isin(letters[:, 6], ["A", "C"]), "on", "off")
+    built = SequenceClassifier(**SMALL, max_epochs=10, linear=False, pooling="places")
+    assert built.fit(texts[:180], kind[:180]).score(texts[180:], kind[180:]) > 0.9
+    assert built.model_.head_config.length == 15
+    options = {"pooling": "places", "head_only": True, "max_epochs": 1, "linear": False, "accelerator": "cpu"}
+    further = SequenceClassifier(from_model=built.model_, **options)
+    assert further.fit(texts[:20], kind[:20]).score(texts[180:], kind[180:]) > 0.9  # the weights of places went on
+    assert built.embed(texts[:2]).shape == (2, 16)
+    with pytest.raises(ValueError, match="trained on sequences of length 15, not 14"):
+        built.predict([text[1:] for text in texts])
+    with pytest.raises(ValueError, match="for sequences of one length, and these have 14 to 15 symbols: cut them"):
+        built.fit([*texts[:20], texts[20][1:]], kind[:21])
+
+
 def test_saving_and_loading(fitted, tmp_path):
     fitted.save(tmp_path / "saved")
     again = SequenceClassifier.load(tmp_path / "saved")

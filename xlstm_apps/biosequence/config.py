@@ -113,8 +113,12 @@ class HeadConfig:
     data, sorted."""
     per_symbol: bool = False
     """Predict for every symbol instead of once for the sequence."""
-    pooling: Literal["mean", "last", "max"] = "mean"
-    """How the features of the symbols become those of the sequence; padding never counts."""
+    pooling: Literal["mean", "last", "max", "places"] = "mean"
+    """How the features of the symbols become those of the sequence; padding never counts. `places`: every place has
+    weights of its own, for sequences of one length that lie aligned to one another, such as promoters around their
+    start; they are read as they stand, so a reverse complement is another sequence."""
+    length: int | None = None
+    """Pooling `places`: symbols in every sequence. None: as many as those of the data have."""
     dropout: float = 0.1
     """Probability of dropping a pooled feature in training."""
     linear: bool = True
@@ -138,6 +142,10 @@ class HeadConfig:
                 raise ValueError(f"{len(self.names)} names for {self.num_outputs or least} outputs; give one for each")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout={self.dropout} must lie in [0, 1)")
+        if self.pooling == "places" and self.per_symbol:
+            raise ValueError("pooling='places' is for whole sequences; leave it out where every symbol is predicted")
+        if self.length is not None and (self.pooling != "places" or self.length < 1):
+            raise ValueError(f"length={self.length}: give a number above 0, for pooling='places' alone")
 
     def decided(self) -> "HeadConfig":
         """The same with nothing left open: classes, as many as there are names, else two; or one number."""
@@ -159,4 +167,4 @@ class LinearConfig:
 
 
 TASKS = ("classification", "multilabel", "regression")
-POOLINGS = ("mean", "last", "max")
+POOLINGS = ("mean", "last", "max", "places")

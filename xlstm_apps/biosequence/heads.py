@@ -13,6 +13,7 @@ from xlstm_apps.biosequence.config import HeadConfig, LinearConfig, SequenceConf
 from xlstm_apps.biosequence.linear import LinearMember
 from xlstm_apps.biosequence.model import SequenceModel, pool_strand
 from xlstm_apps.biosequence.packing import Rows
+from xlstm_apps.biosequence.places import Places
 from xlstm_apps.biosequence.scoring import evaluating
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import PretrainedMixin
@@ -25,7 +26,8 @@ class SequencePredictor(nn.Module, PretrainedMixin):
     """Classes, labels or numbers of whole sequences, or of each of their symbols.
 
     Where the model reads both strands, the head reads each and its outputs are averaged: what is said of a sequence is
-    then exactly what is said of its reverse complement, and what is said of a symbol what is said of its partner.
+    then exactly what is said of its reverse complement, and what is said of a symbol what is said of its partner. With
+    pooling `places` it reads both beside each other.
 
     Args:
         head: What is predicted.
@@ -50,7 +52,18 @@ class SequencePredictor(nn.Module, PretrainedMixin):
         self.head_config = head
         self.model = self.build_model(sequence, backbone)
         self.dropout = nn.Dropout(head.dropout)
-        self.head = nn.Linear(backbone.embedding_dim, head.num_outputs)
+        features, self.places = backbone.embedding_dim, None
+        if head.pooling == "places":
+            if head.length is None:
+                raise ValueError("pooling='places' needs the length that all sequences have")
+            if sequence.symmetry in ("augment", "posthoc"):
+                raise ValueError(
+                    f"pooling='places' reads sequences as they stand, and symmetry={sequence.symmetry!r} turns them "
+                    "over; take symmetry 'none' or 'shared'"
+                )
+            self.places = Places(features * (2 if sequence.symmetry == "shared" else 1), head.length)
+            features = self.places.features
+        self.head = nn.Linear(features, head.num_outputs)
         #: Mean and spread [O] of the numbers in training: the head gives them scaled, `predict` in their own units.
         self.register_buffer("target_mean", torch.zeros(head.num_outputs))
         self.register_buffer("target_std", torch.ones(head.num_outputs))
@@ -96,7 +109,9 @@ class SequencePredictor(nn.Module, PretrainedMixin):
             rows = Rows(lengths, ids.shape[1], ids.device)
             ids, cu_seqlens = rows.pack(ids), rows.cu_seqlens
         strands = self.model.encode(ids, cu_seqlens=cu_seqlens)
-        if not self.head_config.per_symbol:
+        if self.places is not None:
+            strands = (self.places(torch.cat(strands, -1), cu_seqlens),)
+        elif not self.head_config.per_symbol:
             how = self.head_config.pooling
             strands = tuple(pool_strand(x, how, cu_seqlens, other=n > 0) for n, x in enumerate(strands))
         outputs = torch.stack([self.head(self.dropout(x)) for x in strands]).mean(0)

@@ -80,18 +80,18 @@ class SequenceEstimator(FittedEstimator):
         self.linear = linear
 
     def embed(self, X: Any) -> np.ndarray:  # noqa: N803 - scikit-learn's name
-        """Features of sequences, as the head reads them: float32 [N, E].
+        """Features of sequences, as the head reads them; with pooling `places` their mean: float32 [N, E].
 
         Raises:
             NotFittedError: `fit` was not called.
         """
         self._check_fitted()
-        model = self._on_device().model
-        out = []
+        model, out = self._on_device().model, []
+        pooling = "mean" if self.pooling == "places" else self.pooling
         for ids in encode_strings(X, self.alphabet, self.max_length):
             row = torch.from_numpy(ids.astype(np.int64))[None].to(model.embedding.weight.device)
             with torch.inference_mode():
-                out.append(model.embed(row, pooling=self.pooling)[0].float().cpu().numpy())
+                out.append(model.embed(row, pooling=pooling)[0].float().cpu().numpy())
         return np.stack(out)
 
     def _encoded(self, X: Any, y: Any) -> list[np.ndarray]:  # noqa: N803

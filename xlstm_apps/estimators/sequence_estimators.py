@@ -32,7 +32,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         backbone: More options of `xLSTMConfig` by name.
         symmetry: Second strand of DNA: `none`, `augment`, `posthoc` or `shared`, as in `SequenceConfig`; the latter two
             tell a sequence and its reverse complement the same. None: `none`, or that of `from_model`.
-        pooling: `mean`, `last` or `max` over the symbols.
+        pooling: `mean`, `last` or `max` over the symbols; `places`: weights of its own for every place, where sequences
+            of one length lie aligned to one another.
         dropout: In the layers and before the output; None: 0.1.
         max_length: Longer sequences are refused; None: any length.
         max_epochs: Most passes over the training sequences.

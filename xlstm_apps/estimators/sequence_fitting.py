@@ -68,6 +68,8 @@ class PredictorPlan:
             made.model.load_state_dict(self.start.model.state_dict())
             if self.keeps_head:
                 made.head.load_state_dict(self.start.head.state_dict())
+                if made.places is not None and self.start.places is not None:
+                    made.places.load_state_dict(self.start.places.state_dict())
         elif self.start is not None:
             made.model.load_state_dict(self.start.state_dict())
         return self.scaled(made)
@@ -78,7 +80,7 @@ class PredictorPlan:
         if not isinstance(self.start, SequencePredictor):
             return False
         own, wanted = self.start.head_config, self.targets.head
-        return (own.task, own.names, own.per_symbol) == (wanted.task, wanted.names, wanted.per_symbol)
+        return all(getattr(own, x) == getattr(wanted, x) for x in ("task", "names", "per_symbol", "pooling", "length"))
 
     def scaled(self, predictor: SequencePredictor) -> SequencePredictor:
         """The predictor, told of the mean and spread of the numbers."""
@@ -174,6 +176,7 @@ def plan_predictor(
     spans = _labelled(parts, targets, notes)
     if context_length is not None:
         spans = _shortened(spans, context_length, targets.head.per_symbol, notes)
+    targets = _aligned(targets, spans)
     _check_classes(targets, spans, notes)
     weights = _class_weights(targets, spans["train"], class_weight)
     data = {part: LabelledSequences(corpus, found, targets, weights) for part, found in spans.items()}
@@ -211,6 +214,21 @@ def plan_predictor(
     if plan.keeps_head:
         notes.append("the model predicts the same already: its head goes on, too")
     return plan
+
+
+def _aligned(targets: Targets, spans: Mapping[str, Spans]) -> Targets:
+    """Targets whose head knows how long all sequences are, if it has to."""
+    head = targets.head
+    if head.pooling != "places":
+        return targets
+    lengths = np.unique(np.concatenate([found.lengths for found in spans.values()]))
+    if len(lengths) > 1 or head.length not in (None, int(lengths[0])):
+        raise ValueError(
+            f"head.pooling places is for sequences of one length, and these have {lengths[0]} to {lengths[-1]} symbols"
+            + (f" where head.length says {head.length}" if head.length else "")
+            + ": cut them to the same stretch, or take another pooling"
+        )
+    return replace(targets, head=replace(head, length=int(lengths[0])))
 
 
 def adopted(
