@@ -1,5 +1,5 @@
-"""Kernels are compiled for a GPU where there is none: what the interpreter lets pass, such as a variable that changes its
-type in a loop, the compiler may refuse. Nothing is run."""
+"""Kernels are compiled for a GPU where there is none, and not run: what the interpreter lets pass, such as a variable
+that changes its type in a loop, the compiler may refuse."""
 
 from __future__ import annotations
 

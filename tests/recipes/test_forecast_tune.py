@@ -123,6 +123,7 @@ def test_stopped_in_a_trial_and_resumed_it_ends_as_if_it_had_not_been(table, stu
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # three processes that import torch, on a machine that may be busy
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_killed_through_the_command_line(table, tmp_path, number):
     command = [sys.executable, "-m", "xlstm_apps", "forecast", "tune", "--data.path", str(table),
@@ -133,11 +134,10 @@ def test_killed_through_the_command_line(table, tmp_path, number):
     process = subprocess.Popen(
         [*command, "--trials=50"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "s" / "trials.csv").exists() and process.poll() is None and time.monotonic() < deadline:
+    while not (tmp_path / "s" / "trials.csv").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL), err
     assert "Traceback" not in err
     done = len(trials_of(tmp_path / "s"))
