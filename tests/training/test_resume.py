@@ -91,17 +91,15 @@ def start(run_dir: Path, mode: str, seconds_per_step: float = 0.2) -> subprocess
 
 def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen) -> None:
     """Until last.ckpt holds at least `step` steps; reading it at any moment is part of the test."""
-    deadline = time.monotonic() + 120  # starting Python and torch takes long on a busy machine
-    while time.monotonic() < deadline:
+    while True:  # starting Python and torch takes long on a busy machine
         if (run_dir / "checkpoints" / "last.ckpt").exists() and checkpoint(run_dir, "last")["global_step"] >= step:
             return
         assert process.poll() is None, "the run ended before it was to be killed"
         time.sleep(0.02)
-    process.kill()
-    raise AssertionError("no checkpoint in time")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_sigkill_twice_in_mid_epoch_then_the_same_weights(tmp_path):
     for mode, step in (("new", 3), ("resume", 12)):
         process = start(tmp_path / "killed", mode)
@@ -121,6 +119,7 @@ def test_sigkill_twice_in_mid_epoch_then_the_same_weights(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_sigterm_saves_and_leaves(tmp_path):
     process = start(tmp_path, "new")
     wait_for_step(tmp_path, 1, process)
