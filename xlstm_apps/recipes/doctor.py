@@ -19,6 +19,7 @@ EXTRAS = {
     "chem": "rdkit",
     "fcd": "fcd_torch",
     "onnx": "onnx",
+    "selfies": "selfies",
     "triton": "triton",
     "tune": "optuna",
     "vision": "PIL",
