@@ -233,6 +233,7 @@ def test_stopped_after_any_stage_and_resumed(table, tmp_path, monkeypatch, stage
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_killed_in_the_middle_of_training_through_the_command_line(table, tmp_path):
     def command(run_dir, *more):
         options = ["--fit.max_epochs=4", "--fit.steps_per_epoch=50", "--fit.checkpoint_seconds=0", *FLAGS, *more]
@@ -241,8 +242,8 @@ def test_killed_in_the_middle_of_training_through_the_command_line(table, tmp_pa
 
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command(tmp_path / "run"), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    last, deadline = tmp_path / "run" / "checkpoints" / "last.ckpt", time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    while process.poll() is None:
         if last.exists() and torch.load(last, weights_only=True)["global_step"] >= 14:
             break
         time.sleep(0.005)
