@@ -1,7 +1,7 @@
 """Weighs the members of a trained forecaster by their forecasts of the validation part.
 
-An error counts in the units of its column: large series count for more, as they do in the errors that are reported;
-columns, whose units may differ, count alike.
+An error counts in deviations of its series and column: by their size a handful of large series would decide for all, and
+on M4 they are wrong even for themselves (docs/decisions/0005-forecast-ensemble.md).
 """
 
 from collections.abc import Sequence
@@ -35,13 +35,11 @@ def weigh(model: ForecastModel, windows: Dataset, split: Sequence[tuple[int, int
         batch = {name: x.to(device) for name, x in windows.__getitems__(some.tolist()).items()}
         with torch.no_grad():
             medians = [y[..., model.median].cpu() for y in model.eval().forward_members(batch)]
-        names = ("series", "cutoff", "std", "target", "target_mask")
-        series, cutoff, std, target, known = (batch[name].cpu() for name in names)
+        series, cutoff, target, known = (batch[name].cpu() for name in ("series", "cutoff", "target", "target_mask"))
         block = (cutoff - begin[series]) // model.head.prediction_length
-        pieces.append((torch.stack(medians, 1), target, known, block, std))
-    forecasts, target, known, block, std = (torch.cat(parts) for parts in zip(*pieces, strict=True))
-    size = (std / std.mean(0).clamp(min=1e-12))[:, None]
-    held = Held(forecasts.transpose(0, 1) * size, target * size, known, block)
+        pieces.append((torch.stack(medians, 1), target, known, block))
+    forecasts, target, known, block = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+    held = Held(forecasts.transpose(0, 1), target, known, block)
     weights = member_weights(held, list(model.members), independent_windows(split, model.head.prediction_length))
     model.weights.copy_(weights)
     model.train(training)
