@@ -44,8 +44,8 @@ Made by `python benchmarks/forecasting.py`, written by `python benchmarks/foreca
 - **One setting for all tables**: each model as `--head.model NAME` trains it, with the same budget and the same loss.
   The baselines trained here are in their usual form; the budget is ours, not their authors'.
 - **Intervals** are conformal, from held-out errors, renewed as the truth becomes known
-  ([how](decisions/0004-conformal-intervals.md)). The coverages below were measured before its last rule,
-  for few errors, was added; forecasts and their errors do not depend on it.
+  ([how](decisions/0004-conformal-intervals.md)). Those of models other than `xlstm-ens` were measured before their
+  last rule, for few errors, was added; forecasts and their errors do not depend on it.
 - **M4 Hourly**: the last 48 values of each series, from what came before; in the data's units; season of 24.
 
 Published rows are quoted, not run here, and say what their protocol was:

@@ -1,7 +1,7 @@
 """Weighs the members of a trained forecaster by their forecasts of the validation part.
 
-An error counts in deviations of its series and column: by their size a handful of large series would decide for all, and
-on M4 they are wrong even for themselves (docs/decisions/0005-forecast-ensemble.md).
+An error counts in deviations of its series and column: by their size a handful of large series would decide for all,
+and on M4 they are wrong even for themselves (docs/decisions/0005-forecast-ensemble.md).
 """
 
 from collections.abc import Sequence
