@@ -41,6 +41,7 @@ def test_patterns_are_read(text, pieces, gaps):
         ("M[[5]]", r"'\[\[5\]\]' at position 2"),
         ("M[12-5]", r"gap \[12-5\] at position 2 falls from 12 to 5"),
         ("M[0]", r"gap \[0\] at position 2 holds nothing"),
+        ("M[5-1000000]", r"gap \[5-1000000\] at position 2 is of more than 10,000 residues"),
         ("M1[5]", "in 'M1', from position 1 on: '1' at position 2"),
         ("M[5]K*", r"in 'K\*', from position 5 on: '\*' at position 2"),
     ],

@@ -24,6 +24,8 @@ from xlstm_apps.core.state import xLSTMState
 
 MOST = 50
 """Longest filling of a gap that names no end."""
+LONGEST = 10_000
+"""Longest filling of any gap: hardly a protein is longer, and a slip of the keyboard would never end."""
 _GAP = re.compile(r"\[\s*(?:(\*)|(\d+)\s*(?:(-)\s*(\d+)?)?)\s*\]")
 
 
@@ -50,8 +52,8 @@ def parse_pattern(text: str, most: int = MOST) -> Pattern:
         most: Longest filling of a gap that names no end.
 
     Raises:
-        ValueError: A bracket that holds no length, or is left open; a range that falls; a character that no protein
-            holds; no gap at all. Names the place.
+        ValueError: A bracket that holds no length, or is left open; a range that falls, or of more than `LONGEST`; a
+            character that no protein holds; no gap at all. Names the place.
     """
     if most < 1:
         raise ValueError(f"max_gap {most} must be at least 1")
@@ -76,6 +78,8 @@ def parse_pattern(text: str, most: int = MOST) -> Pattern:
         if longest < max(least, 1):
             why = "holds nothing" if longest == least else f"falls from {least} to {longest}"
             raise ValueError(f"gap {found[0]} at position {found.start() + 1} {why}")
+        if longest > LONGEST:
+            raise ValueError(f"gap {found[0]} at position {found.start() + 1} is of more than {LONGEST:,} residues")
         gaps.append((least, longest))
         at = found.end()
     pieces.append(piece(at, len(text)))
