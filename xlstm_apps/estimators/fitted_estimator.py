@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from xlstm_apps import training
-from xlstm_apps.estimators.saved import resolve_device
+from xlstm_apps.estimators.saved import resolve_device, usable
 from xlstm_apps.training import FitConfig, files
 
 _SAVED = "estimator.json"
@@ -58,11 +58,7 @@ class FittedEstimator(BaseEstimator):
         if kind != cls.__name__:
             raise ValueError(f"{path} holds a {kind}; read it with {kind}.load")
         arguments = facts["arguments"]
-        try:
-            resolve_device(arguments["accelerator"])
-        except ValueError:
-            arguments["accelerator"] = "auto"  # trained on a GPU, used where there is none
-        self = cls(**arguments)
+        self = cls(**{**arguments, "accelerator": usable(arguments["accelerator"])})
         self.model_ = cls._model_class.from_pretrained(str(path))
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
         self._restore(facts["fitted"])

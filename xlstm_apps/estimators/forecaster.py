@@ -17,9 +17,10 @@ from xlstm_apps.estimators.forecast_frames import device_for, window_frames
 from xlstm_apps.estimators.forecast_plan import season_of
 from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames, refit_interval
 from xlstm_apps.estimators.forecaster_settings import sections_of
-from xlstm_apps.estimators.forecaster_training import device_is_here, train
+from xlstm_apps.estimators.forecaster_training import train
 from xlstm_apps.estimators.give_back import give_back, kind_of
 from xlstm_apps.estimators.history import load_history, save_history, tail_of
+from xlstm_apps.estimators.saved import usable
 from xlstm_apps.estimators.trained import TrainedForecaster, check_levels
 from xlstm_apps.estimators.warm_start import read_start
 from xlstm_apps.training import files
@@ -352,9 +353,7 @@ class XLSTMForecaster(BaseEstimator):
             raise ValueError(f"{path} holds no saved forecaster (no estimator.json)")
         facts = json.loads((path / "estimator.json").read_text(encoding="utf-8"))
         arguments = facts["arguments"]
-        if not device_is_here(arguments["accelerator"]):
-            arguments["accelerator"] = "auto"  # trained on a GPU, used where there is none
-        self = cls(**arguments)
+        self = cls(**{**arguments, "accelerator": usable(arguments["accelerator"])})
         self._trained_ = TrainedForecaster.load(path)
         self.model_ = self._trained_.model
         self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]

@@ -54,12 +54,3 @@ def train(
         console = Console(stderr=True)
     result = plan.train_model(model, forecaster.seed, console=console)
     return plan, model.to(plan.device), result
-
-
-def device_is_here(accelerator: str) -> bool:
-    """Whether this machine has what a `fit.accelerator` setting names."""
-    try:
-        training.check(training.FitConfig(accelerator=accelerator))
-    except ValueError:
-        return False
-    return True

@@ -51,3 +51,13 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ):
         raise ValueError(f"device {device} is not on this machine; give auto or cpu")
     return found
+
+
+def usable(accelerator: str) -> str:
+    """The accelerator a model was trained on, or `auto` where this machine has none such: trained on a GPU, used where
+    there is none."""
+    try:
+        resolve_device(accelerator)
+    except ValueError:
+        return "auto"
+    return accelerator
