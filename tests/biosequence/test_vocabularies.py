@@ -96,7 +96,7 @@ def test_verbs_take_the_folder(published, tmp_path, capsys):
     chem = __import__("rdkit.Chem").Chem
     rows = (tmp_path / "g.tsv").read_text().splitlines()[1:]
     assert len(rows) == 2 and all(chem.MolFromSmiles(row.split("\t")[2]) is not None for row in rows)
-    with pytest.raises(ValueError, match="a dot parts the molecules: give them as prompt"):
+    with pytest.raises(ValueError, match=r"a dot parts the molecules.*`sequence generate` takes them as --prompt"):
         sequence.generate(folder, context=str(given))
     fit = FitConfig(max_epochs=1, steps_per_epoch=1, batch_size=2)
     data = SequenceData(path=[str(given)], randomise=1.0, val_fraction=0.2, test_fraction=0.2)

@@ -93,7 +93,7 @@ def test_evaluate_beside_molecules_of_training(given, tmp_path, capsys):
     assert rows["novel"]["training_sample"] == 0 and rows["scaf"]["value"] is None
     assert rows["snn"]["value"] > rows["snn"]["training_sample"]
     told = capsys.readouterr()
-    assert "drawn from training" in told.out and "6 valid molecules are few" in told.err
+    assert "drawn from training" in told.out and "few valid molecules (6)" in told.err
 
 
 def test_evaluate_without_anything_to_compare_with(given, capsys):

@@ -128,10 +128,7 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if isinstance(self.names, list):  # JSON and YAML know no tuples
             object.__setattr__(self, "names", tuple(self.names))
-        for name, known in (("task", TASKS), ("pooling", POOLINGS)):
-            value = getattr(self, name)
-            if value not in known and not (name == "task" and value is None):
-                raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")
+        check_choices(self)
         least = 2 if self.task == "classification" else 1
         if self.num_outputs is not None and self.num_outputs < least:
             raise ValueError(f"num_outputs={self.num_outputs} must be at least {least} for {self.task or 'any task'}")
@@ -164,7 +161,3 @@ class LinearConfig:
     """Symbols from the start of which it looks at the place; 0: none."""
     both_strands: bool = False
     """Count k-mers of both strands."""
-
-
-TASKS = ("classification", "multilabel", "regression")
-POOLINGS = ("mean", "last", "max", "places")

@@ -146,8 +146,8 @@ def check_family_model(model: SequenceModel) -> None:
     """
     if model.sequence.vocabulary is not None:
         raise ValueError(
-            "in the published form of sets a dot parts the molecules: give them as prompt, such as --prompt CCO.CCN. "
-            "(the dot at the end begins the next)"
+            "in the published form of sets a dot parts the molecules, and no context is kept: `sequence generate` "
+            "takes them as --prompt CCO.CCN. (the dot at the end begins the next)"
         )
     if model.alphabet.name == "smiles" and not model.sequence.sets:
         raise ValueError(

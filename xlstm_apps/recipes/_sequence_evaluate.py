@@ -15,7 +15,7 @@ from xlstm_apps import report
 from xlstm_apps.datasets.molecules.chemistry import quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator
-from xlstm_apps.datasets.molecules.metrics import Reference, Valid, Value, compare_sets, read_valid
+from xlstm_apps.datasets.molecules.metrics import Reference, Valid, Value, compare_sets, few_molecules, read_valid
 from xlstm_apps.datasets.sequences import Corpus, SequenceData, split_corpus
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
 from xlstm_apps.datasets.sequences.loading import read_source
@@ -194,7 +194,5 @@ def remarks(valid: Valid, values: list[Value], training: list[str] | None, held_
         lines.append("snn, frag, scaf and distances are against held-out molecules: give reference")
     else:
         lines.append(f"compared with {len(held_out):,} held-out molecules")
-    shortest = min((v.n for v in values if v.metric == "unique"), default=0)
-    if shortest < 1000:
-        lines.append(f"{shortest:,} valid molecules are few: these metrics depend on their number, 30,000 is usual")
-    return lines
+    few = few_molecules(values)
+    return lines if few is None else [*lines, few]

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from xlstm_apps.datasets.molecules.metrics import Value
+from xlstm_apps.datasets.molecules.metrics import Value, few_molecules
 
 from . import charts
 from .blocks import Cell, Chart, Column, Headline, Notice, Section, Table, Tile
 from .molecule_blocks import MoleculeSet, funnel, gallery, histograms, metrics, share_of, structures
 from .numbers import ABSENT, count, percent
 from .page import assemble, write_page
-
-FEW = 1000
-"""Valid molecules below which metrics of a set say little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +175,8 @@ def _judged(subject: str, values: Sequence[Value]) -> Headline:
         if found := share_of(values, name):
             tiles.append(Tile(label=label, value=f"{found[0]:.3f}", hint=f"of {found[1]:,}"))
     notices = []
-    if unique and unique[1] < FEW:
-        text = f"{unique[1]:,} valid molecules are few: these numbers depend on how many there are, 30,000 is usual."
-        notices.append(Notice(title="Few molecules.", text=text, tone="plain"))
+    if few := few_molecules(values):
+        notices.append(Notice(title="Few molecules.", text=f"{few[0].upper()}{few[1:]}.", tone="plain"))
     if novel and novel[0] < 0.5:
         text = f"{percent(1 - novel[0], 1)} of the distinct ones are in the training set."
         notices.append(Notice(title="Most are copies.", text=text, tone="warning"))

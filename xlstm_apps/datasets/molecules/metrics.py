@@ -12,6 +12,8 @@ from .fragments import cosine, fragment_counts, scaffold_counts
 from .properties import MOSES_PROPERTIES, measure
 
 UNIQUE_AT = (1000, 10_000)
+FEW = 1000
+"""Valid molecules below which metrics of a set say little."""
 
 
 class Value(NamedTuple):
@@ -133,6 +135,14 @@ def compare_sets(
         value = frechet_chemnet_distance(smiles, reference.smiles)
         out.append(Value("fcd", value, n, f"Frechet ChemNet Distance to {len(reference.smiles):,}; falls with n"))
     return out
+
+
+def few_molecules(values: Iterable[Value]) -> str | None:
+    """What a reader should know where metrics are about too few molecules to say much; None where there are enough."""
+    count = min((value.n for value in values if value.metric == "unique"), default=FEW)
+    if count >= FEW:
+        return None
+    return f"few valid molecules ({count:,}): these numbers depend on how many there are, 30,000 is usual"
 
 
 def _compared(mols: list[Any], prints: np.ndarray, reference: Reference) -> list[Value]:

@@ -35,5 +35,5 @@ def misfit(counts: np.ndarray, alphabet: str) -> str | None:
         return None  # chains of atoms are letters too
     if alphabet == "smiles" and not counts[np.frombuffer(b"AGTU", np.uint8)].any():
         return None  # carbon and nitrogen
-    use = "dna" if seen == "rna" else seen
-    return f"the sequences look like {seen.upper() if seen != 'protein' else seen}; use the alphabet {use!r}"
+    use, what = "dna" if seen == "rna" else seen, seen if seen == "protein" else seen.upper()
+    return f"the sequences look like {what}; use the alphabet {use!r}, or a model that reads it"
