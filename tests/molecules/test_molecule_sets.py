@@ -85,6 +85,10 @@ def test_what_was_prepared_without_sets_lacks_molecules_of_several(tmp_path):
     assert whole.report["left_out"] == {"repeated": 1}
     again = load_corpus(SequenceData(path=[str(whole.path)], families="group"), SMILES, tmp_path / "x", encode=ENCODE)
     assert list(again.groups) == ["a", "a", "b", "b"]
+    alone = SequenceData(path=[str(whole.path)])  # CCO is in both sets: it could fall into training and test
+    with pytest.raises(ValueError, match=r"was prepared with families, and holds molecules of several \(1\)"):
+        load_corpus(alone, SMILES, tmp_path / "x", encode=ENCODE)
+    assert len(load_corpus(alone, SMILES, tmp_path / "x", encode=ENCODE, repeats=True)) == 4  # to score each
 
 
 def test_molecules_shown_first_are_read_as_in_training(tmp_path):

@@ -11,7 +11,8 @@ from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.sequences import QualityReport, clean_records, open_corpus
 from xlstm_apps.datasets.sequences.config import SequenceSource
-from xlstm_apps.datasets.sequences.loading import check_molecules, curator, plain_policy, prepared_folder, read_source
+from xlstm_apps.datasets.sequences.loading import plain_policy, prepared_folder, read_source
+from xlstm_apps.datasets.sequences.molecule_records import check_molecules, curator
 from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.training import files

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..molecules.curation import ELSEWHERE, Curator
-from ..molecules.standardise import MoleculePolicy
+from ..molecules.curation import Curator
 from .cleaning import Encode
 from .codes import Codes
 from .config import SequencePolicy, SequenceSource
 from .corpus import MANIFEST, Corpus
 from .corpus_writer import policy_of
 from .family_reading import read_families
+from .molecule_records import check_molecules, check_sets, curator
 from .reading import TABULAR, sniff
 from .record import Record
 from .regions import place_regions, read_regions
@@ -79,6 +79,7 @@ def load_corpus(
     prepared = prepared_folder(data)
     if prepared is not None:
         corpus = _opened(prepared, data, codes)
+        check_sets(corpus, data, repeats)
         return corpus if data.regions_path is None else _cut(corpus, data, codes, Path(folder), [])
     paths = source_files(data)
     policy = plain_policy(data)
@@ -98,37 +99,6 @@ def open_corpus(data: SequenceSource, codes: Codes, *, encode: Encode | None = N
     """The same for a while, in a temporary folder: for those who use a model and keep no corpus."""
     with tempfile.TemporaryDirectory(prefix="xlstm-apps-") as folder:
         yield load_corpus(data, codes, Path(folder) / "corpus", encode=encode, repeats=True)
-
-
-def curator(data: SequenceSource, codes: Codes) -> Curator | None:
-    """What makes molecules canonical, where the alphabet is theirs and the section wants it.
-
-    Raises:
-        ValueError: RDKit is not installed.
-    """
-    if codes.name != "smiles" or not data.standardise:
-        return None
-    try:
-        policy = MoleculePolicy(salts=data.salts, stereo=data.stereo)
-        by_group = getattr(data, "families", "none") != "none"  # a molecule may be of several sets
-        return Curator(policy, on_bad=data.on_bad, repeats=data.repeats, by_group=by_group)
-    except ValueError as error:
-        raise ValueError(f"{error}; data.standardise false reads SMILES as they stand, without it") from None
-
-
-def check_molecules(data: SequenceSource, codes: Codes) -> None:
-    """Refuse options of molecules where there are none, or where they are not looked at.
-
-    Raises:
-        ValueError: names the option.
-    """
-    for name in ("standardise", "salts", "stereo", "repeats"):
-        if getattr(data, name) == getattr(SequencePolicy, name):
-            continue
-        if codes.name != "smiles":
-            raise ValueError(f"data.{name} is for molecules, and the alphabet is {codes.name}; leave it out")
-        if name != "standardise" and not data.standardise:
-            raise ValueError(f"data.{name} does nothing with data.standardise false; leave one of them out")
 
 
 def prepared_folder(data: SequenceSource) -> Path | None:
@@ -304,12 +274,6 @@ def _opened(folder: Path, data: SequenceSource, codes: Codes) -> Corpus:
             )
     if getattr(data, "families", "none") in ("file", "line") and all(group is None for group in corpus.groups):
         raise ValueError(f"data.families: {folder} was prepared without families; give the option to `prepare`")
-    shared = corpus.report["left_out"].get(ELSEWHERE, 0) if getattr(data, "families", "none") != "none" else 0
-    if shared:
-        raise ValueError(
-            f"data.families: {shared:,} molecules of {folder} are of several groups and were kept in one, since it was "
-            "prepared without families; give the option to `prepare`"
-        )
     for name in ("format", "sequence_column", "id_column", "group_column", "weight_column", "label_columns"):
         if getattr(data, name, None) is not None:
             raise ValueError(f"data.{name} is for files, and {folder} is prepared; give the option to `prepare`")
