@@ -191,6 +191,18 @@ def test_bed_regions_with_strand(build, tmp_path):
         place_regions(corpus, regions[-1:])
 
 
+def test_blocks_of_bed12_are_told_not_joined(build, tmp_path):
+    corpus, path = build("ACGTTTGA"), tmp_path / "r.bed"
+    tail = "\t0\t0\t0\t2\t2,3,\t0,4,\n"
+    path.write_text(
+        f"chr1\t1\t8\tgene\t0\t-{tail}chr1\t0\t2\tone\t0\t+\t0\t0\t0\t1\t2\t0\nchr1\t0\t2\tn\t0\t+" + "\tx" * 6
+    )
+    placed = place_regions(corpus, read_regions(path))
+    assert placed.regions[0].parts == ((5, 8, "-"), (1, 3, "-")) and placed.spans.lengths.tolist() == [7, 2, 2]
+    (note,) = placed.notes()
+    assert note.startswith("regions of several blocks") and ": 1 (`bedtools getfasta -split`" in note
+
+
 def test_gff_counts_from_one(build, tmp_path):
     corpus = build("ACGTTTGA")
     path = tmp_path / "r.gff3"

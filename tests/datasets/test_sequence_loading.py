@@ -93,7 +93,7 @@ def test_regions_on_their_strand_with_their_masking(load, tmp_path):
     with pytest.raises(ValueError, match=r"r.bed line 1: 1:9-20, .* reaches beyond .*; set on_bad to 'skip' or 'fix'"):
         load(genome, regions_path=str(tmp_path / "r.bed"))
     corpus, _ = load(genome, regions_path=str(tmp_path / "r.bed"), on_bad="fix")
-    assert read(corpus) == ["GT"] and any("1 regions left out: unknown contig" in n for n in corpus.report["notes"])
+    assert read(corpus) == ["GT"] and any("regions left out: 1 (unknown contig)" in n for n in corpus.report["notes"])
     assert not list(tmp_path.glob(".whole-*"))
 
 

@@ -89,8 +89,7 @@ def open_stretches(data: SequenceSource, alphabet: Alphabet, *, before: int = 0,
         except ValueError as error:
             mend = "; set data.on_bad to 'skip' or 'fix'" if on_bad == "error" else ""
             raise ValueError(f"{error}{mend}") from None
-        notes += [f"regions left out: {count:,} ({reason})" for reason, count in placed.left_out.items()]
-        notes += [f"regions cut at the end of their record: {placed.clipped:,}"] if placed.clipped else []
+        notes += placed.notes()
         yield with_flanks(corpus, placed.spans, [r.name for r in placed.regions], notes, before, after)
 
 

@@ -83,7 +83,8 @@ class SequenceSource(SequencePolicy):
     """Tables: column of the names. None: found by name, else rows are numbered."""
 
     regions_path: str | None = None
-    """BED, GFF or GTF file: read these regions of the sequences instead of the whole, on their own strand."""
+    """BED, GFF or GTF file: read these regions of the sequences instead of the whole, on their own strand. Blocks of
+    BED12, such as exons, are not joined: a region is read from its start to its end."""
 
     region_kind: str | None = None
     """GFF and GTF: only features of this kind (third column), such as CDS. None: all."""

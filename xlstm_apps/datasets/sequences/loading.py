@@ -294,9 +294,7 @@ def _cut(corpus: Corpus, data: SequenceSource, codes: Codes, folder: Path, paths
         raise ValueError(f"{e}{mend}") from None
     whole = corpus.report
     notes = [f"{len(placed.regions):,} of {len(regions):,} regions of {data.regions_path}, cut from {_brief(whole)}"]
-    notes += [f"{count:,} regions left out: {reason}" for reason, count in placed.left_out.items()]
-    if placed.clipped:
-        notes.append(f"{placed.clipped:,} regions cut at the end of their contig")
+    notes += placed.notes()
     written = _written(codes)
 
     def records() -> Iterator[Record]:

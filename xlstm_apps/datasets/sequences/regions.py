@@ -25,7 +25,7 @@ class Region:
     name: str = ""
     label: Any = None
     parts: tuple[tuple[int, int, str], ...] = ()
-    """Of a joined feature, (start, end, strand) of each part, in order of the product."""
+    """Of a joined feature, or blocks of BED, (start, end, strand) of each part, in order of the product."""
     source: str = ""
     line: int = 0
 
@@ -42,6 +42,18 @@ class Placed:
     clipped: int = 0
     """Regions cut at the end of their contig."""
     examples: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """What a reader of the results should know about the regions."""
+        found = [f"regions left out: {count:,} ({reason})" for reason, count in self.left_out.items()]
+        if self.clipped:
+            found.append(f"regions cut at the end of their contig: {self.clipped:,}")
+        if joined := sum(len(region.parts) > 1 for region in self.regions):
+            found.append(
+                f"regions of several blocks, read from the first to the last with what lies between: {joined:,} "
+                "(`bedtools getfasta -split` joins blocks)"
+            )
+        return found
 
 
 def read_regions(
@@ -83,7 +95,21 @@ def read_regions(
 def _bed(cells: list[str], where: str) -> Region:
     start, end = _numbers(cells, 1, 2, 3, where, "BED: contig, start, end")
     strand = _strand(cells, 5, where)
-    return Region(contig=cells[0], start=start, end=end, strand=strand, name="".join(cells[3:4]))
+    name, parts = "".join(cells[3:4]), _blocks(cells, start, strand)
+    return Region(contig=cells[0], start=start, end=end, strand=strand, name=name, parts=parts)
+
+
+def _blocks(cells: list[str], start: int, strand: str) -> tuple[tuple[int, int, str], ...]:
+    """The blocks of BED12, such as exons; none where the columns say something else."""
+    try:
+        sizes, begins = ([int(cell) for cell in cells[i].rstrip(",").split(",")] for i in (10, 11))
+        count = int(cells[9])
+    except (IndexError, ValueError):
+        return ()
+    if count < 2 or len(sizes) != count or len(begins) != count:
+        return ()
+    parts = [(start + begin, start + begin + size, strand) for size, begin in zip(sizes, begins, strict=True)]
+    return tuple(parts if strand == "+" else parts[::-1])
 
 
 def _gff(cells: list[str], where: str) -> Region:
