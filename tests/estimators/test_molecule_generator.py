@@ -66,7 +66,7 @@ def test_mistakes_are_named(fitted):
         clone(fitted).generate()
     with pytest.raises(ValueError, match="expected several SMILES, got one string"):
         MoleculeGenerator().fit("CCO")
-    with pytest.raises(ValueError, match="salts 'most' is not one of keep, largest, drop"):
+    with pytest.raises(ValueError, match="salts is one of keep, largest, drop, not 'most'"):
         MoleculeGenerator(salts="most").fit(["CCO", "CC"])
 
 

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from xlstm_apps.choices import check_choices
+
 from .chemistry import LONGEST, chemistry, quiet
 from .selfies_notation import from_selfies, is_selfies
 
@@ -15,6 +17,7 @@ _OTHER_NOTATIONS = (
     ("an InChI", re.compile(r"InChI=")),
     ("an InChIKey", re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]$")),
     ("a reaction", re.compile(r"[^>]*[^->]>")),
+    ("a tag of activity before a molecule, as FS-Mol has it; bring tags as a column", re.compile(r"[01]\$")),
 )
 _PROBLEMS = {
     "AtomValenceException": "valence",
@@ -33,9 +36,7 @@ class MoleculePolicy:
     """`strip`: leave out what tells mirror images and E from Z."""
 
     def __post_init__(self) -> None:
-        for name, known in (("salts", ("keep", "largest", "drop")), ("stereo", ("keep", "strip"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        check_choices(self)
 
 
 class Rejected(ValueError):  # noqa: N818 - a verdict, and only sometimes an error
@@ -137,7 +138,7 @@ class Standardiser:
         if mol is None:
             for what, looks in _OTHER_NOTATIONS:
                 if looks.match(smiles):
-                    return Rejected("notation", f"this is {what}, not the SMILES of a molecule")
+                    return Rejected("notation", f"not the SMILES of a molecule: this is {what}")
             return Rejected("syntax", syntax_error(smiles))
         problems = self._chem.DetectChemistryProblems(mol)
         if not problems:
