@@ -14,6 +14,7 @@ from xlstm_apps import cli
 from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequenceModel, SequencePredictor, get_tokenizer
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets.sequences import vcf_output
+from xlstm_apps.datasets.sequences.opening import BGZF_END
 
 DNA = get_tokenizer("dna")
 rng = np.random.default_rng(3)
@@ -141,7 +142,7 @@ def test_scores_in_a_vcf_file_packed_as_bgzip(work):
     run("variants", "m", "w.vcf", "--output", "w.vcf.gz", "--context_length", "16")
     run("variants", "m", "w.vcf", "--output", "w.csv", "--context_length", "16")
     raw = Path("w.vcf.gz").read_bytes()
-    assert raw[:4] == b"\x1f\x8b\x08\x04" and raw[12:14] == b"BC" and raw.endswith(vcf_output._END)
+    assert raw[:4] == b"\x1f\x8b\x08\x04" and raw[12:14] == b"BC" and raw.endswith(BGZF_END)
     lines = gzip.decompress(raw).decode().splitlines()
     assert sum(line.startswith("##INFO=<ID=XLSTM_SCORE,") for line in lines) == 1
     score = pl.read_csv("w.csv")["score"].to_list()

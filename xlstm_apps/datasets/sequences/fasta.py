@@ -71,9 +71,10 @@ def read_fastq(path: str | Path) -> Iterator[Record]:
     Raises:
         ValueError: a record is not four lines, or its qualities are not as many as its symbols; names the line.
     """
-    source = str(path)
-    rows = ((number, text) for number, text in lines(path) if text.strip())
+    source, rows = str(path), lines(path)
     for number, header in rows:
+        if not header.strip():
+            continue  # between records; within one, a blank line is a read of no length
         if not header.startswith("@"):
             raise ValueError(f"{source} line {number}: a FASTQ record begins with '@name', found {header[:40]!r}")
         rest = [text for _, (_, text) in zip(range(3), rows, strict=False)]

@@ -50,7 +50,7 @@ _ENDINGS = (
     "sdf",
 )
 _PACKINGS = ("", ".gz", ".bgz", ".bz2", ".xz")
-_IN_HEADER = re.compile(r"(?:^|[\s|;,])(label|group|part)=([^\s|;,]+)")
+_IN_HEADER = re.compile(r"""(?:^|[\s|;,])(label|group|part)=(?:"([^"]+)"|'([^']+)'|([^\s|;,]+))""")
 
 
 def load_corpus(
@@ -187,7 +187,7 @@ def read_source(data: SequenceSource, *, labels: bool = False, paths: list[str] 
         for record in read_families(path, kind, families, file_class(path), columns):
             if kind == "smi" and len(files) > 1 and record.id == f"line_{record.line}":  # it has no name
                 record.id = f"{file_class(path)}:{record.id}"
-            header = dict(_IN_HEADER.findall(record.description)) if record.description else {}
+            header = {key: "".join(values) for key, *values in _IN_HEADER.findall(record.description)}
             record.group = record.group or header.get("group")
             record.part = record.part or header.get("part")
             if where == "file":

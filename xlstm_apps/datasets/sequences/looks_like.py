@@ -16,7 +16,9 @@ def looks_like(counts: np.ndarray) -> str | None:
     def share(of: bytes) -> float:
         return float(counts[np.frombuffer(of, np.uint8)].sum()) / total
 
-    molecules_lack = share(b"AGTU")  # except in words such as Au; beside digits they are sequences with line numbers
+    molecules_lack = share(
+        b"AGTUagtu"
+    )  # except in words such as Au; beside digits they are sequences with line numbers
     if share(_SMILES_ONLY) > 0.05 and molecules_lack < 0.1:
         return "smiles"
     if share(_NUCLEOTIDES) > 0.9:

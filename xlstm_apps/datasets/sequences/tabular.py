@@ -112,7 +112,10 @@ def read_frame(path: str | Path) -> Any:
 
     file = existing(path)
     if file.suffix.lower() in (".parquet", ".pq"):
-        return pl.read_parquet(file)
+        try:
+            return pl.read_parquet(file)
+        except pl.exceptions.PolarsError as e:
+            raise ValueError(f"{file}: not readable as Parquet: {str(e).splitlines()[0]}") from None
     content = b"".join(blocks(file))
     first = content.split(b"\n", 1)[0]
     separator = max((",", "\t", ";"), key=lambda mark: first.count(mark.encode()))

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from .bcf import is_bcf
-from .opening import lines
+from .opening import BGZF_END, lines
 from .variants import line_variants, read_variants
 
 Values = Mapping[str, str]
 _COLUMNS = ("#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO")
 # The most bytes that, packed or stored, surely fit the 16 bits of a block's size (SAM specification, 4.1).
 _BLOCK = 0xFF00
-_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def annotated(path: str | Path, values: Iterable[Values], header: Mapping[str, tuple[str, str]]) -> Iterator[str]:
@@ -109,7 +108,7 @@ def write_lines(path: str | Path, text: Iterable[str], *, packed: bool) -> None:
         if rest:
             file.write(_packed(bytes(rest)) if packed else rest)
         if packed:
-            file.write(_END)
+            file.write(BGZF_END)
 
 
 def _packed(block: bytes) -> bytes:

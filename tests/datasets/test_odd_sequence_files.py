@@ -1,0 +1,98 @@
+"""Sequence files that could be read wrongly without a word: cut archives, line ends, quotes, empty reads, pipes."""
+
+import gzip
+import os
+import threading
+
+import pytest
+
+from xlstm_apps.biosequence import get_alphabet
+from xlstm_apps.datasets.sequences import SequenceData, load_corpus, read_records
+from xlstm_apps.datasets.sequences.opening import BGZF_END, blocks, lines
+from xlstm_apps.datasets.sequences.vcf_output import write_lines
+
+DNA = get_alphabet("dna")
+
+
+def parts(path):
+    return [(r.id, r.sequence) for r in read_records(path)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b">a\rACGT\rAC\r>b\rGG\r",
+        b">a\rACGT\rAC\r>b\rGG\r\n",
+        b">a\rACGT\rAC\r>b\nGG\n",
+        b">a\r\nACGT\nAC\r>b\nGG",
+        b">a\r\r\nACGT\r\r\nAC\r\r\n>b\r\r\nGG\r\r\n",
+    ],
+)
+def test_line_ends_of_any_kind_and_mixture(tmp_path, content):
+    path = tmp_path / "g.fa"
+    path.write_bytes(content)
+    assert parts(path) == [("a", b"ACGTAC"), ("b", b"GG")]
+    whole = b"".join(blocks(path))
+    assert b"\r" not in whole
+    for size in range(1, len(content)):  # a border may fall within a line end
+        assert b"".join(blocks(path, size)) == whole
+    assert [text for _, text in lines(path)] == whole.decode().removesuffix("\n").split("\n")
+
+
+def test_bgzip_cut_at_the_border_of_a_block_is_told(tmp_path):
+    path = tmp_path / "g.fa.gz"
+    write_lines(path, [">a", *["ACGT" * 20] * 3000], packed=True)
+    (record,) = read_records(path)
+    assert len(record.sequence) == 240_000
+    first = path.read_bytes()
+    path.write_bytes(first[: int.from_bytes(first[16:18], "little") + 1])  # reads well, and is a quarter of the file
+    with pytest.raises(ValueError, match=r"g.fa.gz: the block that ends a file of bgzip is missing, .* fetch it again"):
+        parts(path)
+    path.write_bytes(first.removesuffix(BGZF_END))
+    with pytest.raises(ValueError, match="bgzip is missing"):
+        parts(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.fa.gz", gzip.compress(gzip.compress(b">a\nACGT\n")), "packed twice"),
+        ("a.tar.gz", gzip.compress(b"a.fa".ljust(257, b"\0") + b"ustar\0"), "tar archive"),
+        ("a.xlsx", b"PK\3\4....", "a spreadsheet; save it as CSV"),
+        ("a.fa.Z", b"\x1f\x9d\x90", "packed with compress"),
+        ("a.parquet", b"id,sequence\na,ACGT\n", "not readable as Parquet"),
+        ("a.fa", b">a\n" + b"1 acgtacgtac gtacgtacgt\n" * 4, "'1' at position 1 is not of the dna alphabet"),
+    ],
+)
+def test_what_is_no_file_of_sequences_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_corpus(SequenceData(path=[str(tmp_path / name)]), DNA, tmp_path / "corpus")
+
+
+def test_a_pipe_is_refused_before_anything_is_taken_from_it(tmp_path):
+    pipe = tmp_path / "pipe.fa"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b">a\nACGT\n",))
+    writer.start()
+    with pytest.raises(ValueError, match=r"pipe.fa: a pipe or device, .* write it to a file first"):
+        parts(pipe)
+    assert pipe.read_bytes() == b">a\nACGT\n"
+    writer.join()
+
+
+def test_reads_of_no_length_are_counted(tmp_path):
+    path = tmp_path / "r.fq"
+    path.write_text("@r1\n\n+\n\n@r2\nACGT\n+\nIIII\n\n\n@r3\n\n+\n\n")
+    assert parts(path) == [("r1", b""), ("r2", b"ACGT"), ("r3", b"")]
+    assert load_corpus(SequenceData(path=[str(path)]), DNA, tmp_path / "c").report["left_out"] == {"empty": 2}
+
+
+def test_labels_in_headers_may_be_quoted(tmp_path):
+    path = tmp_path / "g.fa"
+    path.write_text(
+        ">a label=\"DNA binding\" group=g1\nACGT\n>b label='DNA repair'\nAC\n>c x|label=5'UTR|group=g2\nGG\n>d\nTT\n"
+    )
+    corpus = load_corpus(SequenceData(path=[str(path)]), DNA, tmp_path / "c", labels=True)
+    assert corpus.labels == ["DNA binding", "DNA repair", "5'UTR", None]
+    assert corpus.groups == ["g1", None, "g2", None]
