@@ -203,6 +203,17 @@ def test_blocks_of_bed12_are_told_not_joined(build, tmp_path):
     assert note.startswith("regions of several blocks") and ": 1 (`bedtools getfasta -split`" in note
 
 
+def test_a_contig_called_track_is_no_header_and_a_strand_is_no_name(tmp_path):
+    path = tmp_path / "r.bed"
+    path.write_text('track name="x"\nbrowser hide all\n#c\ntrack1\t0\t4\n')
+    assert [region.contig for region in read_regions(path)] == ["track1"]
+    path.write_text("chr1\t0\t4\tg\nchr1\t0\t4\t-\n")
+    with pytest.raises(
+        ValueError, match=r"line 2: the fourth column is the name, not the strand \(-\), which is the six"
+    ):
+        read_regions(path)
+
+
 def test_gff_counts_from_one(build, tmp_path):
     corpus = build("ACGTTTGA")
     path = tmp_path / "r.gff3"
