@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -122,11 +123,12 @@ def _logistic(plan: VisionPlan) -> Logistic:
 
 def _pixels(batches: ImageBatches, rows: np.ndarray) -> np.ndarray:
     """Pixels as features: float32 [N, F]."""
-    sides, out = [min(SIDE, side) for side in batches.images.reading.sides], []
-    for begin in range(0, len(rows), 256):
-        x = unit_pixels(batches.__getitems__(rows[begin : begin + 256].tolist())["pixels"])
-        out.append(adaptive_avg_pool2d(x, sides).flatten(1).numpy())
-    return np.concatenate(out)
+    sides = [min(SIDE, side) for side in batches.images.reading.sides]
+    out = np.empty((len(rows), batches.images.reading.in_chans * math.prod(sides)), np.float32)
+    for group in batches.alike(256, rows):
+        x = adaptive_avg_pool2d(unit_pixels(batches.__getitems__(group)["pixels"]), sides)
+        out[np.searchsorted(rows, group)] = x.flatten(1).numpy()
+    return out
 
 
 def _network(

@@ -63,7 +63,7 @@ def export(classifier: ImageClassifier, path: Path, img_size: int | None = None)
         if not worst <= TOLERANCE:
             raise ValueError(f"{path}: the exported graph is off by {worst:.2g} in a probability; nothing was written")
     looks = asdict(classifier.images) | {"in_chans": channels, "input": "pixels", "output": "logits"}
-    looks |= {"img_size": max(sides), "shape": None if sides[0] == sides[1] else sides}
+    looks |= {"img_size": max(sides), "shape": None if sides[0] == sides[1] else sides, "shapes": ()}
     files.write_text(path.with_suffix(".json"), json.dumps(looks, indent=2, ensure_ascii=False) + "\n")
     return worst
 

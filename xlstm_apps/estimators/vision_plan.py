@@ -16,6 +16,7 @@ from torch import nn
 from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, moments
+from xlstm_apps.datasets.images.shapes import cut_off
 from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.training import BatchLoader, FitConfig, FitResult
 from xlstm_apps.vision.classifier import ImageClassifier
@@ -29,6 +30,8 @@ from xlstm_apps.vision.weights import adopt
 LEARNING_RATE, FINETUNING_RATE = 1e-3, 3e-4
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 """With which published weights were trained."""
+_MUCH = 0.1
+"""Share of the images' area that is not cut off without a word."""
 _FREE = ("drop_path", "dropout")
 """Of `network`: what a trained model does not fix."""
 
@@ -188,6 +191,12 @@ def plan_vision(
     notes = []
     if "val" not in parts:
         notes.append("no validation part: the weights of the last epoch are kept")
+    lost = cut_off(looks.shapes or (looks.sides,), images.sizes) if looks.fit == "crop" else 0.0
+    if lost > _MUCH:
+        notes.append(
+            f"cut to {'these shapes' if looks.shapes else 'this shape'}, images lose {lost:.0%} of their area on average;"
+            " data.num_shapes 4 brings them to several, each to the nearest, data.fit pad or squash keeps all of it"
+        )
     return VisionPlan(
         images=images, parts=parts, rule=rule, vision=vision, backbone=backbone, looks=looks, augment=augment,
         fit=settled, ema=ema, layer_decay=layer_decay, class_weight=weight, start=start, head_only=head_only,
@@ -211,6 +220,7 @@ def _looks(
         classes=tuple(images.classes),
         img_size=images.reading.img_size,
         shape=images.reading.shape,
+        shapes=images.reading.shapes,
         fit=data.fit,
         background=data.background,
         mean=mean,

@@ -47,12 +47,12 @@ def probabilities(network: nn.Module, batches: ImageBatches | OwnSizes, tick: Ti
         batches: The images, of one size or each of its own.
         tick: Called with the number of images that are done.
     """
-    return np.concatenate([*_run(batches, lambda x: network(x).float().softmax(-1), network, tick)])
+    return _run(batches, lambda x: network(x).float().softmax(-1), network, tick)
 
 
 def features(network: Any, batches: ImageBatches | OwnSizes, tick: Tick | None = None) -> np.ndarray:
     """What the head of an `ImageClassifier` reads, for every image: float32 [N, F]."""
-    return np.concatenate([*_run(batches, lambda x: network.features(x).float(), network, tick)])
+    return _run(batches, lambda x: network.features(x).float(), network, tick)
 
 
 def _run(
@@ -60,34 +60,40 @@ def _run(
     call: Callable[[torch.Tensor], torch.Tensor],
     network: nn.Module,
     tick: Tick | None,
-) -> Iterator[np.ndarray]:
+) -> np.ndarray:
     device = next(network.parameters()).device
     network.eval()
-    for pixels in _alike(batches) if isinstance(batches, OwnSizes) else _cut(batches):
+    rows, parts = [], []
+    for places, pixels in _alike(batches) if isinstance(batches, OwnSizes) else _cut(batches):
         with torch.inference_mode():
-            yield call(unit_pixels(pixels.to(device))).cpu().numpy()
+            parts.append(call(unit_pixels(pixels.to(device))).cpu().numpy())
+        rows += places
         if tick is not None:
-            tick(len(pixels))
+            tick(len(places))
+    found = np.concatenate(parts)
+    found[rows] = found.copy()
+    return found
 
 
-def _cut(batches: ImageBatches) -> Iterator[torch.Tensor]:
+def _cut(batches: ImageBatches) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Images of one shape, and which they are."""
     size = max(1, min(512, BATCH_PIXELS // math.prod(batches.images.reading.sides)))
-    for begin in range(0, len(batches), size):
-        yield batches.__getitems__(list(range(begin, min(begin + size, len(batches)))))["pixels"]
+    for rows in batches.alike(size):
+        yield rows, batches.__getitems__(rows)["pixels"]
 
 
-def _alike(images: OwnSizes) -> Iterator[torch.Tensor]:
-    """Images that follow each other and have the same size, together."""
+def _alike(images: OwnSizes) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Images that follow each other and have the same size, together, and which they are."""
     held: list[torch.Tensor] = []
     for n in range(len(images)):
         image = images[n]
         full = (len(held) + 1) * image[0].numel() > BATCH_PIXELS
         if held and (full or held[0].shape != image.shape):
-            yield torch.stack(held)
+            yield [*range(n - len(held), n)], torch.stack(held)
             held = []
         held.append(image)
     if held:
-        yield torch.stack(held)
+        yield [*range(len(images) - len(held), len(images))], torch.stack(held)
 
 
 def top_k(classes: int) -> int:

@@ -58,6 +58,9 @@ def export(model: str, output: str, img_size: int | None) -> None:
     with console.status("exporting, and comparing what was exported"):
         worst = write_graph(classifier, path, img_size)
     sides = (img_size, img_size) if img_size else classifier.images.sides
+    several = len(classifier.images.shapes)
+    if several and not img_size:
+        tell(console, [f"note: trained on {several} shapes of images; the graph takes the most usual one"])
     tell(Console(), [
         f"{path}: pixels [N, {classifier.model.vision.in_chans}, {sides[0]}, {sides[1]}] from 0 to 1 -> logits [N, "
         f"{len(classifier.images.classes)}]; off by at most {worst:.1g} in a probability",

@@ -9,6 +9,7 @@ import numpy as np
 
 from xlstm_apps.datasets.images import ImageSet
 from xlstm_apps.datasets.images.batches import channels_first, fitted
+from xlstm_apps.datasets.images.shapes import nearest_shapes
 from xlstm_apps.estimators.vision_scores import Tables
 from xlstm_apps.training import files
 from xlstm_apps.vision.training_config import ImagesConfig
@@ -78,7 +79,9 @@ def write_examples(
 
 def seen(images: ImageSet, number: int, looks: ImagesConfig) -> np.ndarray:
     """An image as the network sees it, uint8 [H, W] or [H, W, 3], small ones enlarged."""
-    found = fitted(channels_first(images[number]), looks.sides, looks.fit, looks.background).numpy()
+    shapes = looks.shapes or (looks.sides,)
+    sides = shapes[int(nearest_shapes(shapes, images.sizes[[number]])[0])]
+    found = fitted(channels_first(images[number]), sides, looks.fit, looks.background).numpy()
     if found.dtype != np.uint8:
         found = np.rint(found / max(float(found.max()), 1e-6) * 255).astype(np.uint8)
     shown = found.transpose(1, 2, 0)

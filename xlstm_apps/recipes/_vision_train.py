@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from xlstm_apps.recipes._vision_pictures import write_examples, write_mistakes
 from xlstm_apps.recipes._vision_run import fingerprint, listed, read, stem, told
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.vision.classifier import ImageClassifier
+from xlstm_apps.vision.model import VisionLSTM
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
 MAIN = "xlstm"
@@ -111,14 +113,16 @@ def prepare(
     place = find_place(task, stem(data), sections, digest, run_dir=run_dir, resume=resume, console=console)
     if place is None:
         return None
-    size, channels, shape = data.img_size, data.in_chans, data.shape
+    size, channels, shape, shapes, step = data.img_size, data.in_chans, data.shape, (), network.patch
     if start is not None:
         trained = start.model if isinstance(start, ImageClassifier) else start
         channels = channels or trained.vision.in_chans
+        step = replace(network, patch_size=trained.vision.patch_size[0]).patch
         if size is None and shape is None:
-            sides = start.images.sides if isinstance(start, ImageClassifier) else start.vision.img_size
-            size, shape = (sides[0], None) if len(set(sides)) == 1 else (None, sides)
-    images = read(data, listing, console, labelled=True, img_size=size, in_chans=channels, shape=shape)
+            size, shape, shapes = _as_trained(start, data.num_shapes)
+    images = read(
+        data, listing, console, labelled=True, img_size=size, in_chans=channels, shape=shape, shapes=shapes, step=step
+    )
     parts, rule = split_images(images, data)
     plan = plan_vision(
         images, parts, rule, data=data, network=network, augment=augment, fit=fit, start=start,
@@ -135,6 +139,17 @@ def prepare(
     if images.rejected:
         files.write_rows(folder.path / "rejected.csv", images.rejected)
     return job
+
+
+def _as_trained(start: ImageClassifier | VisionLSTM, num_shapes: int) -> tuple[int | None, Any, Any]:
+    """`img_size`, `shape` and `shapes` of the images that a model was trained on; several anew have as many pixels."""
+    looks = start.images if isinstance(start, ImageClassifier) else None
+    sides = tuple(start.model.vision.img_size if isinstance(start, ImageClassifier) else start.vision.img_size)
+    if num_shapes > 1:
+        return round(math.sqrt(math.prod(sides))), None, ()
+    if looks is not None:
+        return looks.img_size, looks.shape, looks.shapes
+    return (sides[0], None, ()) if len(set(sides)) == 1 else (None, sides, ())
 
 
 def fit_model(job: Job, resume: bool) -> ImageClassifier:
@@ -206,9 +221,10 @@ def choices(job: Job) -> list[str]:
     report, looks = images.report, plan.looks
     shown = ", ".join(looks.classes[:8]) + (f" ... ({len(looks.classes)})" if len(looks.classes) > 8 else "")
     colour = "grey" if plan.vision.in_chans == 1 else "colour"
+    sizes = ", ".join(f"{width} x {height}" for height, width in looks.shapes or [looks.sides])
     patch = plan.vision.patch_size[0]
     lines = [
-        f"data      {report['kept']:,} of {report['images']:,} images, {looks.sides[1]} x {looks.sides[0]} {colour}",
+        f"data      {report['kept']:,} of {report['images']:,} images, {sizes} {colour}",
         f"classes   {shown}",
         f"split     {plan.rule}: " + ", ".join(f"{name} {len(rows):,}" for name, rows in plan.parts.items()),
         f"model     {'trained model' if plan.start is not None else 'from scratch'}: {plan.backbone.num_blocks} blocks "

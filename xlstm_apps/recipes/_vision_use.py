@@ -102,7 +102,8 @@ def source_of(data: ImageSource, classifier: ImageClassifier) -> ImageData:
 def sizes(classifier: ImageClassifier) -> dict[str, Any]:
     """How a classifier wants its images read."""
     looks = classifier.images
-    return {"img_size": looks.img_size, "shape": looks.shape, "in_chans": classifier.model.vision.in_chans}
+    known = {name: getattr(looks, name) for name in ("img_size", "shape", "shapes")}
+    return known | {"in_chans": classifier.model.vision.in_chans}
 
 
 def _said(classifier: ImageClassifier, images: ImageSet | None, own_size: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ from .numbers import count
 from .run import Run, number
 from .sequence_card import accuracy_text, card_results
 from .sequence_scores import Comparison
-from .vision_data import ImageSummary, image_size
+from .vision_data import ImageSummary, image_sizes, pixels_of
 
 USE = """\
 In a shell, with this folder as `model`:
@@ -39,10 +39,10 @@ def classification(run: Run) -> Card:
     scores = Comparison.read(run)
     classes = [plain(shorten(name, 40)) for name in summary.classes]
     more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
-    height, width = image_size(run) or (224, 224)
+    height, width = next(iter(image_sizes(run)), (224, 224))
     channels = number(run.option("vision.in_chans")) or 3
     words = [f"A Vision-LSTM made by xlstm-apps {__version__}. It tells apart: {', '.join(classes[:20])}{more}."]
-    words.append(f"It was trained on images of {width} x {height} pixels, and reads others too.")
+    words.append(f"It was trained on images of {pixels_of(run) or 'some size'}, and reads others too.")
     if parameters := number(run.facts.get("parameters")):
         words.append(f"It has {count(parameters, 'parameter')}.")
     lines = []

@@ -58,20 +58,25 @@ def _facts(run: Run, summary: ImageSummary) -> Iterable[tuple[str, str]]:
     channels = summary.number("quality", "channels")
     if channels is not None:
         yield "Colours", "grey" if channels == 1 else "colour"
-    if (size := image_size(run)) is not None:
+    if pixels := pixels_of(run):
         fits = {"crop": "the middle cut out", "pad": "a border added", "squash": "the shape changed"}
-        yield "Read as", f"{size[1]} x {size[0]} pixels, {fits.get(str(run.option('images.fit')), '')}".rstrip(", ")
+        yield "Read as", f"{pixels}, {fits.get(str(run.option('images.fit')), '')}".rstrip(", ")
     if copies := summary.number("quality", "copies"):
         yield "Copies", f"{count(copies, 'image')} with the pixels of another one"
 
 
-def image_size(run: Run) -> tuple[int, int] | None:
-    """Height and width that images are brought to."""
-    shape = run.option("images.shape")
-    if isinstance(shape, list) and len(shape) == 2 and all(isinstance(side, int) for side in shape):
-        return shape[0], shape[1]
+def image_sizes(run: Run) -> list[tuple[int, int]]:
+    """Height and width that images are brought to, or all of those, the most usual first."""
+    shapes = run.option("images.shapes") or [run.option("images.shape")]
+    found = [(h, w) for h, w in (shape for shape in shapes if shape) if isinstance(h, int) and isinstance(w, int)]
     size = number(run.option("images.img_size"))
-    return None if size is None else (int(size), int(size))
+    return found or ([] if size is None else [(int(size), int(size))])
+
+
+def pixels_of(run: Run) -> str:
+    """Width and height of the images, in words."""
+    words = [f"{width} x {height}" for height, width in image_sizes(run)]
+    return f"{' or '.join([', '.join(words[:-1]), words[-1]] if len(words) > 1 else words)} pixels" if words else ""
 
 
 def _timeline(summary: ImageSummary) -> Timeline | None:

@@ -8,7 +8,7 @@ from .numbers import count, percent
 from .run import Run
 from .sequence_headlines import chance_notice, judgement, score_tiles
 from .sequence_scores import Comparison
-from .vision_data import ImageSummary, image_size
+from .vision_data import ImageSummary, pixels_of
 
 
 def classification(run: Run) -> Headline:
@@ -40,8 +40,8 @@ def _detail(run: Run, summary: ImageSummary) -> str:
     classes = summary.classes
     few = 2 <= len(classes) <= 5
     parts = [f"Tells apart {', '.join(classes)}" if few else f"Tells apart {count(len(classes), 'class', 'classes')}"]
-    if (size := image_size(run)) is not None:
-        parts.append(f"in images brought to {size[1]} x {size[0]} pixels")
+    if pixels := pixels_of(run):
+        parts.append(f"in images brought to {pixels}")
     if seen := summary.number("split", "train", "records"):
         parts.append(f"trained on {count(seen, 'image')}")
     start = run.option("from_model")

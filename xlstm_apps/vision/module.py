@@ -16,15 +16,16 @@ from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.groups import parameter_groups
 from xlstm_apps.vision.training_config import AugmentConfig
 
-Batch = dict[str, Tensor]
+Batch = dict[str, Any]
 
 
 class ClassifierModule(pl.LightningModule):
     """Loss of a network that takes pixels [B, C, H, W] from 0 to 1 and gives class scores.
 
-    A batch has `pixels` (uint8 or float32) and `label` [B]. Validation logs `val_loss` and `val_accuracy` over the
-    whole part, of the average of the weights where one is kept. The loss is that of training, targets smoothed alike:
-    by plain cross-entropy, a network that learns to be as unsure as it is asked to seems to become worse.
+    A batch has `pixels` (uint8 or float32; or a list of such, of several shapes) and `label` [B]. Validation logs
+    `val_loss` and `val_accuracy` over the whole part, of the average of the weights where one is kept. The loss is that
+    of training, targets smoothed alike: by plain cross-entropy, a network that learns to be as unsure as it is asked to
+    seems to become worse.
 
     Args:
         network: What is trained.
@@ -71,12 +72,15 @@ class ClassifierModule(pl.LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        x = augmented(unit_pixels(batch["pixels"]), self.augment)
-        x, targets = mixed(x, batch["label"], self.num_classes, self.augment)
-        losses = -(targets * self.network(x).float().log_softmax(-1))
+        losses = []
+        for pixels, label in _groups(batch):
+            x = augmented(unit_pixels(pixels), self.augment)
+            x, targets = mixed(x, label, self.num_classes, self.augment)
+            losses.append(-(targets * self.network(x).float().log_softmax(-1)))
+        loss = torch.cat(losses) if len(losses) > 1 else losses[0]
         if self.class_weight is not None:
-            losses = losses * self.class_weight
-        return losses.sum(-1).mean()
+            loss = loss * self.class_weight
+        return loss.sum(-1).mean()
 
     def on_train_start(self) -> None:
         self._updates = int(self.updates)  # of a resumed run, too; asking a GPU at every step would make it wait
@@ -98,11 +102,12 @@ class ClassifierModule(pl.LightningModule):
         self._start()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        scores = self.result(unit_pixels(batch["pixels"])).float()
         smoothing = self.augment.label_smoothing
-        self._total += cross_entropy(scores, batch["label"], label_smoothing=smoothing, reduction="sum").item()
-        self._right += int((scores.argmax(-1) == batch["label"]).sum())
-        self._count += len(scores)
+        for pixels, label in _groups(batch):
+            scores = self.result(unit_pixels(pixels)).float()
+            self._total += cross_entropy(scores, label, label_smoothing=smoothing, reduction="sum").item()
+            self._right += int((scores.argmax(-1) == label).sum())
+            self._count += len(scores)
 
     def on_validation_epoch_end(self) -> None:
         loss, right = (value / self._count if self._count else math.nan for value in (self._total, self._right))
@@ -110,6 +115,14 @@ class ClassifierModule(pl.LightningModule):
 
     def _start(self) -> None:
         self._total, self._right, self._count = 0.0, 0, 0
+
+
+def _groups(batch: Batch) -> list[tuple[Tensor, Tensor]]:
+    """Images of one shape and their labels, for every shape of a batch."""
+    pixels, label = batch["pixels"], batch["label"]
+    if isinstance(pixels, Tensor):
+        return [(pixels, label)]
+    return [*zip(pixels, label.split([len(group) for group in pixels]), strict=True)]
 
 
 def unit_pixels(pixels: Tensor) -> Tensor:

@@ -140,6 +140,9 @@ class ImagesConfig:
     shape: tuple[int, int] | None = None
     """Height and width that they are brought to instead, where these are no squares."""
 
+    shapes: tuple[tuple[int, int], ...] = ()
+    """Where there are several: height and width of each, the first as in `shape`; images are brought to the nearest."""
+
     fit: Literal["crop", "pad", "squash"] = "crop"
     """How other shapes become that one."""
 
@@ -157,6 +160,7 @@ class ImagesConfig:
         for name in ("classes", "mean", "std", "shape"):  # JSON knows no tuples
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "shapes", tuple(tuple(shape) for shape in self.shapes))
 
     @property
     def sides(self) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from .collection import ImageSet
 from .config import Fit
+from .shapes import Shape, nearest_shapes
 
 _ASPECT = (3 / 4, 4 / 3)
 _THIN = 8
@@ -22,7 +23,8 @@ _THIN = 8
 
 class ImageBatches(Dataset):
     """Images [B, C, H, W], of the size of `images.reading`, with their labels, as uint8, or float32 from 0 to 1 where
-    one of them is.
+    one of them is. Where that has several shapes, `pixels` of a batch with more than one of them is a list, a tensor
+    for each, and the labels are in its order.
 
     Args:
         images: The set.
@@ -37,41 +39,62 @@ class ImageBatches(Dataset):
     ) -> None:
         self.images, self.indices, self.fit = images, np.asarray(indices), fit
         self.crop_scale = crop_scale if crop_scale is not None and crop_scale < 1 else None
-        self._fitted: Tensor | None = None
+        self.shapes = images.reading.shapes or (images.reading.sides,)
+        self.kinds = nearest_shapes(self.shapes, images.sizes[self.indices])
+        """Number of the shape of each image."""
+        self._fitted: Tensor | list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
         """The batch with every image as a whole."""
         fitted = self._all()
-        if fitted is not None:
-            return self._batch(fitted[indices], indices)
-        return self._batch(stacked([self._square(n) for n in indices]), indices)
+        if isinstance(fitted, Tensor):
+            return {"pixels": fitted[indices], "label": self._labels(indices)}
+        return self._batch(indices, self._square if fitted is None else fitted.__getitem__)
 
-    def draw(self, indices: Sequence[int], generator: np.random.Generator) -> dict[str, Tensor]:
+    def draw(self, indices: Sequence[int], generator: np.random.Generator) -> dict[str, Any]:
         """The batch for training, every image cut at random."""
-        if self.crop_scale is None:
+        scale = self.crop_scale
+        if scale is None:
             return self.__getitems__(indices)
-        sides = self.images.reading.sides
-        cut = [random_crop(self._tensor(n), sides, self.crop_scale, generator) for n in indices]
-        return self._batch(stacked(cut), indices)
+        return self._batch(indices, lambda n: random_crop(self._tensor(n), self._sides(n), scale, generator))
 
-    def _batch(self, pixels: Tensor, indices: Sequence[int]) -> dict[str, Tensor]:
-        return {"pixels": pixels, "label": torch.from_numpy(self.images.labels[self.indices[indices]])}
+    def alike(self, most: int, indices: Sequence[int] | None = None) -> Iterator[list[int]]:
+        """Those numbers, or all, with those of one shape together, at most so many at a time."""
+        for rows in self._by_shape(range(len(self)) if indices is None else indices):
+            yield from (rows[begin : begin + most] for begin in range(0, len(rows), most))
 
-    def _all(self) -> Tensor | None:
-        """All images as one tensor, made once, where the set is in memory."""
+    def _batch(self, indices: Sequence[int], give: Callable[[int], Tensor]) -> dict[str, Any]:
+        groups = self._by_shape(indices)
+        pixels = [stacked([give(n) for n in group]) for group in groups]
+        label = self._labels([n for group in groups for n in group])
+        return {"pixels": pixels[0] if len(pixels) == 1 else pixels, "label": label}
+
+    def _by_shape(self, indices: Sequence[int]) -> list[list[int]]:
+        rows = np.asarray(indices)
+        kinds = self.kinds[rows]
+        return [rows[kinds == kind].tolist() for kind in np.unique(kinds)]
+
+    def _labels(self, indices: Sequence[int]) -> Tensor:
+        return torch.from_numpy(self.images.labels[self.indices[indices]])
+
+    def _all(self) -> Tensor | list[Tensor] | None:
+        """All images, made once, where the set is in memory; one tensor where they have one shape."""
         if self._fitted is None and self.images.pixels is not None:
-            self._fitted = stacked([self._square(n) for n in range(len(self))])
+            fitted = [self._square(n) for n in range(len(self))]
+            self._fitted = stacked(fitted) if len(self.shapes) == 1 else fitted
         return self._fitted
 
     def _tensor(self, n: int) -> Tensor:
         return channels_first(self.images[int(self.indices[n])])
 
+    def _sides(self, n: int) -> Shape:
+        return self.shapes[self.kinds[n]]
+
     def _square(self, n: int) -> Tensor:
-        reading = self.images.reading
-        return fitted(self._tensor(n), reading.sides, self.fit, reading.background)
+        return fitted(self._tensor(n), self._sides(n), self.fit, self.images.reading.background)
 
 
 class OwnSizes(Dataset):
@@ -156,6 +179,11 @@ def stacked(images: list[Tensor]) -> Tensor:
     return torch.stack(images)
 
 
+def by_shape(pixels: Tensor | list[Tensor]) -> list[Tensor]:
+    """The pixels of a batch, a tensor for each shape."""
+    return pixels if isinstance(pixels, list) else [pixels]
+
+
 def as_floats(pixels: Tensor) -> Tensor:
     """uint8 from 0 to 255 as float32 from 0 to 1; what is floating already stays."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
@@ -166,9 +194,10 @@ def moments(batches: ImageBatches, most: int = 2000) -> tuple[list[float], list[
     rows = np.unique(np.linspace(0, len(batches) - 1, min(len(batches), most)).round().astype(int))
     count, total, square = 0, 0.0, 0.0
     for begin in range(0, len(rows), 64):
-        x: Any = as_floats(batches.__getitems__(rows[begin : begin + 64].tolist())["pixels"]).double()
-        count += x[:, 0].numel()
-        total, square = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3))
+        for pixels in by_shape(batches.__getitems__(rows[begin : begin + 64].tolist())["pixels"]):
+            x: Any = as_floats(pixels).double()
+            count += x[:, 0].numel()
+            total, square = total + x.sum((0, 2, 3)), square + x.square().sum((0, 2, 3))
     mean = total / count
     spread = (square / count - mean**2).clamp(min=0).sqrt()
     return mean.tolist(), [float(s) if s > 1e-4 else 1.0 for s in spread]

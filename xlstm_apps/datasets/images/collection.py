@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections import Counter
@@ -17,6 +18,7 @@ from .config import ImageData, ImageSource
 from .decoding import BadImage, Decoded, pillow, read_image
 from .finding import Listing, find_images
 from .record import ImageRecord
+from .shapes import Shape, chosen_shapes
 
 USUAL_SIZE = 224
 SMALL = 96
@@ -41,20 +43,22 @@ class Reading:
     img_size: int
     in_chans: int
     background: str
-    shape: tuple[int, int] | None = None
+    shape: Shape | None = None
+    shapes: tuple[Shape, ...] = ()
+    """Where images are brought to one of several; `shape` is the first of them."""
     whole: bool = False
     """Large pictures are not shrunk when they are read."""
 
     @property
-    def sides(self) -> tuple[int, int]:
-        """Height and width that images are brought to."""
+    def sides(self) -> Shape:
+        """Height and width that images are brought to, or most of them."""
         return self.shape or (self.img_size, self.img_size)
 
     @property
     def shorter(self) -> int | None:
         """Shorter side that is kept: twice that of the model's images, so that crops have something to show; or None,
         all of it."""
-        return None if self.whole else 2 * max(self.sides)
+        return None if self.whole else 2 * (self.img_size if self.shapes else max(self.sides))
 
 
 @dataclass
@@ -145,28 +149,40 @@ def read_images(
     labelled: bool,
     img_size: int | None = None,
     in_chans: int | None = None,
-    shape: tuple[int, int] | None = None,
+    shape: Shape | None = None,
+    shapes: Sequence[Shape] = (),
+    step: Callable[[int], int] = lambda side: 1,
     whole: bool = False,
     classes: Sequence[str] | None = None,
     tick: Tick | None = None,
 ) -> ImageSet:
-    """Read what was listed; see `load_images`. With `whole`, large pictures are not decoded at a fraction of their
-    size."""
+    """Read what was listed; see `load_images`. With `shapes`, those of a trained model, images are brought to the
+    nearest one; where they are chosen from the images, sides are multiples of `step`. With `whole`, large pictures are
+    not decoded at a fraction of their size."""
     if isinstance(data, ImageData):
         img_size, in_chans = img_size or data.img_size, in_chans or data.in_chans
         shape = shape or data.shape
     limit, background = (data.memory_gb, data.background) if isinstance(data, ImageData) else (0.0, "white")
     with pillow():
         if shape is None and img_size is None:
-            usual = usual_sides(listing.records)
+            usual = usual_sides(header_sizes(listing.records))
             shape = usual if usual[0] != usual[1] else None
             img_size = max(usual)
-        size = max(shape) if shape else img_size
+        if shape is None and isinstance(data, ImageData) and data.num_shapes > 1:
+            assert img_size is not None
+            known = header_sizes(listing.records) or [(img_size, img_size)]
+            shapes = chosen_shapes(known, img_size, data.num_shapes, step(img_size))
+            shape = shapes[0]
+        several = tuple(shapes) if len(shapes) > 1 else ()
+        size = max(shape) if shape and not several else img_size
         assert size is not None
+        reading = Reading(
+            img_size=size, in_chans=1, background=background, shape=shape, shapes=several, whole=whole
+        )  # fmt: skip
         kept, pixels, sizes, digests, rejected = [], [], [], [], []
         seen: Counter[str] = Counter()
         total, channels = 0, 1
-        for record, found in _decoded(listing.records, None if whole else 2 * size, background):
+        for record, found in _decoded(listing.records, reading):
             if tick is not None:
                 tick(1)
             if isinstance(found, str):
@@ -189,7 +205,7 @@ def read_images(
         message = f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read{first}"
         raise NothingReadable(message, rejected)
     names, labels = _classes(kept, listing.records, classes, labelled)
-    reading = Reading(img_size=size, in_chans=in_chans or channels, background=background, shape=shape, whole=whole)
+    reading = dataclasses.replace(reading, in_chans=in_chans or channels)
     found_set = ImageSet(
         records=kept, reading=reading, classes=names, labels=labels, sizes=np.array(sizes, np.int64).reshape(-1, 2),
         digests=digests, pixels=pixels if len(pixels) == len(kept) else None, rejected=rejected,
@@ -198,15 +214,20 @@ def read_images(
     return found_set
 
 
-def usual_sides(records: Sequence[ImageRecord]) -> tuple[int, int]:
-    """Height and width of images where all are alike and small; else a square that half of them fill, 224 at most."""
-    sizes: list[tuple[int, int]] = []
+def header_sizes(records: Sequence[ImageRecord]) -> list[Shape]:
+    """Height and width of the images, as their first bytes tell; without those that tell nothing."""
+    sizes: list[Shape] = []
     for record in records:
         if record.pixels is not None:
             sizes.append((record.pixels.shape[0], record.pixels.shape[1]))
         elif record.path is not None:
             found = _header(record)
             sizes += [found] if found else []
+    return sizes
+
+
+def usual_sides(sizes: Sequence[Shape]) -> Shape:
+    """Height and width of images where all are alike and small; else a square that half of them fill, 224 at most."""
     if not sizes:
         return USUAL_SIZE, USUAL_SIZE
     if len(set(sizes)) == 1 and max(sizes[0]) <= SMALL:
@@ -247,9 +268,7 @@ def _header(record: ImageRecord) -> tuple[int, int] | None:
     return (width, height) if turned else (height, width)
 
 
-def _decoded(
-    records: Iterable[ImageRecord], shorter: int | None, background: str
-) -> Iterator[tuple[ImageRecord, Decoded | str]]:
+def _decoded(records: Iterable[ImageRecord], reading: Reading) -> Iterator[tuple[ImageRecord, Decoded | str]]:
     """Every record with its picture, or with the reason why there is none; in order, read ahead by threads."""
 
     def read(record: ImageRecord) -> Decoded | str:
@@ -257,7 +276,7 @@ def _decoded(
             return Decoded(record.pixels, (record.pixels.shape[0], record.pixels.shape[1]), ())
         assert record.path is not None
         try:
-            return read_image(record.path, shorter=shorter, background=background)
+            return read_image(record.path, shorter=reading.shorter, background=reading.background)
         except BadImage as error:
             return str(error)
 

@@ -8,6 +8,7 @@ from xlstm_apps.choices import check_choices
 Fit = Literal["crop", "pad", "squash"]
 SAMPLE = "sample:digits"
 DIGITS_SIZE = 8
+MOST_SHAPES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +60,15 @@ class ImageData(LabelledImages):
     """Height and width of a rectangle that images are brought to, in place of the square of `img_size`; for pictures
     that are all wide or all tall."""
 
+    num_shapes: int = 1
+    """Rectangles, at most, that images are brought to, each to the one nearest to its own shape: for wide and tall
+    pictures in one set. Chosen from the images, of about as many pixels as the square of `img_size`."""
+
     in_chans: Literal[1, 3] | None = None
     """1: shades of grey, 3: colours. None: 1 where all images are grey."""
 
     fit: Fit = "crop"
-    """How images of other shapes become squares, or that rectangle: `crop` cuts the middle out, `pad` adds a border,
+    """How images of other shapes become squares, or those rectangles: `crop` cuts the middle out, `pad` adds a border,
     `squash` changes the shape."""
 
     background: Literal["white", "black"] = "white"
@@ -96,6 +101,10 @@ class ImageData(LabelledImages):
                 raise ValueError(f"data.shape is height and width in pixels, such as 48,96, not {self.shape}")
             if self.img_size is not None:
                 raise ValueError("data.shape and data.img_size both say the size of images; give one of them")
+        if not 1 <= self.num_shapes <= MOST_SHAPES:
+            raise ValueError(f"data.num_shapes is a number of rectangles, 1 to {MOST_SHAPES}, not {self.num_shapes}")
+        if self.shape is not None and self.num_shapes > 1:
+            raise ValueError("data.shape is one rectangle for all, data.num_shapes asks for several; give one of them")
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"data.{name} is a share of the images, at least 0 and below 1")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+
+from xlstm_apps.vision.patches import GridPositions
 
 
 class Block(nn.Module):
@@ -30,7 +31,7 @@ class ViT(nn.Module):
     Args:
         in_chans: Channels of the images.
         num_classes: Outputs.
-        img_size: Of the images: one number for squares, or height and width.
+        img_size: Of the images: one number for squares, or height and width; positions are interpolated for others.
         patch_size: Of the patches; the last ones are filled up with zeros.
         dim: Width, a multiple of `num_heads`.
         depth: Blocks.
@@ -49,10 +50,8 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         sides = (img_size, img_size) if isinstance(img_size, int) else img_size
-        rows, columns = (-(-side // patch_size) for side in sides)
-        self.pad = (0, columns * patch_size - sides[1], 0, rows * patch_size - sides[0])
         self.patches = nn.Conv2d(in_chans, dim, patch_size, patch_size)
-        self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, rows * columns, dim), std=0.02))
+        self.positions = GridPositions((-(-sides[0] // patch_size), -(-sides[1] // patch_size)), dim)
         self.blocks = nn.Sequential(*(Block(dim, num_heads) for _ in range(depth)))
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, num_classes)
         for layer in self.modules():
@@ -62,6 +61,7 @@ class ViT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, classes]."""
-        x = nn.functional.pad(x, self.pad)
-        x = self.patches(x).flatten(2).mT + self.positions
+        missing = [-side % self.patches.stride[0] for side in x.shape[-2:]]
+        x = self.patches(nn.functional.pad(x, (0, missing[1], 0, missing[0])))
+        x = x.flatten(2).mT + self.positions((x.shape[-2], x.shape[-1]))
         return self.head(self.norm(self.blocks(x)).mean(1))
