@@ -10,7 +10,7 @@ from xlstm_apps.datasets.sequences.alignment import GAP, Alignment, read_a3m, re
 from xlstm_apps.datasets.sequences.homologs import homolog_weights, identity_to_query, sample_homologs
 from xlstm_apps.datasets.sequences.record import Record
 
-A3M = "#3\t1\n>ss_pred\nCCCC\n>query some words\nMK\nTA\n>one\nmmM-TAgg\n>two\n..-KX-\n"
+A3M = "#3\t1\n>ss_pred\nCCCC\n>ss_conf\n9941\n>query some words\nMK\nTA\n>one\nmmM-TAgg\n>two\n..-KX-\n"
 STOCKHOLM = """# STOCKHOLM 1.0
 #=GF ID   Family
 #=GF AC   PF1
@@ -48,7 +48,7 @@ def test_a3m_tells_gaps_from_insertions(tmp_path):
     assert [r.sequence for r in alignment.records] == [b"MKTA", b"MMMTAGG", b"KX"]
     assert [r.id for r in alignment.records] == ["query", "one", "two"]
     assert alignment.records[0].description == "some words"
-    assert (alignment.records[1].line, alignment.name, len(alignment)) == (7, "family", 3)
+    assert (alignment.records[1].line, alignment.name, len(alignment)) == (9, "family", 3)
 
 
 def test_odd_endings_and_packing(tmp_path):

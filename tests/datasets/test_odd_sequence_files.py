@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from xlstm_apps.biosequence import get_alphabet
-from xlstm_apps.datasets.sequences import SequenceData, load_corpus, read_records
+from xlstm_apps.biosequence import get_alphabet, get_tokenizer
+from xlstm_apps.datasets.sequences import SequenceData, load_corpus, read_features, read_records
 from xlstm_apps.datasets.sequences.opening import BGZF_END, blocks, lines
 from xlstm_apps.datasets.sequences.vcf_output import write_lines
 
@@ -96,3 +96,39 @@ def test_labels_in_headers_may_be_quoted(tmp_path):
     corpus = load_corpus(SequenceData(path=[str(path)]), DNA, tmp_path / "c", labels=True)
     assert corpus.labels == ["DNA binding", "DNA repair", "5'UTR", None]
     assert corpus.groups == ["g1", None, "g2", None]
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "header", "expected"),
+    [
+        ("dna", "protein,dna", "ACGTACGT"),
+        ("protein", "dna,protein", "MKTAYIAK"),
+        ("protein", "smiles,sequence,protein", "ACGTACGT"),  # `protein` holds a name there
+    ],
+)
+def test_the_column_is_that_of_the_alphabet(tmp_path, alphabet, header, expected):
+    path = tmp_path / "t.csv"
+    cells = {"dna": "ACGTACGT", "protein": "MKTAYIAK", "smiles": "CCO", "sequence": "ACGTACGT"}
+    path.write_text(f"{header}\n" + ",".join(cells[name] for name in header.split(",")) + "\n")
+    codes = get_alphabet(alphabet)
+    corpus = load_corpus(SequenceData(path=[str(path)]), codes, tmp_path / "c")
+    assert get_tokenizer(alphabet).decode(corpus[0]) == expected
+
+
+def test_a_feature_in_two_records_is_refused(tmp_path):
+    pytest.importorskip("Bio", reason="needs Biopython")
+    path = tmp_path / "x.gb"
+    path.write_text(
+        "LOCUS       A1                        10 bp    DNA     circular BCT 01-JAN-2020\n"
+        "VERSION     A1.1\nFEATURES             Location/Qualifiers\n     CDS             LOCATION\n"
+        '                     /locus_tag="t"\nORIGIN\n        1 acgttgcaac\n//\n'.replace(
+            "LOCATION", "join(8..10,1..2)"
+        )
+    )
+    (joined,) = read_features(path)
+    assert joined.parts == ((7, 10, "+"), (0, 2, "+"))  # across the origin of a circle
+    path.write_text(path.read_text().replace("join(8..10", "join(J00194.1:8..10"))
+    with pytest.raises(
+        ValueError, match=r"record 'A1.1': a part of the feature 't' lies in another record \(J00194.1\)"
+    ):
+        read_features(path)

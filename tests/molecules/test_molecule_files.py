@@ -138,6 +138,25 @@ def test_what_is_no_molecule_is_named_and_may_be_left_out(tmp_path, smiles, reas
     assert row[:4] == ["bad", "2", smiles, reason.partition(":")[0]]
 
 
+def test_what_stands_beside_a_smiles_is_not_part_of_the_molecule(tmp_path):
+    mapped = "[CH3:1][CH2:2][OH:3] a\n[13CH3:4][CH3:1] b\n[*:1]CC c\n"
+    assert corpus_of(tmp_path, write(tmp_path, "mapped.smi", mapped))[1] == ["CCO", "C[13CH3]", "CC[*:1]"]
+    cells = 'smiles,y\n"CCO |$_R1;;$|",1\nCCN |&1:0|,2\n'
+    assert corpus_of(tmp_path, write(tmp_path, "extended.csv", cells))[1] == ["CCO", "CCN"]
+    with pytest.raises(ValueError, match="row_1': syntax: a blank at position 4; bring names and the like in columns"):
+        corpus_of(tmp_path, write(tmp_path, "named.csv", "smiles,y\nCCO ethanol,1\n"))
+
+
+def test_lists_and_tables_that_are_something_else(tmp_path):
+    assert corpus_of(tmp_path, write(tmp_path, "structures.smi", SDF), on_bad="skip")[1] == ["CCO"]
+    for header in ("Compound_ID\tSMILES", "name smiles", "id,smiles,y"):
+        path = write(tmp_path, "ids.smi", f"{header}\nC1 CCO\n")
+        with pytest.raises(ValueError, match=r"ids.smi line 1: .* names columns, and SMILES are not the first"):
+            corpus_of(tmp_path, path)
+    table = write(tmp_path, "affinity.csv", "sequence,canonical_smiles,smiles,y\nMKTAYIAKQR,CCN,OCC,1\n")
+    assert corpus_of(tmp_path, table)[1] == ["CCO"]  # the drug, not its target
+
+
 def test_an_empty_cell_is_no_molecule(tmp_path):
     path = write(tmp_path, "table.csv", "smiles,y\nCCO,1\n,2\n")
     with pytest.raises(ValueError, match="line 3: record 'row_2': empty: no SMILES"):
@@ -148,7 +167,7 @@ def test_exotic_but_real_molecules_are_read(tmp_path):
     exotic = ["*C", "[13CH4]", "C%(100)CC%(100)", "[Fe+2]", "N->[Cu]", "[CH3:7]C", "[Og]"]
     _, written = corpus_of(tmp_path, write(tmp_path, "e.smi", "\n".join(exotic)))
     assert molecule("C" * 60_000) is None
-    assert written == ["*C", "[13CH4]", "C1CC1", "[Fe+2]", "[NH3]->[Cu]", "C[CH3:7]", "[Og]"]
+    assert written == ["*C", "[13CH4]", "C1CC1", "[Fe+2]", "[NH3]->[Cu]", "CC", "[Og]"]
 
 
 def test_a_very_long_molecule_is_counted_where_a_length_is_set(tmp_path):

@@ -56,7 +56,7 @@ def run(
     console = Console(stderr=True)
     with quiet(), console.status("reading the molecules"):
         source = MoleculeSource(path=[generated], format=format, smiles_column=smiles_column)
-        texts = [record.sequence.decode("utf-8", "replace") for record in read_source(source.as_sequences)]
+        texts = [record.sequence.decode("utf-8", "replace") for record in read_source(source.as_sequences, "smiles")]
         if not texts:
             raise ValueError(f"{generated}: there is no molecule in it")
         training, held_out = known(compared)
@@ -138,7 +138,7 @@ def canonical(paths: Sequence[str]) -> list[str]:
         ValueError: No molecule is in them.
     """
     source = MoleculeSource(path=list(paths))
-    found = Curator(source, "skip")(read_source(source.as_sequences), QualityReport())
+    found = Curator(source, "skip")(read_source(source.as_sequences, "smiles"), QualityReport())
     smiles = [record.sequence.decode() for record in found]
     if not smiles:
         raise ValueError(f"{', '.join(paths)}: there is no molecule in it")

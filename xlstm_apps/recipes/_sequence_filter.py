@@ -148,7 +148,7 @@ def known_molecules(paths: Sequence[str], data: MoleculeSource) -> set[str]:
     if not paths:
         return set()
     source = MoleculeSource(path=list(paths), salts=data.salts, stereo=data.stereo)
-    records = read_source(source.as_sequences)
+    records = read_source(source.as_sequences, "smiles")
     return {record.sequence.decode() for record in Curator(source, "skip")(records, QualityReport())}
 
 
@@ -162,7 +162,7 @@ def sift(data: MoleculeSource, judge: MoleculeFilter, known: set[str]) -> tuple[
     kept: list[Kept] = []
     later: list[Reject] = []
     read = 0
-    for record in curator(read_source(data.as_sequences), report):
+    for record in curator(read_source(data.as_sequences, "smiles"), report):
         read += 1
         smiles = record.sequence.decode()
         mol = molecule(smiles)

@@ -63,7 +63,9 @@ def run(
                 raise ValueError(f"{name} is for method train, and this model is shown the molecules (method context)")
     console = Console(stderr=True)
     with quiet():
-        given = list(Curator(data, "error", data.repeats)(read_source(data.as_sequences), report := QualityReport()))
+        given = list(
+            Curator(data, "error", data.repeats)(read_source(data.as_sequences, "smiles"), report := QualityReport())
+        )
         known = excluded(exclude, data)
     if not given:
         raise ValueError(f"{', '.join(data.path)}: there is no molecule in it")

@@ -65,7 +65,7 @@ def inspect(data: SequenceSource, alphabet: str) -> dict[str, Any]:
     with progress:
         task = progress.add_task("reading")
         curate = curator(replace(lenient, repeats="first" if data.repeats == "error" else data.repeats), codes)
-        for _ in clean_records(read_source(data), codes, plain_policy(lenient), report, encode, curate):
+        for _ in clean_records(read_source(data, codes.name), codes, plain_policy(lenient), report, encode, curate):
             progress.update(task, description=f"reading: {report.kept:,} records, {report.symbols:,} symbols")
     if report.records == 0:
         raise ValueError(f"{', '.join(data.path)}: there is no record in it")

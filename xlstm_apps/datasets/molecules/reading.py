@@ -34,6 +34,11 @@ def read_smi(path: str | Path) -> Iterator[Record]:
         if first and smiles.lower() in _HEADERS:
             first = False
             continue
+        if first and any(word.lower() in _HEADERS for word in re.split(r"[\s,;]+", "".join(rest))[:3]):
+            raise ValueError(
+                f"{path} line {number}: {text[:40]!r} names columns, and SMILES are not the first; set data.format to "
+                "table, or call the file .tsv or .csv"
+            )
         first = False
         name = _EXTENSION.sub("", rest[0], count=1) if rest and rest[0].startswith("|") else "".join(rest)
         name = name.split("\t", 1)[0].strip()

@@ -19,6 +19,8 @@ _OTHER_NOTATIONS = (
     ("a reaction", re.compile(r"[^>]*[^->]>")),
     ("a tag of activity before a molecule, as FS-Mol has it; bring tags as a column", re.compile(r"[01]\$")),
 )
+_EXTENSION = re.compile(r"\s+\|[^|]*\|$")
+"""Of ChemAxon, behind the SMILES."""
 _PROBLEMS = {
     "AtomValenceException": "valence",
     "KekulizeException": "aromaticity",
@@ -104,6 +106,7 @@ class Standardiser:
         return self._chem.MolToSmiles(mol)
 
     def _parsed(self, smiles: str) -> Any:
+        smiles = _EXTENSION.sub("", smiles)
         if not smiles:
             raise Rejected("empty", "no SMILES, or a structure that RDKit cannot read")
         if len(smiles) > LONGEST:
@@ -112,6 +115,9 @@ class Standardiser:
             place = next(i for i, char in enumerate(smiles) if not char.isascii())
             char = smiles[place]
             raise Rejected("characters", f"{char!r} (U+{ord(char):04X}) at position {place + 1} is not ASCII")
+        if " " in smiles or "\t" in smiles:
+            place = len(smiles.split(None, 1)[0]) + 1
+            raise Rejected("syntax", f"a blank at position {place}; bring names and the like in columns of their own")
         if is_selfies(smiles):
             try:
                 smiles = from_selfies(smiles)
@@ -129,6 +135,9 @@ class Standardiser:
                 self._chem.SanitizeMol(mol)  # see `molecule`
             except ValueError as error:
                 raise Rejected("aromaticity", " ".join(str(error).split())) from None
+            for atom in mol.GetAtoms():
+                if atom.GetAtomicNum() and atom.GetAtomMapNum():  # of a reaction; at a dummy it is a point to attach at
+                    atom.SetAtomMapNum(0)
             return mol
 
     def _diagnosis(self, smiles: str, params: Any) -> Rejected:

@@ -52,7 +52,7 @@ def read_a3m(path: str | Path) -> Alignment:
             continue  # ColabFold writes lengths and numbers of chains there
         elif text and not records:
             raise ValueError(f"{path} line {number}: {text[:40]!r} stands before the first header '>name'")
-        elif text:
+        elif text and records[-1].id not in _NOT_HOMOLOGS:  # confidences are digits
             texts[-1].append(_checked("".join(text.split()), path, number))
     kept = [(r, b"".join(t)) for r, t in zip(records, texts, strict=True) if r.id not in _NOT_HOMOLOGS]
     if not kept:

@@ -26,7 +26,7 @@ def read_features(path: str | Path, kind: str | None = "CDS", format: str = "gen
     """Features of one kind (None: all) as regions, joined ones with their parts in order of the product.
 
     Raises:
-        ValueError: as `read_genbank`; there is no feature of that kind.
+        ValueError: as `read_genbank`; there is no feature of that kind, or a part of one lies in another record.
     """
     out, kinds = [], set()
     for entry in _entries(path, format, features=True):
@@ -36,6 +36,12 @@ def read_features(path: str | Path, kind: str | None = "CDS", format: str = "gen
                 continue
             parts = [(int(p.start), int(p.end), "-" if p.strand == -1 else "+") for p in feature.location.parts]
             name = next((feature.qualifiers[key][0] for key in ("locus_tag", "gene") if key in feature.qualifiers), "")
+            elsewhere = next((p.ref for p in feature.location.parts if p.ref is not None), None)
+            if elsewhere is not None:
+                raise ValueError(
+                    f"{path}: record {entry.id!r}: a part of the feature {name or feature.type!r} lies in another "
+                    f"record ({elsewhere}); leave the feature out"
+                )
             out.append(
                 Region(
                     contig=entry.id,

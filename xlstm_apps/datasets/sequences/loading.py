@@ -167,8 +167,16 @@ def plain_policy(data: SequencePolicy) -> SequencePolicy:
     return SequencePolicy(**{field.name: getattr(data, field.name) for field in fields(SequencePolicy)})
 
 
-def read_source(data: SequenceSource, *, labels: bool = False, paths: list[str] | None = None) -> Iterator[Record]:
+def read_source(
+    data: SequenceSource, alphabet: str | None = None, *, labels: bool = False, paths: list[str] | None = None
+) -> Iterator[Record]:
     """The records of a section, one after another, with what files, headers and columns say about them.
+
+    Args:
+        data: The section.
+        alphabet: That of the sequences, which tells among several columns of a table.
+        labels: Whether labels are read.
+        paths: The files, where they are known.
 
     Raises:
         ValueError: as `read_records`; an option that no file can use.
@@ -183,7 +191,7 @@ def read_source(data: SequenceSource, *, labels: bool = False, paths: list[str] 
     if families == "file" and len({file_class(path) for path in files}) < len(files):
         raise ValueError("data.families: file names families after files, and two files have one name; rename them")
     for path, kind in zip(files, formats, strict=True):
-        columns = _columns(data, where, path if len(files) > 1 else None) if kind in TABULAR else None
+        columns = _columns(data, alphabet, where, path if len(files) > 1 else None) if kind in TABULAR else None
         for record in read_families(path, kind, families, file_class(path), columns):
             if kind == "smi" and len(files) > 1 and record.id == f"line_{record.line}":  # it has no name
                 record.id = f"{file_class(path)}:{record.id}"
@@ -226,7 +234,7 @@ def _check_columns(data: SequenceSource, formats: list[str]) -> None:
             raise ValueError(f"data.{name} is for tables, and {data.path[0]} is {formats[0]}")
 
 
-def _columns(data: SequenceSource, where: str | None, several: str | None) -> TableColumns:
+def _columns(data: SequenceSource, alphabet: str | None, where: str | None, several: str | None) -> TableColumns:
     """Which columns mean what; `several`: the table among several files whose rows must not share names."""
     named = getattr(data, "label_columns", None)
     part = getattr(data, "part_column", None)
@@ -235,6 +243,7 @@ def _columns(data: SequenceSource, where: str | None, several: str | None) -> Ta
     labels: Any = [] if where not in ("auto", "column") else named or "found"
     return TableColumns(
         sequence=data.sequence_column,
+        alphabet=alphabet,
         id=data.id_column,
         numbered="row_" if several is None else f"{file_class(several)}:row_",
         labels=labels,
@@ -254,7 +263,7 @@ def _built(
     paths: list[str],
     curate: Curator | None = None,
 ) -> Corpus:
-    records = read_source(data, labels=labels, paths=paths)
+    records = read_source(data, codes.name, labels=labels, paths=paths)
     if codes.name == "smiles" and getattr(data, "families", "none") != "none" and policy.duplicates == "error":
         policy = replace(policy, duplicates="suffix")  # a molecule of several sets has its name in each: no mistake
     return Corpus.build(records, folder, codes, policy=policy, encode=encode, curate=curate, sources=paths)

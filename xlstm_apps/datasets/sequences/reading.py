@@ -63,7 +63,7 @@ def sniff(path: str | Path) -> Format:
     named = existing(path) if str(path).startswith("sample:") else Path(path)
     endings = {suffix.lower() for suffix in named.suffixes[-2:]}
     if endings & {*SMI_ENDINGS, *SDF_ENDINGS} and text.strip():
-        return "smi" if endings & {*SMI_ENDINGS} else "sdf"
+        return "smi" if endings & {*SMI_ENDINGS} and b"M  END" not in text else "sdf"
     if {".csv", ".tsv"} & endings and text.strip():
         return "table"  # also of one column, which no separator gives away
     rows = [line for line in text.splitlines() if line.strip()]

@@ -11,6 +11,7 @@ from .opening import blocks, existing
 from .record import Record
 
 _SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "canonical_smiles", "selfies", "x")
+_OF_ALPHABET = {"dna": ("dna",), "protein": ("protein",), "smiles": ("smiles", "canonical_smiles", "selfies")}
 _ID_NAMES = ("id", "name", "identifier")
 _LABEL_NAMES = ("label", "target", "y", "class")
 _PART_NAMES = ("part", "split")
@@ -24,6 +25,8 @@ class TableColumns:
 
     sequence: str | None = None
     """Column of the sequences. None: found by name."""
+    alphabet: str | None = None
+    """What the sequences are, where that is known: a column of another alphabet is not taken for theirs."""
     id: str | None = None
     """Column of the names. None: found by name, else rows are numbered row_1, row_2, ..."""
     numbered: str = "row_"
@@ -56,7 +59,7 @@ def frame_records(frame: Any, columns: TableColumns, path: str | Path, lines: Se
         ValueError: as `read_table`.
     """
     names = frame.columns
-    sequence = columns.sequence or _found(names, _SEQUENCE_NAMES)
+    sequence = columns.sequence or _found(names, _sequence_names(columns.alphabet))
     if sequence is None:
         raise ValueError(
             f"{path}: no column of sequences; name one with data.sequence_column, of {', '.join(names[:12])}"
@@ -155,6 +158,15 @@ def as_numbers(column: Any) -> Any:
         if numbers.null_count() == text.null_count() and numbers.null_count() < len(text):
             return numbers
     return column
+
+
+def _sequence_names(alphabet: str | None) -> tuple[str, ...]:
+    """What a column of sequences may be called, the surest first: a table of a drug and its target has both, and a
+    column `protein` may hold names beside one called `sequence`."""
+    own = _OF_ALPHABET.get(alphabet or "", ())
+    others = {name for names in _OF_ALPHABET.values() for name in names} - {*own} if own else set()
+    mine = own if alphabet == "smiles" else ()
+    return tuple(dict.fromkeys((*mine, *(name for name in _SEQUENCE_NAMES if name not in others))))
 
 
 def _found(names: list[str], candidates: tuple[str, ...]) -> str | None:
