@@ -118,6 +118,7 @@ def many(watch: Watch, folder: Path) -> XLSTMForecaster:
 
 
 def stream(watch: Watch, folder: Path, forecaster: XLSTMForecaster) -> None:
+    from xlstm_apps.datasets.config import TableToForecast
     from xlstm_apps.recipes import forecast
 
     table, model, out = folder / "many.parquet", folder / "model", folder / "out.parquet"
@@ -127,10 +128,9 @@ def stream(watch: Watch, folder: Path, forecaster: XLSTMForecaster) -> None:
         )
     pl.scan_parquet(folder / "[0-9].parquet").sink_parquet(table)
     forecaster.save(model)
-    options = {"model": str(model), "data_path": str(table), "output": str(out)}
 
     def predict():
-        forecast.predict(**options)
+        forecast.predict(str(model), TableToForecast(path=str(table)), str(out))
         return (
             None,
             f"{pl.scan_parquet(out).select(pl.len()).collect().item():,} rows of {table.stat().st_size >> 20} MiB",

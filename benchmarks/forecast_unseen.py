@@ -148,12 +148,13 @@ def row_of(name: str, table: Table, file: Path, run: Path) -> dict[str, object]:
     if table.prepare is not None:
         made = run.with_suffix(".csv")
         if not made.exists():
+            made.parent.mkdir(parents=True, exist_ok=True)
             table.prepare(file, made)
         file = made
     scored = run / "evaluation"
     if (run / "model").is_dir():
         scored = run / "evaluation_again"
-        cli.run(["forecast", "evaluate", str(run), "--data_path", str(file), "--output", str(scored)])
+        cli.run(["forecast", "evaluate", str(run), "--data.path", str(file), "--output", str(scored)])
     else:
         path = ["--data.path", str(file), "--head.prediction_length", str(table.horizon)]
         cli.run(["forecast", "train", *path, *table.options, "--run_dir", str(run)])

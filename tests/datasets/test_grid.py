@@ -181,7 +181,7 @@ def test_resample(load, refuses):
     month = load(csv(stamps, values), freq="1mo", resample="sum")
     assert month.values[:, 0].tolist() == [sum(range(72))]
     refuses(csv(stamps), "does not go with business days", freq="1b", resample="sum")
-    with pytest.raises(ValueError, match=r"needs --data.freq"):
+    with pytest.raises(ValueError, match=r"needs data.freq"):
         load(csv(stamps), resample="sum")
 
 

@@ -84,12 +84,12 @@ def test_settings_and_tables_import_no_torch():
 @pytest.mark.parametrize(
     "options, part",
     [
-        ({"decimal": ";"}, "--data.decimal is"),
-        ({"separator": "ab"}, "--data.separator is one character"),
-        ({"resample": "mean"}, "--data.resample needs --data.freq"),
-        ({"start": "2024-01-01"}, "--data.start needs --data.freq"),
-        ({"val_fraction": 1.0}, "--data.val_fraction is a share"),
-        ({"test_fraction": -0.1}, "--data.test_fraction is a share"),
+        ({"decimal": ";"}, "data.decimal is"),
+        ({"separator": "ab"}, "data.separator is one character"),
+        ({"resample": "mean"}, "data.resample needs data.freq"),
+        ({"start": "2024-01-01"}, "data.start needs data.freq"),
+        ({"val_fraction": 1.0}, "data.val_fraction is a share"),
+        ({"test_fraction": -0.1}, "data.test_fraction is a share"),
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "leave no rows to train on"),
     ],
 )

@@ -144,8 +144,8 @@ def test_series_without_windows_are_counted():
     [
         ([20], "train", 24, (0.1, 0.2), ["horizon is longer than the data", "prediction_length 24", "20 rows"]),
         ([40], "train", 30, (0.1, 0.2), ["shorter than one window", "has 40 rows, 28 of them in the train", "31"]),
-        ([40], "val", 10, (0.1, 0.2), ["4 of them in the val part", "raise --data.val_fraction"]),
-        ([40], "test", 10, (0.1, 0.2), ["8 of them in the test part", "raise --data.test_fraction"]),
+        ([40], "val", 10, (0.1, 0.2), ["4 of them in the val part", "raise val_fraction"]),
+        ([40], "test", 10, (0.1, 0.2), ["8 of them in the test part", "raise test_fraction"]),
     ],
 )
 def test_too_short(lengths, part, horizon, fractions, parts):

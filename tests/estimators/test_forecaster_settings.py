@@ -7,8 +7,9 @@ import pytest
 from frames import QUICK, long_frame
 
 from xlstm_apps import XLSTMForecaster
+from xlstm_apps.datasets import table_from_frame
 from xlstm_apps.estimators.forecaster_settings import sections_of
-from xlstm_apps.estimators.give_back import kind_of
+from xlstm_apps.estimators.give_back import give_back, kind_of
 from xlstm_apps.estimators.trained import check_levels
 
 
@@ -47,5 +48,54 @@ def test_whole_ids_come_back_whole_from_every_kind_of_frame():
     as_polars = pl.DataFrame({name: frame[name].to_list() for name in frame.columns})
     for df in (frame, frame.set_index(["unique_id", "ds"]), as_polars, as_polars.lazy()):
         assert kind_of(df, None, 1)["integer_ids"] and not kind_of(df, None, 2)["integer_ids"]
-    assert kind_of(pd.Series(range(9), index=stamps), None, 1) == {"library": "pandas", "integer_ids": False}
+    assert kind_of(pd.Series(range(9), index=stamps), None, 1) == {
+        "library": "pandas",
+        "integer_ids": False,
+        "offset": None,
+    }
     assert kind_of(as_polars.lazy(), None, 1)["library"] == "polars"
+
+
+def test_arguments_come_back_as_they_were(tmp_path):
+    forecaster = XLSTMForecaster(**{**QUICK, "prediction_length": np.int64(5)}, quantiles=np.array([0.1, 0.5]))
+    forecaster.set_params(past_covariates=(), missing_values=[-9.0]).fit(long_frame(40, 1)).save(tmp_path / "saved")
+    again = XLSTMForecaster.load(tmp_path / "saved")
+    assert again.prediction_length == 5 and again.quantiles == [0.1, 0.5]
+    assert again.past_covariates == () and again.missing_values == [-9.0]
+    assert len(again.predict()) == 5
+
+
+def test_how_a_frame_is_read_is_an_argument():
+    frame = long_frame(60, 1)
+    frame.loc[3, "y"] = -9999
+    twice = pd.concat([frame, frame.tail(1)])
+    with pytest.raises(ValueError, match=r"choose duplicates='mean' \(or first, last\)"):
+        XLSTMForecaster(**QUICK).fit(twice)
+    forecaster = XLSTMForecaster(**QUICK, duplicates="last", missing_values=[-9999]).fit(twice)
+    assert forecaster.predict(twice)["0.5"].between(-20, 20).all()
+    with pytest.raises(ValueError, match="duplicates is one of error, first, last, mean, not 'sum'"):
+        XLSTMForecaster(**QUICK, duplicates="sum").fit(frame)
+
+
+def test_messages_name_no_option_of_the_command_line():
+    frame = long_frame(60, 1)
+    for arguments, df in (
+        ({"prediction_length": 70}, frame),
+        ({"val_fraction": 1.5}, frame),
+        ({"val_fraction": 0.95}, frame),
+        ({}, frame.assign(y=["998", "1.002"] * 30)),
+        ({"resample": "mean"}, frame),
+    ):
+        with pytest.raises(ValueError) as caught:
+            XLSTMForecaster(**{**QUICK, **arguments}).fit(df)
+        assert "--" not in str(caught.value)
+
+
+def test_stamps_at_a_fixed_offset_come_back_at_it():
+    for offset, hours in (("+02:00", 2), ("-03:30", -3.5)):
+        stamps = pd.date_range("2024-01-01", periods=40, freq="D", tz=offset)
+        frame = pd.DataFrame({"ds": stamps, "y": np.arange(40.0)})
+        given = give_back([table_from_frame(frame).to_frame()], kind_of(frame, None, 1))["ds"]
+        assert given.tolist() == stamps.tolist() and given[0].utcoffset() == pd.Timedelta(hours=hours)
+        there = table_from_frame(frame, time_zone="Europe/Berlin", freq="24h")
+        assert str(give_back([there.to_frame()], kind_of(frame, None, 1))["ds"].dt.tz) == "Europe/Berlin"

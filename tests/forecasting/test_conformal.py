@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from xlstm_apps.forecasting import Calibration, ErrorHistory, Policy, normalised_errors, stretch
+from xlstm_apps.forecasting import Calibration, ErrorHistory, Policy, beyond_errors, normalised_errors, stretch
 from xlstm_apps.forecasting.conformal import NORMAL, State, edges, prior, rho_at, step_groups, unit_rows
 
 LEVELS = [0.1, 0.5, 0.9]
@@ -226,3 +226,10 @@ def test_a_validation_part_of_two_horizons_covers_a_random_walk():
         later = errors[rows + steps :]
         inside.append(((later >= low) & (later <= high)).double().mean())
     assert 0.75 < torch.stack(inside).mean() < 0.9
+
+
+def test_levels_beyond_what_was_held_out_are_named():
+    assert beyond_errors([0.1, 0.5, 0.9], 3) is None and beyond_errors([0.025, 0.975], 10) is None
+    said = beyond_errors([0.005, 0.5, 0.995, 0.9995], 150)
+    assert "150 held-out errors" in said and "up to 98.6 %" in said and "; 99 %, 99.9 % rests" in said
+    assert beyond_errors([0.005, 0.995], 199) is None and beyond_errors([0.005, 0.995], 198) is not None

@@ -19,6 +19,7 @@ import yaml
 from xlstm_apps import cli
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets import SeriesData, load_table
+from xlstm_apps.datasets.config import OtherTable, TableToForecast
 from xlstm_apps.forecasting import PRESETS, ForecastConfig, ForecastModel
 from xlstm_apps.recipes import _forecast, forecast
 from xlstm_apps.recipes.catalog import CONFIGS
@@ -136,11 +137,11 @@ def test_predict_from_the_model_folder_alone_on_new_data(run, tmp_path, capsys):
     copy.mkdir()
     for file in (run / "model").iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
-    forecast.predict(str(copy), str(new), str(tmp_path / "new.parquet"))
+    forecast.predict(str(copy), TableToForecast(path=str(new)), str(tmp_path / "new.parquet"))
     frame = pl.read_parquet(tmp_path / "new.parquet")
     assert len(frame) == 12 and frame["ds"][0].isoformat() == "2024-01-05T04:00:00"
     capsys.readouterr()
-    forecast.predict(str(copy), str(new))
+    forecast.predict(str(copy), TableToForecast(path=str(new)))
     assert capsys.readouterr().out.splitlines()[0] == "unique_id,ds,0.1,0.5,0.9"
     with pytest.raises(ValueError, match="holds no data"):
         forecast.predict(str(copy))
@@ -177,13 +178,16 @@ def test_what_comes_after_a_cutoff_changes_no_forecast_at_it(run, tmp_path):
     for name, frame in (("one", table), ("two", later.drop("index"))):
         frame.write_csv(tmp_path / f"{name}.csv")
         forecast.backtest(
-            str(run), str(tmp_path / f"{name}.csv"), n_windows=1, output=str(tmp_path / f"{name}.parquet")
+            str(run),
+            OtherTable(path=str(tmp_path / f"{name}.csv")),
+            n_windows=1,
+            output=str(tmp_path / f"{name}.parquet"),
         )
     one, two = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("one", "two"))
     last = one["cutoff"].max()
     assert last.isoformat() == "2024-01-17T09:00:00"  # row 393: the change at 390 is known there
-    forecast.backtest(str(run), str(tmp_path / "one.csv"), n_windows=3, output=str(tmp_path / "one.parquet"))
-    forecast.backtest(str(run), str(tmp_path / "two.csv"), n_windows=3, output=str(tmp_path / "two.parquet"))
+    forecast.backtest(str(run), OtherTable(path=str(tmp_path / "one.csv")), 3, output=str(tmp_path / "one.parquet"))
+    forecast.backtest(str(run), OtherTable(path=str(tmp_path / "two.csv")), 3, output=str(tmp_path / "two.parquet"))
     one, two = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("one", "two"))
     early = pl.col("cutoff") < pl.datetime(2024, 1, 17, 6)  # cutoff row below 390
     assert one.filter(early).drop("y").equals(two.filter(early).drop("y")) and len(one.filter(early)) > 0
@@ -329,7 +333,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, cap
         (["predict", "nowhere"], "no such folder"),
         (["predict", "{run}", "--output=x.txt"], "write to a .csv, .tsv or .parquet file"),
         (["predict", "{run}", "--output=no/x.csv"], "does not exist"),
-        (["predict", "{run}", "--data_path=nowhere.csv"], "nowhere.csv"),
+        (["predict", "{run}", "--data.path=nowhere.csv"], "nowhere.csv"),
         (["evaluate", "{run}/model"], "needs the run folder"),
         (["backtest", "{run}", "--n_windows=100"], "at most"),
     ],
@@ -346,7 +350,7 @@ def test_bad_requests_to_a_trained_model(run, tmp_path, monkeypatch, capfd, call
 def test_other_steps_are_refused(run, tmp_path):
     (tmp_path / "daily.csv").write_text("date,a,b\n" + "".join(f"2024-01-{d:02},{d},1\n" for d in range(1, 29)))
     with pytest.raises(ValueError, match="1d apart, but the model was trained on steps of 1h"):
-        forecast.predict(str(run), str(tmp_path / "daily.csv"))
+        forecast.predict(str(run), TableToForecast(path=str(tmp_path / "daily.csv")))
 
 
 @pytest.mark.slow

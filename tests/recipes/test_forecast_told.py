@@ -9,6 +9,7 @@ from rich.console import Console
 
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets import SeriesData
+from xlstm_apps.datasets.config import TableToForecast
 from xlstm_apps.forecasting import ForecastConfig
 from xlstm_apps.recipes import _forecast_tune, forecast
 from xlstm_apps.recipes._forecast_comparison import show_comparison
@@ -70,7 +71,7 @@ def test_a_baseline_as_the_model_is_called_what_it_is(run):
 
 def test_values_that_training_did_not_see_are_told(run, tmp_path, capsys):
     table = write(tmp_path / "east.csv", "east", empty="b")
-    forecast.predict(str(run), data_path=table, output=str(tmp_path / "next.csv"))
+    forecast.predict(str(run), data=TableToForecast(path=table), output=str(tmp_path / "next.csv"))
     said = " ".join(capsys.readouterr().err.split())
     assert "'region' holds 'east', not seen in training" in said and "1 of 2 series have no observed value" in said
     made = pl.read_csv(tmp_path / "next.csv")

@@ -12,6 +12,7 @@ import pytest
 from xlstm_apps import XLSTMForecaster, cli
 from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.datasets import SeriesData
+from xlstm_apps.datasets.config import OtherTable, TableToForecast
 from xlstm_apps.forecasting import ForecastConfig
 from xlstm_apps.recipes import forecast
 from xlstm_apps.training import FitConfig
@@ -67,7 +68,7 @@ def test_intervals_by_level_and_by_quantile(run, tmp_path):
 def test_ids_of_a_new_table_may_be_numbers(run, tmp_path):
     table = shops(seed=4).drop("price").with_columns(pl.col("shop").str.slice(1).cast(pl.Int64) + 100)
     table.write_csv(tmp_path / "new.csv")
-    forecast.predict(str(run), str(tmp_path / "new.csv"), str(tmp_path / "next.csv"))
+    forecast.predict(str(run), TableToForecast(path=str(tmp_path / "new.csv")), str(tmp_path / "next.csv"))
     assert pl.read_csv(tmp_path / "next.csv")["unique_id"].unique(maintain_order=True).to_list() == [100, 101, 102]
 
 
@@ -80,7 +81,7 @@ def test_possible_futures(run, tmp_path):
 def test_a_streamed_table_gives_the_same_forecast(run, tmp_path, monkeypatch):
     table = shops(count=7, seed=4).drop("price")
     table.write_csv(tmp_path / "new.csv")
-    forecast.predict(str(run), str(tmp_path / "new.csv"), str(tmp_path / "whole.csv"))
+    forecast.predict(str(run), TableToForecast(path=str(tmp_path / "new.csv")), str(tmp_path / "whole.csv"))
     from xlstm_apps.recipes import _forecast_saved
 
     pieces, work = [], _forecast_saved.iter_tables
@@ -92,8 +93,8 @@ def test_a_streamed_table_gives_the_same_forecast(run, tmp_path, monkeypatch):
             yield piece
 
     monkeypatch.setattr(_forecast_saved, "iter_tables", some)
-    forecast.predict(str(run), str(tmp_path / "new.csv"), str(tmp_path / "pieces.csv"))
-    forecast.predict(str(run), str(tmp_path / "new.csv"), str(tmp_path / "pieces.parquet"))
+    forecast.predict(str(run), TableToForecast(path=str(tmp_path / "new.csv")), str(tmp_path / "pieces.csv"))
+    forecast.predict(str(run), TableToForecast(path=str(tmp_path / "new.csv")), str(tmp_path / "pieces.parquet"))
     whole, parts = (pl.read_csv(tmp_path / f"{name}.csv") for name in ("whole", "pieces"))
     assert sum(pieces) == 14 and len(pieces) >= 8
     assert whole.drop("0.1", "0.5", "0.9").equals(parts.drop("0.1", "0.5", "0.9"))
@@ -110,7 +111,7 @@ def test_backtest_refitted_reaches_before_the_test_part(run, tmp_path, capsys):
     with pytest.raises(ValueError, match="reach into the part"):
         forecast.backtest(str(run), n_windows=3, step_size=30)
     with pytest.raises(ValueError, match="needs the run folder"):
-        forecast.backtest(str(run / "model"), str(run.parent / "shops.csv"), n_windows=1, refit=True)
+        forecast.backtest(str(run / "model"), OtherTable(path=str(run.parent / "shops.csv")), n_windows=1, refit=True)
 
 
 def test_a_refit_sees_nothing_after_its_cutoff(run, tmp_path):
@@ -123,7 +124,9 @@ def test_a_refit_sees_nothing_after_its_cutoff(run, tmp_path):
     for name, frame in (("one", table), ("two", changed)):
         frame.write_csv(tmp_path / f"{name}.csv")
         output = tmp_path / f"{name}.parquet"
-        forecast.backtest(str(run), str(tmp_path / f"{name}.csv"), 2, 30, str(output), refit=True, level=[80])
+        forecast.backtest(
+            str(run), OtherTable(path=str(tmp_path / f"{name}.csv")), 2, 30, str(output), refit=True, level=[80]
+        )
         frames.append(pl.read_parquet(output).filter(pl.col("cutoff") == pl.col("cutoff").min()))
     assert frames[0]["cutoff"][0].isoformat() == "2024-01-07T21:00:00"  # row 165, the last before the change
     assert frames[0].drop("y").equals(frames[1].drop("y")) and not frames[0]["y"].equals(frames[1]["y"])
@@ -137,7 +140,9 @@ def test_explain_writes_tables_and_a_page(run, tmp_path, capsys):
     rows = list(csv.DictReader((run / "explain" / "segments.csv").read_text().splitlines()))
     assert rows[0]["from_step"] == "1" and float(rows[0]["change"]) > 0
     assert "explain.html" in capsys.readouterr().out.replace("\n", "")
-    forecast.explain(str(run / "model"), str(run.parent / "shops.csv"), windows=2, output=str(tmp_path / "why"))
+    forecast.explain(
+        str(run / "model"), OtherTable(path=str(run.parent / "shops.csv")), windows=2, output=str(tmp_path / "why")
+    )
     assert (tmp_path / "why" / "explain.html").is_file()
 
 
@@ -146,7 +151,7 @@ def test_known_covariates_from_a_second_table(priced, tmp_path):
     with pytest.raises(ValueError, match=r"'price'.*missing"):
         forecast.predict(str(priced))
     shops(rows=4, seed=9, offset=200).drop("sales").write_csv(tmp_path / "prices.csv")
-    forecast.predict(str(priced), output=str(tmp_path / "next.csv"), future_path=str(tmp_path / "prices.csv"))
+    forecast.predict(str(priced), TableToForecast(future_path=str(tmp_path / "prices.csv")), str(tmp_path / "next.csv"))
     assert len(pl.read_csv(tmp_path / "next.csv")) == 12
     forecast.explain(str(priced), windows=3)
     assert "price" in pl.read_csv(priced / "explain" / "variates.csv")["source"].to_list()
@@ -175,7 +180,9 @@ def test_an_estimator_and_the_commands_read_each_other(run, tmp_path):
         prediction_length=4, context_length=24, embedding_dim=8, num_heads=2, max_steps=2, id_column="shop"
     ).fit(shops().drop("price"), from_model=None)
     forecaster.save(tmp_path / "saved")
-    forecast.predict(str(tmp_path / "saved"), str(run.parent / "shops.csv"), str(tmp_path / "a.parquet"))
+    forecast.predict(
+        str(tmp_path / "saved"), TableToForecast(path=str(run.parent / "shops.csv")), str(tmp_path / "a.parquet")
+    )
     np.testing.assert_allclose(pl.read_parquet(tmp_path / "a.parquet")["0.5"], forecaster.predict()["0.5"], rtol=1e-5)
     again = XLSTMForecaster(prediction_length=4, max_steps=1, id_column="shop").fit(
         shops().drop("price"), from_model=run
@@ -207,8 +214,8 @@ def test_more_baselines_on_request(run, capsys):
         (["predict", "{run}", "--level=80", "--quantiles=0.1"], "not both"),
         (["predict", "{run}", "--samples=0"], "at least 1"),
         (["predict", "{run}", "--samples=3", "--level=80"], "leave out level"),
-        (["predict", "{run}", "--future_path=x.csv"], "future_path"),
-        (["predict", "{run}", "--data_path={run}/../other.csv"], "no such column"),
+        (["predict", "{run}", "--data.future_path=x.csv"], "future_path"),
+        (["predict", "{run}", "--data.path={run}/../other.csv"], "no such column"),
         (["backtest", "{run}", "--refit=-1"], "refit"),
         (["backtest", "{run}", "--refit", "--n_windows=900"], "no series is long enough"),
         (["explain", "{run}", "--segment_length=25"], "1 to 24 steps"),

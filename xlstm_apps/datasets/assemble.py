@@ -112,7 +112,7 @@ def finish(placed: Placed, reading: Reading, item_ids: list[str] | None, report:
     }
     if placed.covariates is not None:
         report["covariates"] = _covariates(placed, reading, len(table))
-    report["notes"] = notes(report)
+    report["notes"] = notes(report, reading.origin.option)
     return table
 
 

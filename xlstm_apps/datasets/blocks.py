@@ -130,7 +130,7 @@ def _decoded(file: Path, encoding: str) -> Iterator[tuple[str, bool]]:
                     return
     except UnicodeDecodeError as e:
         raise ValueError(
-            f"{file}: near byte {read + e.start:,} is no {encoding} text; name the encoding with --data.encoding "
+            f"{file}: near byte {read + e.start:,} is no {encoding} text; name the encoding with data.encoding "
             "(latin-1 reads any byte)"
         ) from None
     except _DAMAGED as e:

@@ -16,6 +16,22 @@ _LISTS = (*_ROLES, "categorical_covariates", "missing_values", "missing_text")
 
 
 @dataclass(frozen=True, kw_only=True)
+class OtherTable:
+    """A table for a forecaster that is trained already; the rest of its reading is as in training."""
+
+    path: str | None = None
+    """Another table, read as the training's was. None: the training's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableToForecast(OtherTable):
+    """One that is to be forecast beyond its end."""
+
+    future_path: str | None = None
+    """Table with the known covariates of the steps to forecast."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeriesData:
     """A table of time series: where it is, how to read it, and how its time span is split."""
 
@@ -129,32 +145,30 @@ class SeriesData:
             if isinstance(getattr(self, name), str | float | int):
                 raise ValueError(f"{name} is a list, such as [{getattr(self, name)!r}], not {getattr(self, name)!r}")
         if self.decimal not in (None, ".", ","):
-            raise ValueError(f"--data.decimal is '.' or ',', not {self.decimal!r}")
+            raise ValueError(f"data.decimal is '.' or ',', not {self.decimal!r}")
         if self.separator is not None and len(self.separator) != 1:
-            raise ValueError(f"--data.separator is one character, not {self.separator!r}; a tab is $'\\t' in a shell")
+            raise ValueError(f"data.separator is one character, not {self.separator!r}; a tab is $'\\t' in a shell")
         if self.resample is not None and self.freq is None:
-            raise ValueError("--data.resample needs --data.freq, the step to bring the rows to")
+            raise ValueError("data.resample needs data.freq, the step to bring the rows to")
         if self.start is not None and self.freq is None:
-            raise ValueError("--data.start needs --data.freq, the step between rows")
+            raise ValueError("data.start needs data.freq, the step between rows")
         for name in ("val_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"--data.{name} is a share between 0 and 1, not {getattr(self, name)}")
+                raise ValueError(f"data.{name} is a share between 0 and 1, not {getattr(self, name)}")
         if self.split_rows is not None:
             if len(self.split_rows) != 3 or self.split_rows[0] < 1 or min(self.split_rows) < 0:
                 raise ValueError(
-                    f"--data.split_rows is three counts of rows, [train, val, test], not {self.split_rows}; "
+                    f"data.split_rows is three counts of rows, [train, val, test], not {self.split_rows}; "
                     "for example '[8640, 2880, 2880]'"
                 )
             if (self.val_fraction, self.test_fraction) != (0.1, 0.2):
-                raise ValueError(
-                    "--data.split_rows takes the place of val_fraction and test_fraction; give one of them"
-                )
+                raise ValueError("data.split_rows takes the place of val_fraction and test_fraction; give one of them")
         if self.memory_rows < 1:
-            raise ValueError(f"--data.memory_rows is a number of rows, 1 or more, not {self.memory_rows}")
+            raise ValueError(f"data.memory_rows is a number of rows, 1 or more, not {self.memory_rows}")
         self._check_roles()
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
-                f"--data.val_fraction {self.val_fraction} and --data.test_fraction {self.test_fraction} leave no rows "
+                f"data.val_fraction {self.val_fraction} and data.test_fraction {self.test_fraction} leave no rows "
                 "to train on; their sum must stay below 1"
             )
 

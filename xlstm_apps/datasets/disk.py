@@ -12,12 +12,10 @@ def nameless(folder: str | None) -> IO[bytes]:
         ValueError: there is no such folder, or no room or permission in it.
     """
     if folder is not None and not Path(folder).expanduser().is_dir():
-        raise ValueError(
-            f"--data.cache_dir {folder}: no such folder; make it, or name another with room for the series"
-        )
+        raise ValueError(f"data.cache_dir {folder}: no such folder; make it, or name another with room for the series")
     try:
         return tempfile.TemporaryFile(dir=folder and Path(folder).expanduser())
     except OSError as e:
         raise ValueError(
-            f"no file can be made in {folder or tempfile.gettempdir()} ({e}); set --data.cache_dir"
+            f"no file can be made in {folder or tempfile.gettempdir()} ({e}); set data.cache_dir"
         ) from None

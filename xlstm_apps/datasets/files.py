@@ -57,9 +57,9 @@ def resolve(path: str) -> Path:
         if file.is_dir():
             inside = sorted(f.name for f in file.iterdir() if f.name.lower().rstrip(".gzxbip2").endswith(_SUFFIXES))
             seen = f"; it holds {', '.join(inside[:5])}{' ...' if len(inside) > 5 else ''}" if inside else ""
-            raise ValueError(f"{path} is a directory; give the table inside it as --data.path{seen}")
+            raise ValueError(f"{path} is a directory; give the table inside it{seen}")
         if not file.exists():
-            raise ValueError(f"{path}: no such file; see --data.path (the current folder is {Path.cwd()})")
+            raise ValueError(f"{path}: no such file (the current folder is {Path.cwd()})")
         with file.open("rb"):
             pass
     except PermissionError:
@@ -136,12 +136,12 @@ def decode(data: bytes, file: Path, encoding: str | None) -> tuple[str, str]:
     try:
         return data.decode(encoding), encoding.removesuffix("-sig")
     except LookupError:
-        raise ValueError(f"--data.encoding {encoding!r} is not known; utf-8, utf-16, cp1252 and latin-1 are") from None
+        raise ValueError(f"data.encoding {encoding!r} is not known; utf-8, utf-16, cp1252 and latin-1 are") from None
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         raise ValueError(
             f"{file} line {line}: byte 0x{data[e.start]:02x} is no {encoding} text; name the encoding with "
-            "--data.encoding (latin-1 reads any byte)"
+            "data.encoding (latin-1 reads any byte)"
         ) from None
 
 
@@ -177,6 +177,6 @@ def _table_inside(archive: zipfile.ZipFile, file: Path) -> str:
     if len(tables) != 1:
         raise ValueError(
             f"{file}: the archive holds {len(tables)} tables ({', '.join((tables or names)[:5])}); unpack it "
-            "and give one of them as --data.path"
+            "and give one of them"
         )
     return tables[0]

@@ -1,9 +1,12 @@
 """pandas and polars frames to one polars frame of plain types, without changing the one that was handed over."""
 
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+
+from .zones import fixed_zone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +101,19 @@ def _stamps(name: str, column: "pd.Series") -> pl.Series:
     out = pl.Series(name, stamps)
     if zone is None:
         return out
-    text = getattr(zone, "zone", None) or getattr(zone, "key", None) or str(zone)
+    offset = fixed_offset(zone)
+    text = (_name(zone) or str(zone)) if offset is None else fixed_zone(offset)
     try:
         return out.dt.replace_time_zone("UTC").dt.convert_time_zone(text)
-    except pl.exceptions.PolarsError:  # a fixed offset has no IANA name
+    except pl.exceptions.PolarsError:  # it has no IANA name
         return out.dt.replace_time_zone("UTC")
+
+
+def fixed_offset(zone: tzinfo) -> int | None:
+    """Seconds ahead of UTC of a zone that is nothing more than that, as of pandas' `+02:00`; None for UTC."""
+    offset = None if _name(zone) else zone.utcoffset(None)
+    return None if offset is None else int(offset.total_seconds()) or None
+
+
+def _name(zone: tzinfo) -> str | None:
+    return getattr(zone, "zone", None) or getattr(zone, "key", None)

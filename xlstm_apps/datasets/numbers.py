@@ -6,6 +6,8 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from .delimited import Origin
+
 MISSING_TEXT = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "?", ".")
 _FLAGS = ("true", "false", "t", "f", "yes", "no")
 _GROUPED = {  # numbers whose thousands are grouped, by decimal mark; 0,126 is none of them
@@ -96,12 +98,13 @@ def missing_cells(cells: pl.Series, more: tuple[str, ...] = ()) -> pl.Series:
     return cells.is_null() | cells.str.to_lowercase().is_in(known)
 
 
-def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | None) -> tuple[str, bool]:
+def detect_format(frame: pl.DataFrame, decimal: str | None, origin: Origin) -> tuple[str, bool]:
     """The decimal mark of a frame of text, and whether thousands are grouped by the other mark.
 
     Raises:
         ValueError: some numbers have a decimal comma, others a decimal point, or a mark may be either.
     """
+    separator = origin.facts.get("separator")
     point = comma = grouped_point = grouped_comma = False
     texts = [c for c in frame.iter_columns() if c.dtype == pl.String]
     if decimal is not None:
@@ -109,11 +112,11 @@ def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | Non
     commas = any(c.str.contains(",", literal=True).any() for c in texts)
     for column in texts:
         cells = column.str.strip_chars()
-        _check_unambiguous(cells, column.name, ".")
+        _check_unambiguous(cells, ".", origin)
         if not commas:
             continue
         if separator != ",":
-            _check_unambiguous(cells, column.name, ",")
+            _check_unambiguous(cells, ",", origin)
         cells = cells.filter(cells.str.contains(r"^[+-]?[\d.,]*[.,][\d.,]*([eE][+-]?\d+)?$"))
         if len(cells) == 0:
             continue
@@ -128,7 +131,10 @@ def detect_format(frame: pl.DataFrame, separator: str | None, decimal: str | Non
         comma = False
     decimal = "," if (comma or grouped_comma) and not grouped_point else "."
     if comma and point and not (grouped_comma or grouped_point):
-        raise ValueError("numbers are written with decimal commas and with decimal points; set --data.decimal")
+        raise ValueError(
+            f"{origin.name}: numbers are written with decimal commas and with decimal points; say which is the decimal "
+            f"mark: {origin.option('decimal', ',')} or {origin.option('decimal', '.')}"
+        )
     return decimal, grouped_comma if decimal == "," else grouped_point
 
 
@@ -144,7 +150,7 @@ def _groups_by_other(texts: list[pl.Series], decimal: str) -> bool:
     return found
 
 
-def _check_unambiguous(cells: pl.Series, name: str, mark: str) -> None:
+def _check_unambiguous(cells: pl.Series, mark: str, origin: Origin) -> None:
     """Raises ValueError for 998 and 1.002 in one column: a step across a thousand, or a fall to one?"""
     grouped = _GROUPED["," if mark == "." else "."]
 
@@ -159,8 +165,9 @@ def _check_unambiguous(cells: pl.Series, name: str, mark: str) -> None:
     hundreds = plain.filter(plain.str.contains(r"^[+-]?[1-9]\d\d$"))
     if len(marked) and len(hundreds) and marked.str.contains(grouped).all() and (plain.str.len_chars() < 5).all():
         raise ValueError(
-            f"column {name!r} holds {marked[0]} beside {hundreds[0]}: set --data.decimal {',' if mark == '.' else '.'} "
-            f"if the mark groups thousands, or --data.decimal {mark} if it is the decimal mark"
+            f"{origin.column(cells.name)}: {marked[0]} stands beside {hundreds[0]}: set "
+            f"{origin.option('decimal', ',' if mark == '.' else '.')} if the mark groups thousands, or "
+            f"{origin.option('decimal', mark)} if it is the decimal mark"
         )
 
 

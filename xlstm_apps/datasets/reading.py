@@ -125,10 +125,7 @@ def number_format(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> Numb
     Raises:
         ValueError: in two ways.
     """
-    try:
-        decimal, grouped = detect_format(frame, origin.facts.get("separator"), data.decimal)
-    except ValueError as e:
-        raise ValueError(f"{origin.name}: {e}") from None
+    decimal, grouped = detect_format(frame, data.decimal, origin)
     return NumberFormat(decimal, grouped, tuple(data.missing_text))
 
 
@@ -146,7 +143,7 @@ def started(stamps: Stamps, data: SeriesData, origin: Origin) -> Stamps:
     assert data.freq is not None
     freq = Frequency.parse(data.freq)
     first = read_stamps(
-        pl.Series("start", [data.start]), Origin("--data.start" if origin.from_file else "start"), data.time_format
+        pl.Series("start", [data.start]), Origin("data.start" if origin.from_file else "start"), data.time_format
     )
     us = freq.stamps(first.us[0], stamps.us.astype(np.int64))
     kind = first.kind if freq.by_wall_clock else "datetime"

@@ -1,5 +1,6 @@
 """What was read, in words: a short table for the terminal out of `SeriesTable.report`."""
 
+from collections.abc import Callable
 from typing import Any
 
 
@@ -34,8 +35,8 @@ def report_text(report: dict[str, Any]) -> str:
     return "\n".join(f"{label:<9} {text}" for label, text in lines)
 
 
-def notes(report: dict[str, Any]) -> list[str]:
-    """Findings that need a sentence."""
+def notes(report: dict[str, Any], option: Callable[[str, Any], str]) -> list[str]:
+    """Findings that need a sentence; `option` says how one is set."""
     out = []
     if not report["sorted"]:
         out.append("rows were not in order of time; they were sorted")
@@ -51,14 +52,14 @@ def notes(report: dict[str, Any]) -> list[str]:
                 "too small; leave its rows out"
             )
     if report["freq"].endswith("b"):
-        out.append("no stamp is on a weekend: steps are business days; --data.freq 1d counts all days")
+        out.append(f"no stamp is on a weekend: steps are business days; {option('freq', '1d')} counts all days")
     constant = [name for name, c in report["columns"].items() if c["constant"]]
     if constant:
         out.append(f"constant columns: {', '.join(constant[:8])}")
     for column, found in report["suspicious"].items():
         out.append(
             f"column {column!r} holds {found['value']:g} {found['count']:,} times, far from its other values; if that "
-            f"means missing: --data.missing_values '[{found['value']:g}]'"
+            f"means missing: {option('missing_values', [found['value']])}"
         )
     if report["encoding"] not in (None, "utf-8"):
         out.append(f"text encoding: {report['encoding']}")

@@ -21,7 +21,7 @@ def read_rows(
     """
     if data.target_columns is not None or data.time_column not in (None, "none"):
         raise ValueError(
-            "--data.layout rows takes neither target_columns nor time_column: the cells of a line are the series"
+            "data.layout rows takes neither target_columns nor time_column: the cells of a line are the series"
         )
     name = data.id_column
     if name is not None and name not in frame.columns:

@@ -31,10 +31,10 @@ class Spill:
     def __init__(self, data: SeriesData) -> None:
         if data.layout == "rows":
             raise ValueError(
-                "--data.stream does not go with layout rows, where a line holds a whole series; leave it out"
+                "data.stream does not go with layout rows, where a line holds a whole series; leave it out"
             )
         if data.time_column == "none":
-            raise ValueError("--data.stream needs stamps: name --data.time_column")
+            raise ValueError("data.stream needs stamps: name data.time_column")
         self.rows, self.ordered = 0, True
         self.numbers: dict[str, int] = {}
         """Number of every series, by first appearance; empty for a wide table."""

@@ -286,7 +286,7 @@ def _assemble(
         raise ValueError(f"{origin.cell(row, column.name)}: {column[row]!r} has no UTC offset, other stamps have one")
     offsets = parts["o"].str.to_uppercase().replace({"UTC": "Z", "GMT": "Z", "+00:00": "Z", "+0000": "Z", "+00": "Z"})
     distinct = offsets.unique(maintain_order=True).to_list()
-    shift = offsets.replace_strict(distinct, [_seconds(o) for o in distinct], return_dtype=pl.Int64).to_numpy()
+    shift = offsets.replace_strict(distinct, [seconds(o) for o in distinct], return_dtype=pl.Int64).to_numpy()
     return Stamps(us - (shift * 1_000_000).astype("timedelta64[us]"), aware=True, offsets=distinct, written=written)
 
 
@@ -300,7 +300,8 @@ def _weeks(year: np.ndarray, week: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return monday, (week >= 1) & (thursday.astype("datetime64[Y]") == first.astype("datetime64[Y]"))
 
 
-def _seconds(offset: str) -> int:
+def seconds(offset: str) -> int:
+    """Of an offset as it is written: `Z`, `+02`, `+02:00`, `-0330`."""
     if offset == "Z":
         return 0
     digits = offset[1:].replace(":", "").ljust(4, "0")

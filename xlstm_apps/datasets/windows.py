@@ -282,15 +282,15 @@ def _why_empty(table: SeriesTable, borders: np.ndarray, part: Part, horizon: int
     if horizon >= longest:
         return (
             f"the horizon is longer than the data: prediction_length {horizon}, longest series {longest} rows; "
-            "lower --head.prediction_length or bring more rows"
+            "lower prediction_length or bring more rows"
         )
     ends = np.column_stack([np.zeros_like(borders[:, :1]), borders, table.lengths[:, None]])
     which = ("train", "val", "test").index(part)
     rows = int((ends[:, which + 1] - ends[:, which]).max())
     needed = horizon + 1 if part == "train" else horizon
-    lever = "lower --data.val_fraction or --data.test_fraction" if part == "train" else f"raise --data.{part}_fraction"
+    lever = "lower val_fraction or test_fraction" if part == "train" else f"raise {part}_fraction"
     return (
         f"every series is shorter than one window: the longest has {longest} rows, {rows} of them in the {part} part, "
-        f"which needs {needed} for prediction_length {horizon}; lower --head.prediction_length, {lever}, or "
+        f"which needs {needed} for prediction_length {horizon}; lower prediction_length, {lever}, or "
         "bring more rows"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from .delimited import Origin
-from .timestamps import Stamps
+from .timestamps import Stamps, seconds
 
 
 def to_local(us: np.ndarray, zone: str) -> np.ndarray:
@@ -73,9 +73,13 @@ def _check(zone: str) -> None:
 
 
 def _zone_of(offsets: list[str]) -> str:
-    """A zone for stamps that carry offsets only: the fixed one, if it is one of whole hours, else UTC."""
-    if len(offsets) == 1 and offsets[0] != "Z":
-        hours, rest = int(offsets[0][:3]), offsets[0][3:].replace(":", "")
-        if rest in ("", "00") and -12 <= hours <= 14 and hours != 0:
-            return f"Etc/GMT{-hours:+d}"  # the sign of Etc zones counts westward
-    return "UTC"
+    """A zone for stamps that carry offsets only: the fixed one, if there is just one, else UTC."""
+    return fixed_zone(seconds(offsets[0])) if len(offsets) == 1 else "UTC"
+
+
+def fixed_zone(offset: int) -> str:
+    """The zone that is always so many seconds ahead of UTC, if they are whole hours, else UTC."""
+    hours, rest = divmod(offset, 3600)
+    if rest or not -12 <= hours <= 14 or hours == 0:
+        return "UTC"
+    return f"Etc/GMT{-hours:+d}"  # the sign of Etc zones counts westward

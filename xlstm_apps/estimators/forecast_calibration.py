@@ -5,13 +5,23 @@ is known at cutoffs after its own stamp, in every series. Forecasts whose horizo
 those of their targets that lie behind it.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset
 from xlstm_apps.estimators.forecast_frames import ROWS_PER_BATCH, scaled_forecast
-from xlstm_apps.forecasting import Calibration, ErrorHistory, ForecastModel, Policy, normalised_errors, stretch
+from xlstm_apps.forecasting import (
+    Calibration,
+    ErrorHistory,
+    ForecastModel,
+    Policy,
+    beyond_errors,
+    normalised_errors,
+    stretch,
+)
 from xlstm_apps.forecasting.conformal import State, spreads, step_groups, unit_rows
 
 ERRORS_FROM = 100_000
@@ -90,6 +100,10 @@ class Calibrator:
         step = self.history.group
         rho = track[block[:, None, None], unit[:, None, :], step[None, :, None]]
         return stretch(forecast, rho, self.levels, self.typical[unit][:, None])
+
+    def beyond(self, levels: Iterable[float]) -> str | None:
+        """Says which of these quantiles the held-out errors do not support; None where they support all."""
+        return beyond_errors(levels, self.targets // self.horizon)
 
     def at_end(self) -> Calibration:
         """What can be said after the last row of the table."""

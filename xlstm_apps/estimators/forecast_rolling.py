@@ -15,7 +15,8 @@ from xlstm_apps.forecasting import ForecastModel
 def first_cutoffs(
     table: SeriesTable, horizon: int, n_windows: int, step: int, tested: np.ndarray | None = None
 ) -> np.ndarray:
-    """The earliest of `n_windows` cutoffs in every series, `step` apart, the last of which leaves just one horizon.
+    """The earliest cutoff in every series: of `n_windows`, `step` apart, the last of which leaves just one horizon; of
+    as many of them as fit into a shorter series.
 
     Args:
         table: All series.
@@ -25,29 +26,36 @@ def first_cutoffs(
         tested: First row of each series that the model has not learned from; None: it learns from none of them.
 
     Returns:
-        int64 [S]; the length of the series where it is left out, being too short.
+        int64 [S]; the length of the series where none fits.
 
     Raises:
-        ValueError: A cutoff lies before `tested`, or no series is long enough.
+        ValueError: They fit into no series.
     """
     if n_windows < 1 or step < 1:
         raise ValueError(f"n_windows {n_windows} and step_size {step} must be at least 1")
-    first = table.lengths - horizon - (n_windows - 1) * step
-    if tested is not None:
-        has_test = table.lengths - tested >= horizon
-        room = ((table.lengths - horizon - tested)[has_test] // step + 1).min() if has_test.any() else 0
-        if n_windows > room:
+    last = table.lengths - horizon
+    room = np.maximum((last - (1 if tested is None else np.maximum(tested, 1))) // step + 1, 0)
+    if n_windows > room.max():
+        if tested is not None:
             raise ValueError(
-                f"{n_windows} windows {step} steps apart reach into the part the model was trained on; at most {room} "
-                "fit into the test part (or lower step_size, refit, or train with a larger data.test_fraction)"
+                f"{n_windows} windows {step} steps apart reach into the part the model was trained on; at most "
+                f"{room.max()} fit into the test part (or lower step_size, refit, or train with a larger "
+                "data.test_fraction)"
             )
-        first = np.where(has_test, first, table.lengths)
-    if (first < 1).all():
         raise ValueError(
             f"no series is long enough for {n_windows} windows of {horizon} steps, {step} apart: the longest has "
             f"{int(table.lengths.max())} rows; lower n_windows or step_size"
         )
-    return np.where(first < 1, table.lengths, first)
+    count = np.minimum(room, n_windows)
+    return np.where(count > 0, last - (count - 1) * step, table.lengths)
+
+
+def fewer_windows(table: SeriesTable, first: np.ndarray, horizon: int, n_windows: int, step: int) -> list[str]:
+    """Says how many series have fewer windows than were asked for, from `first_cutoffs`; nothing where none has."""
+    count = np.maximum((table.lengths - horizon - first) // step + 1, 0)
+    fewer, none = int(((count > 0) & (count < n_windows)).sum()), int((count == 0).sum())
+    lines = [f"{fewer:,} of {len(table):,} series have room for fewer than {n_windows} windows"] if fewer else []
+    return lines + ([f"{none:,} of {len(table):,} series have room for none: they are left out"] if none else [])
 
 
 def refit_frames(
@@ -77,13 +85,15 @@ def refit_frames(
         quantiles: As in `window_frames`.
         level: As in `window_frames`.
     """
-    short = first >= table.lengths
     for begin in range(0, n_windows, every):
         count = min(every, n_windows - begin)
-        # A series too short to be cut is left out of training and scoring alike.
-        cutoff = np.where(short, 1, first + begin * step)
-        plan, model = train(table.until(cutoff.tolist()))
-        seen = table.until(np.where(short, 1, cutoff + (count - 1) * step + horizon).tolist())
+        now = table.lengths - horizon - (n_windows - 1 - begin) * step
+        last = now + (count - 1) * step
+        short = first > last  # it joins with a later training
+        known = np.maximum(now, 1)
+        plan, model = train(table.until(known.tolist()))
+        seen = table.until(np.where(short, known, last + horizon).tolist())
+        cutoff = np.where(short, known, np.maximum(now, first))
         calibrator = calibrator_for(model, seen, plan.scaler, plan.split) if calibrated else None
         windows = WindowDataset(
             seen,

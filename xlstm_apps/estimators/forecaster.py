@@ -1,6 +1,6 @@
 """XLSTMForecaster: fit and predict on data frames, silent and without files unless asked."""
 
-import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from xlstm_apps.datasets import SeriesTable, WindowDataset, table_from_frame, with_future
+from xlstm_apps.estimators import forecaster_saved
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
 from xlstm_apps.estimators.forecast_explain import Explanation, explain
 from xlstm_apps.estimators.forecast_frames import device_for, window_frames
@@ -19,11 +20,8 @@ from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, ref
 from xlstm_apps.estimators.forecaster_settings import sections_of
 from xlstm_apps.estimators.forecaster_training import train
 from xlstm_apps.estimators.give_back import give_back, kind_of
-from xlstm_apps.estimators.history import load_history, save_history, tail_of
-from xlstm_apps.estimators.saved import usable
 from xlstm_apps.estimators.trained import TrainedForecaster, check_levels
 from xlstm_apps.estimators.warm_start import read_start
-from xlstm_apps.training import files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +58,15 @@ class XLSTMForecaster(BaseEstimator):
         categorical_covariates: Those of the covariates whose numbers are codes; text needs no mention.
         holidays_column: Column that marks holidays, known for future steps too.
         calendar: Add time of day, day of week and the like.
+        duplicates: What to do with rows of one series that share a stamp: `error`, `first`, `last` or `mean`.
+        off_grid: What to do with stamps off the regular grid: `error` or `drop`.
+        resample: Bring the rows to `freq` by `mean`, `sum`, `min`, `max`, `first` or `last`; None: as they are.
+        start: First stamp, where rows are only counted.
+        time_format: How stamps in text are written, as in strptime; None: recognised.
+        time_zone: Zone of stamps without an offset, and in which all are handed back, such as `Europe/Berlin`.
+        decimal: Decimal mark of numbers in text; None: recognised.
+        missing_values: Numbers that stand for a missing value, such as -9999.
+        missing_text: More spellings of a missing value in text.
         val_fraction: Share of each series, its end, on which the best epoch is chosen and intervals are calibrated.
         embedding_dim: Width of the xLSTM; None: the model's.
         num_blocks: Its number of blocks; None: the model's.
@@ -77,8 +84,7 @@ class XLSTMForecaster(BaseEstimator):
 
     Attributes:
         model_: The fitted `ForecastModel`.
-        history_: One dict per epoch: losses, learning rate, seconds.
-        best_epoch_: The epoch whose weights were kept.
+        history_, best_epoch_: One dict per epoch; the epoch whose weights were kept.
     """
 
     def __init__(
@@ -99,6 +105,15 @@ class XLSTMForecaster(BaseEstimator):
         categorical_covariates: list[str] | None = None,
         holidays_column: str | None = None,
         calendar: bool = False,
+        duplicates: str = "error",
+        off_grid: str = "error",
+        resample: str | None = None,
+        start: str | None = None,
+        time_format: str | None = None,
+        time_zone: str | None = None,
+        decimal: str | None = None,
+        missing_values: list[float] | None = None,
+        missing_text: list[str] | None = None,
         val_fraction: float = 0.1,
         embedding_dim: int | None = None,
         num_blocks: int | None = None,
@@ -129,6 +144,15 @@ class XLSTMForecaster(BaseEstimator):
         self.categorical_covariates = categorical_covariates
         self.holidays_column = holidays_column
         self.calendar = calendar
+        self.duplicates = duplicates
+        self.off_grid = off_grid
+        self.resample = resample
+        self.start = start
+        self.time_format = time_format
+        self.time_zone = time_zone
+        self.decimal = decimal
+        self.missing_values = missing_values
+        self.missing_text = missing_text
         self.val_fraction = val_fraction
         self.embedding_dim = embedding_dim
         self.num_blocks = num_blocks
@@ -183,7 +207,8 @@ class XLSTMForecaster(BaseEstimator):
         Args:
             df: History to forecast from, of the training's series or of others; None: the frame given to `fit`.
             future_df: Known covariates of the steps to forecast, with the id and time columns of the history.
-            level: Central intervals in percent, `[80, 95]`: columns `xLSTM`, `xLSTM-lo-80`, `xLSTM-hi-80` ...
+            level: Central intervals in percent, `[80, 95]`: columns `xLSTM`, `xLSTM-lo-80`, `xLSTM-hi-80` ... A warning
+                says where too few errors were held out for one so wide.
             quantiles: Levels between 0 and 1, one column each; None: those of the forecaster.
 
         Returns:
@@ -195,6 +220,8 @@ class XLSTMForecaster(BaseEstimator):
         """
         check_levels(quantiles, level)
         table, kind = self._history(df, future_df)
+        if beyond := self._trained_.beyond(quantiles, level):
+            warnings.warn(beyond, stacklevel=2)
         frames = self._trained_.predict(table, device=device_for(self.accelerator), quantiles=quantiles, level=level)
         return give_back(frames, kind)
 
@@ -232,7 +259,7 @@ class XLSTMForecaster(BaseEstimator):
 
         Args:
             df: Long or wide frame.
-            n_windows: Number of cutoffs; the last one leaves just one horizon.
+            n_windows: Number of cutoffs; the last one leaves just one horizon. A shorter series has as many as fit.
             step_size: Rows between cutoffs; None: the horizon.
             refit: Train anew at every cutoff, or at every so many.
             level: As in `predict`.
@@ -324,22 +351,13 @@ class XLSTMForecaster(BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Write a folder: the model, its scaler and calibration, the arguments, and the end of the history.
 
-        `xlstm-apps forecast predict PATH --data_path FILE` reads it too.
+        `xlstm-apps forecast predict PATH --data.path FILE` reads it too.
 
         Raises:
             NotFittedError: `fit` was not called.
         """
         self._check_fitted()
-        with files.replacing_folder(path) as aside:
-            self._trained_.save(aside)
-            save_history(tail_of(self._table_, self.model_.head.context_length), aside)
-            facts = {
-                "arguments": self.get_params(),
-                "kind": self._kind_,
-                "history": self.history_,
-                "best_epoch": self.best_epoch_,
-            }
-            files.write_json(aside / "estimator.json", facts)
+        forecaster_saved.write(self, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -348,17 +366,7 @@ class XLSTMForecaster(BaseEstimator):
         Raises:
             ValueError: `path` is no such folder.
         """
-        path = Path(path)
-        if not (path / "estimator.json").is_file():
-            raise ValueError(f"{path} holds no saved forecaster (no estimator.json)")
-        facts = json.loads((path / "estimator.json").read_text(encoding="utf-8"))
-        arguments = facts["arguments"]
-        self = cls(**{**arguments, "accelerator": usable(arguments["accelerator"])})
-        self._trained_ = TrainedForecaster.load(path)
-        self.model_ = self._trained_.model
-        self.history_, self.best_epoch_ = facts["history"], facts["best_epoch"]
-        self._table_, self._split_, self._kind_ = load_history(path), None, facts["kind"]
-        return self
+        return forecaster_saved.read(cls, path)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

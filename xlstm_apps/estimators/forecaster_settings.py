@@ -16,7 +16,14 @@ WHOLE = (
     "prediction_length", "context_length", "season", "embedding_dim", "num_blocks", "num_heads", "max_epochs",
     "max_steps", "batch_size", "patience", "seed",
 )  # fmt: skip
-LISTS = ("past_covariates", "known_covariates", "static_covariates", "categorical_covariates")
+LISTS = (
+    "past_covariates", "known_covariates", "static_covariates", "categorical_covariates", "missing_values",
+    "missing_text",
+)  # fmt: skip
+READING = (
+    "id_column", "time_column", "freq", "holidays_column", "calendar", "duplicates", "off_grid", "resample", "start",
+    "time_format", "time_zone", "decimal", "val_fraction",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,38 +59,28 @@ def sections_of(forecaster: "XLSTMForecaster") -> Sections:
     for name in WHOLE:
         if not isinstance(getattr(f, name), Integral | None):
             raise ValueError(f"{name} is a whole number, not {getattr(f, name)!r}")
-    backbone = {
-        name: getattr(f, name) for name in ("embedding_dim", "num_blocks", "num_heads") if getattr(f, name) is not None
-    }
+    whole = {name: None if getattr(f, name) is None else int(getattr(f, name)) for name in WHOLE}  # of NumPy, perhaps
+    names = ("embedding_dim", "num_blocks", "num_heads")
+    backbone = {name: whole[name] for name in names if whole[name] is not None}
     return Sections(
         data=SeriesData(
             path="frame",
-            id_column=f.id_column,
-            time_column=f.time_column,
             target_columns=None if f.target_columns is None else list(f.target_columns),
-            freq=f.freq,
-            holidays_column=f.holidays_column,
-            calendar=f.calendar,
-            val_fraction=f.val_fraction,
             test_fraction=0.0,
+            **{name: getattr(f, name) for name in READING},
             **{name: list(getattr(f, name) or []) for name in LISTS},
         ),
         head=ForecastConfig(
-            prediction_length=f.prediction_length,
             model=f.model,
-            context_length=f.context_length,
-            quantiles=list(f.quantiles),
+            quantiles=[float(q) for q in f.quantiles],
             dropout=f.dropout,
-            season=f.season,
+            **{name: whole[name] for name in ("prediction_length", "context_length", "season")},
         ),
         backbone=replace(BACKBONE, **backbone),
         given=list(backbone),
         fit=FitConfig(
-            max_epochs=f.max_epochs,
-            max_steps=f.max_steps,
-            batch_size=f.batch_size,
             learning_rate=f.learning_rate,
-            patience=f.patience,
             accelerator=f.accelerator,
+            **{name: whole[name] for name in ("max_epochs", "max_steps", "batch_size", "patience")},
         ),
     )

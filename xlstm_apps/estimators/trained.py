@@ -10,7 +10,7 @@ import polars as pl
 
 from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
-from xlstm_apps.estimators.forecast_frames import predict_frames, sample_frames
+from xlstm_apps.estimators.forecast_frames import predict_frames, quantile_columns, sample_frames
 from xlstm_apps.estimators.forecast_plan import ForecastPlan
 from xlstm_apps.forecasting import Calibration, ForecastModel
 from xlstm_apps.training import files
@@ -94,6 +94,12 @@ class TrainedForecaster:
             quantiles=quantiles,
             level=level,
         )
+
+    def beyond(self, quantiles: Sequence[float] | None, level: Sequence[float] | None) -> str | None:
+        """Says which of what is asked for the held-out errors do not support; None where they support all."""
+        if self.calibration is None:
+            return None
+        return self.calibration.beyond(quantile_columns(self.model, quantiles, level, calibrated=True).values())
 
     def sample(self, table: SeriesTable, samples: int, *, device: Any = "cpu", seed: int = 0) -> Iterator[pl.DataFrame]:
         """Frames of possible futures beyond the end of every series; see `sample_frames`."""

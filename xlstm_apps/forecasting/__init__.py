@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "conformal": ["Calibration", "normalised_errors", "stretch"],
+        "conformal": ["Calibration", "beyond_errors", "normalised_errors", "stretch"],
         "error_history": ["ErrorHistory", "Policy"],
         "config": ["CovariateSizes", "ForecastConfig"],
         "presets": ["BACKBONE", "PRESETS", "described", "with_preset"],

@@ -10,6 +10,7 @@ of neighbouring steps, K bins of r. Everything is in the scaler's units, where a
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -130,6 +131,25 @@ class State(NamedTuple):
         return left + inside * (right - left)
 
 
+def beyond_errors(levels: Iterable[float], errors: int) -> str | None:
+    """Says which quantiles lie where no error was seen; None where all are supported.
+
+    Intervals of 95 % and less are never among them: few errors widen them, and their coverage is watched.
+
+    Args:
+        levels: Quantiles, between 0 and 1.
+        errors: Held-out errors of one step; n of them divide what may come into n + 1 parts, each as likely.
+    """
+    widest = max(95.0, 100 - 200 / (errors + 1))
+    wider = sorted({round(200 * abs(q - 0.5), 6) for q in levels if 200 * abs(q - 0.5) > widest + 1e-6})
+    if not wider:
+        return None
+    return (
+        f"the {errors:,} held-out errors of each step support intervals up to {int(10 * widest) / 10:g} %; "
+        f"{', '.join(f'{x:g} %' for x in wider)} rests on assumed heavy tails and may be far too wide"
+    )
+
+
 NORMAL = (1.2815516, 1.959964)
 """Quantiles of the normal distribution at 90 and 97.5 %: the borders of the intervals of 80 and 95 %."""
 
@@ -162,6 +182,10 @@ class Calibration:
         """Numbers of the series of another table here, -1 for those not known: what `quantiles` takes as `series`."""
         known = {name: i for i, name in enumerate(self.item_ids or [])}
         return [known.get(name, -1) for name in item_ids or [""]]
+
+    def beyond(self, levels: Iterable[float]) -> str | None:
+        """Says which of these quantiles the held-out errors do not support; None where they support all."""
+        return beyond_errors(levels, self.report["targets"] // self.paths.shape[1])
 
     def quantiles(self, forecast: Tensor, levels: list[float], series: Tensor | None = None) -> Tensor:
         """Calibrated quantiles of any levels, [B, H, C, len(levels)].

@@ -20,7 +20,7 @@ from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, chec
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel, described
 from xlstm_apps.recipes._forecast_comparison import show_comparison
 from xlstm_apps.recipes._run import begin, find_place, fit_facts
-from xlstm_apps.recipes._terminal import tell
+from xlstm_apps.recipes._terminal import note, tell
 from xlstm_apps.report.scores import XLSTMS
 from xlstm_apps.training import FitConfig, RunFolder, files
 
@@ -180,6 +180,9 @@ def score(job: Job, folder: RunFolder, model: ForecastModel, baseline: ForecastM
     calibrator = evaluation.calibrators[name]
     if calibrator is not None:
         calibrator.at_end().to("cpu").save(folder.model)
+        if beyond := calibrator.beyond(job.plan.head.levels):
+            folder.note(beyond_errors=beyond)
+            note(job.console, [beyond])
     write_evaluation(folder.path / "evaluation", evaluation)
     write_frame(folder.path / "evaluation" / "forecasts.csv", job.evaluator.sample(model, calibrator))
     folder.add_seconds(evaluate=time.monotonic() - started)

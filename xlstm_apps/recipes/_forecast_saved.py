@@ -14,9 +14,9 @@ from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable, WindowDataset, 
 from xlstm_apps.datasets.blocks import many_rows
 from xlstm_apps.datasets.files import resolve
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
-from xlstm_apps.estimators.forecast_frames import window_frames
+from xlstm_apps.estimators.forecast_frames import quantile_columns, window_frames
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, season_of
-from xlstm_apps.estimators.forecast_rolling import by_series, first_cutoffs, refit_frames
+from xlstm_apps.estimators.forecast_rolling import by_series, fewer_windows, first_cutoffs, refit_frames
 from xlstm_apps.estimators.forecast_scores import Evaluator
 from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.estimators.trained import TrainedForecaster
@@ -105,7 +105,7 @@ class Trained:
         if data_path is not None:
             return SeriesData(path=data_path, future_path=future_path, **self.forecaster.reading())
         if self.folder is None:
-            raise ValueError("a model folder holds no data: give the table to forecast with --data_path")
+            raise ValueError("a model folder holds no data: give the table as data.path")
         return self.data if future_path is None else replace(self.data, future_path=future_path)
 
     def table(self, data_path: str | None) -> SeriesTable:
@@ -136,6 +136,8 @@ class Trained:
         seed: int,
     ) -> Iterator[pl.DataFrame]:
         """Frames of the forecast beyond the end of every series, or of possible futures."""
+        beyond = self.forecaster.beyond(quantiles, level) if samples is None else None
+        note(self.console, [beyond] if beyond else [])
         for table in self.tables(data):
             if samples is not None:
                 yield from self.forecaster.sample(table, samples, device=self.device, seed=seed)
@@ -207,6 +209,7 @@ class Trained:
         step = horizon if step_size is None else step_size
         if refit:
             first = first_cutoffs(table, horizon, n_windows, step)
+            note(self.console, fewer_windows(table, first, horizon, n_windows, step))
             frames = refit_frames(
                 table,
                 first,
@@ -222,11 +225,16 @@ class Trained:
         split = self.split(table)
         tested = np.array([val_end for _, val_end in split]) if data_path is None else None
         first = first_cutoffs(table, horizon, n_windows, step, tested)
+        note(self.console, fewer_windows(table, first, horizon, n_windows, step))
         scaler = self.scaler(table, np.array([train_end for train_end, _ in split]))
         borders = [(int(x), int(x)) for x in first]
         windows = WindowDataset(table, scaler, "test", borders, self.model.head.context_length, horizon, step)
         self.warn_of_known(table, windows, data_path)
         calibrator = calibrator_for(self.model, table, scaler, split)
+        if calibrator is not None:
+            columns = quantile_columns(self.model, quantiles, level, calibrated=True)
+            beyond = calibrator.beyond(columns.values())
+            note(self.console, [beyond] if beyond else [])
         return window_frames(self.model, table, windows, calibrator=calibrator, quantiles=quantiles, level=level)
 
     def trained_until(self, table: SeriesTable) -> tuple[ForecastPlan, ForecastModel]:

@@ -7,7 +7,7 @@ xlstm-apps forecast predict runs/forecast-sales-20260101-120000 --output next.cs
 from typing import Literal
 
 from xlstm_apps.core.config import xLSTMConfig
-from xlstm_apps.datasets.config import SeriesData
+from xlstm_apps.datasets.config import OtherTable, SeriesData, TableToForecast
 from xlstm_apps.forecasting.config import ForecastConfig
 from xlstm_apps.forecasting.presets import BACKBONE
 from xlstm_apps.recipes.config import SearchConfig
@@ -61,7 +61,7 @@ def train(
     results = {
         "report.html": "plots, comparison, data summary: open it in a browser",
         "predictions.csv": f"the next {job.plan.head.prediction_length} steps after the last row",
-        "model/": f"to forecast other data: xlstm-apps forecast predict {folder.path} --data_path FILE",
+        "model/": f"to forecast other data: xlstm-apps forecast predict {folder.path} --data.path FILE",
     }
     if not (folder.path / "predictions.csv").is_file():  # said why above
         del results["predictions.csv"]
@@ -70,12 +70,11 @@ def train(
 
 def predict(
     model: str,
-    data_path: str | None = None,
+    data: TableToForecast = TableToForecast(),  # noqa: B008 - frozen
     output: str | None = None,
     level: list[float] | None = None,
     quantiles: list[float] | None = None,
     samples: int | None = None,
-    future_path: str | None = None,
     seed: int = 0,
     device: Device = "auto",
 ) -> None:
@@ -83,12 +82,11 @@ def predict(
 
     Args:
         model: Run folder of a training, or model folder.
-        data_path: New table, read as the training's was. None: the training's own.
+        data: The table to forecast.
         output: File to write, .tsv, .csv or .parquet. None: CSV on the standard output.
         level: Central intervals in percent, such as 80,95: columns xLSTM, xLSTM-lo-80, xLSTM-hi-80 ...
         quantiles: Levels between 0 and 1, one column each. None: those of the training.
         samples: Write so many possible futures of every series instead, as rows of unique_id, ds, sample, y_hat.
-        future_path: Table with the known covariates of the steps to forecast.
         seed: Seed of the possible futures.
         device: Where to compute. auto: CUDA where there is any.
     """
@@ -101,13 +99,13 @@ def predict(
         raise ValueError("samples gives possible futures, not intervals; leave out level and quantiles")
     target = out.Output(output)
     trained = saved.Trained(model, device)
-    data = trained.reading(data_path, future_path)
-    target.write(trained.predict(data, quantiles=quantiles, level=level, samples=samples, seed=seed))
+    table = trained.reading(data.path, data.future_path)
+    target.write(trained.predict(table, quantiles=quantiles, level=level, samples=samples, seed=seed))
 
 
 def evaluate(
     model: str,
-    data_path: str | None = None,
+    data: OtherTable = OtherTable(),  # noqa: B008 - frozen
     output: str | None = None,
     baselines: list[Baseline] | None = None,
     device: Device = "auto",
@@ -116,7 +114,7 @@ def evaluate(
 
     Args:
         model: Run folder of a training.
-        data_path: New table, split as the training's was; its last part is scored. None: the training's own.
+        data: Table whose last part is scored, split as the training's was.
         output: Folder for comparison.csv, horizon.csv, series.csv, calibration.csv and residuals.csv. None: only the
             table is shown.
         baselines: More to compare with: naive2, auto_ets.
@@ -124,12 +122,12 @@ def evaluate(
     """
     from xlstm_apps.recipes import _forecast_saved as saved
 
-    saved.Trained(model, device).evaluate(data_path, output, baselines or [])
+    saved.Trained(model, device).evaluate(data.path, output, baselines or [])
 
 
 def backtest(
     model: str,
-    data_path: str | None = None,
+    data: OtherTable = OtherTable(),  # noqa: B008 - frozen
     n_windows: int = 5,
     step_size: int | None = None,
     output: str | None = None,
@@ -142,8 +140,8 @@ def backtest(
 
     Args:
         model: Run folder of a training.
-        data_path: New table. None: the training's own, where the cutoffs must lie in its test part unless refitted.
-        n_windows: Number of cutoffs; the last one leaves just one horizon.
+        data: The table. In the training's own the cutoffs lie in the test part, unless refitted.
+        n_windows: Number of cutoffs; the last one leaves just one horizon. A shorter series has as many as fit.
         step_size: Steps between cutoffs. None: the horizon, so that windows do not overlap.
         output: File to write, .tsv, .csv or .parquet: unique_id, ds, cutoff, y and a column per quantile. None: CSV on
             the standard output.
@@ -162,12 +160,12 @@ def backtest(
     every = refit_interval(refit, n_windows) if refit else 0
     target = out.Output(output)
     trained = saved.Trained(model, device)
-    target.write(trained.backtest(data_path, n_windows, step_size, refit=every, quantiles=quantiles, level=level))
+    target.write(trained.backtest(data.path, n_windows, step_size, refit=every, quantiles=quantiles, level=level))
 
 
 def explain(
     model: str,
-    data_path: str | None = None,
+    data: OtherTable = OtherTable(),  # noqa: B008 - frozen
     windows: int = 200,
     segment_length: int | None = None,
     output: str | None = None,
@@ -179,7 +177,7 @@ def explain(
 
     Args:
         model: Run folder of a training, or model folder.
-        data_path: New table, whose last part is used. None: the test part of the training's own.
+        data: Table whose last part is used; of the training's own the test part.
         windows: Most held-out windows to measure on; many columns lower it.
         segment_length: Steps of the past hidden at a time. None: whole seasons, or a fourteenth of the context.
         output: Folder to write to. None: `explain` in the run folder.
@@ -189,7 +187,7 @@ def explain(
     from xlstm_apps.recipes._forecast_saved import Trained
 
     folder = steps.output_folder(model, output)
-    steps.write(steps.explain_trained(Trained(model, device), data_path, windows, segment_length), folder)
+    steps.write(steps.explain_trained(Trained(model, device), data.path, windows, segment_length), folder)
 
 
 def tune(

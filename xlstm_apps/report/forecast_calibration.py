@@ -44,7 +44,8 @@ def calibration(run: Run) -> Section | None:
     others = [Coverage(*item) for item in scores.intervals] if scores is not None else []
     intervals += [interval for interval in others if round(interval.wanted, 6) not in known]
     intervals.sort(key=lambda interval: interval.wanted)
-    lead = _lead(quantiles, intervals)
+    beyond = run.facts.get("beyond_errors")  # as told at training
+    lead = _lead(quantiles, intervals) + (f" But {beyond}." if beyond else "")
     chart = Chart(
         figure=charts.calibration([q.wanted for q in quantiles], [q.got for q in quantiles], before),
         alt=f"Share of truth below each quantile against the quantile. {lead}",

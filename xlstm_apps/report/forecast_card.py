@@ -17,13 +17,14 @@ From Python, with this folder as `model`:
 
 ```python
 import polars as pl
+from xlstm_apps.datasets.config import TableToForecast
 from xlstm_apps.recipes import forecast
 
-forecast.predict("model", data_path="newer_table.csv", output="next.csv")
+forecast.predict("model", TableToForecast(path="newer_table.csv"), "next.csv")
 print(pl.read_csv("next.csv"))
 ```
 
-In a shell: `xlstm-apps forecast predict model --data_path newer_table.csv --output next.csv`. The table has the columns
+In a shell: `xlstm-apps forecast predict model --data.path newer_table.csv --output next.csv`. The table has the columns
 of the one it was trained on; the forecast begins after its last row."""
 
 
