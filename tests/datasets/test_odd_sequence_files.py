@@ -8,6 +8,7 @@ import pytest
 
 from xlstm_apps.biosequence import get_alphabet, get_tokenizer
 from xlstm_apps.datasets.sequences import SequenceData, load_corpus, read_features, read_records
+from xlstm_apps.datasets.sequences.loading import check_file_classes
 from xlstm_apps.datasets.sequences.opening import BGZF_END, blocks, lines
 from xlstm_apps.datasets.sequences.vcf_output import write_lines
 
@@ -96,6 +97,24 @@ def test_labels_in_headers_may_be_quoted(tmp_path):
     corpus = load_corpus(SequenceData(path=[str(path)]), DNA, tmp_path / "c", labels=True)
     assert corpus.labels == ["DNA binding", "DNA repair", "5'UTR", None]
     assert corpus.groups == ["g1", None, "g2", None]
+
+
+def test_files_of_one_name_are_one_class_only_where_folders_are_alike(tmp_path):
+    for folder, name in (("a", "x"), ("b", "x"), ("c", "y"), ("a", "y"), ("b", "y")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.fa").write_text(f">{folder}{name}\nACGT\n")
+
+    def check(*names, **options):
+        data = SequenceData(path=[str(tmp_path / f"{name}.fa") for name in names], **options)
+        check_file_classes(data, load_corpus(data, DNA, tmp_path / "corpus", labels=True).labels)
+
+    check("a/x", "a/y", "b/x", "b/y")
+    check("a/x", "b/y")
+    with pytest.raises(ValueError, match=r"a/x.fa and .*b/x.fa have one name and would be one class; rename them"):
+        check("a/x", "b/x", "c/y")
+    for path in tmp_path.glob("*/*.fa"):
+        path.write_text(f">{path.parent.name}{path.stem} label={path.parent.name}\nACGT\n")
+    check("a/x", "b/x", "c/y")  # headers say the labels
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,19 @@ def read_targets(
 
 
 def _check_qualified(labels: list[Any], ids: Sequence[str]) -> None:
-    """Refuse a column of measurements in which a few cells, such as `>10`, are none, and would make all of it classes.
+    """Refuse a column of measurements in which a few cells, such as `>10`, are none, or which are written with a comma,
+    and which all would become classes.
 
     Raises:
         ValueError: names the first such cell.
     """
     texts = [(ids[number], str(label).strip()) for number, label in enumerate(labels) if label is not None]
+    name, text = next(((name, text) for name, text in texts if "," in text), ("", ""))
+    if text and all(_NUMBER.fullmatch(other.replace(",", ".", 1)) for _, other in texts):
+        raise ValueError(
+            f"record {name!r}: {text!r} has a comma where a number has a point; write {text.replace(',', '.')}, or set "
+            "head.task to classification"
+        )
     odd = [(name, text) for name, text in texts if not _NUMBER.fullmatch(text)]
     measured = {text for _, text in texts if _NUMBER.fullmatch(text)}
     if odd and len(measured) > MOST_CLASSES and 2 * len(odd) < len(texts):

@@ -14,7 +14,7 @@ from xlstm_apps.biosequence import HeadConfig, SequenceConfig, SequencePredictor
 from xlstm_apps.biosequence.baselines.conv import ConvPredictor, trained_weights
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceData, Spans, split_corpus
-from xlstm_apps.datasets.sequences.loading import located
+from xlstm_apps.datasets.sequences.loading import check_file_classes, located
 from xlstm_apps.estimators.sequence_comparison import Comparison, compare, matched_cnn
 from xlstm_apps.estimators.sequence_fitting import PredictorPlan, adopted, plan_predictor
 from xlstm_apps.estimators.sequence_linear import LinearModels, fit_linear, with_linear
@@ -114,6 +114,7 @@ def prepare(
             return None
         with corpus_of(data, sequence, place.path, labels=True) as corpus:
             loaded = time.monotonic()
+            check_file_classes(data, corpus.labels)
             targets = read_targets(
                 corpus.labels, head, columns=data.label_columns, ids=corpus.ids, lengths=corpus.lengths
             )

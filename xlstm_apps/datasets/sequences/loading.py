@@ -14,7 +14,7 @@ import numpy as np
 from ..molecules.curation import Curator
 from .cleaning import Encode
 from .codes import Codes
-from .config import SequencePolicy, SequenceSource
+from .config import LabelledSource, SequencePolicy, SequenceSource
 from .corpus import MANIFEST, Corpus
 from .corpus_writer import policy_of
 from .family_reading import read_families
@@ -218,6 +218,35 @@ def file_class(path: str) -> str:
         name = name.removesuffix(packing)
     stem, dot, ending = name.rpartition(".")
     return stem if dot and stem and ending.isalnum() else name
+
+
+def check_file_classes(data: LabelledSource, labels: Iterable[Any]) -> None:
+    """Refuse classes named after files of one name in folders that otherwise hold other names: `a/x.fa b/x.fa c/y.fa`
+    are hardly two classes, `train/x.fa train/y.fa test/x.fa test/y.fa` are.
+
+    Args:
+        data: The section.
+        labels: Those that were read.
+
+    Raises:
+        ValueError: names the first two such files.
+    """
+    if prepared_folder(data) is not None or data.label_from not in ("auto", "file"):
+        return
+    folders: dict[Path, set[str]] = {}
+    first: dict[str, str] = {}
+    twice = None
+    for path in source_files(data):
+        name = file_class(path)
+        folders.setdefault(Path(path).parent, set()).add(name)
+        twice = twice or ((first[name], path) if name in first else None)
+        first.setdefault(name, path)
+    uneven = any(names != {*first} for names in folders.values())
+    if twice is not None and uneven and file_class(twice[0]) in map(str, labels):
+        raise ValueError(
+            f"data.path: {twice[0]} and {twice[1]} have one name and would be one class; rename them, or write "
+            "label=... into the headers and set data.label_from to header"
+        )
 
 
 def _is_sequence_file(file: Path) -> bool:
