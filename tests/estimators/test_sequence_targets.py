@@ -81,6 +81,6 @@ def test_measurements_with_a_few_qualified_ones_do_not_become_classes():
         read([*measured, ">10"])
     assert read([*measured, ">10"], task="classification").head.num_outputs == 31
     assert read(["0", "1", "unknown"] * 9).head.names == ("0", "1", "unknown")
-    with pytest.raises(ValueError, match=r"record '2': '0,5' has a comma where a number has a point; write 0.5, or set"):
+    with pytest.raises(ValueError, match=r"record '2': '0,5' has a comma where a number has a point; write 0.5"):
         read(["1", "0,5", None, "-2,25"])
     assert read(["1", "0,5"], task="classification").head.names == ("0,5", "1")
