@@ -98,6 +98,18 @@ def test_step_equals_chunks_equals_one_pass(stack):
         torch.testing.assert_close(torch.stack(steps, 1), logits[:, prompt:], **CLOSE)
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_prompt_may_end_anywhere_around_the_border_of_a_chunk(stack):
+    model, ids = causal(stack), bases(1, 68)
+    logits = model(ids)
+    for prompt in (63, 64, 65):
+        first, state = model(ids[:, :prompt], return_state=True)
+        step, _ = model.step(ids[:, prompt], state)
+        rest, _ = model(ids[:, prompt:], state, return_state=True)
+        torch.testing.assert_close(torch.cat([first, rest], 1), logits, **CLOSE)
+        torch.testing.assert_close(step, logits[:, prompt], **CLOSE)
+
+
 def test_features_of_every_layer():
     model, ids = masked(), bases(2, 9)
     torch.testing.assert_close(model.embed(ids, 0), model.embedding(ids))
