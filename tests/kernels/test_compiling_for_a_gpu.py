@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
+import itertools
+
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
@@ -46,28 +48,50 @@ def compile_only(plan, tensors):
 
 
 plans.Plan.run = compile_only
+"""
+MLSTM = """
 from xlstm_apps.kernels.mlstm import triton
 from xlstm_apps.kernels.mlstm.reference import MLSTMState
 
 options = {"input_gate": "exp", "normalize": True, "eps": 1e-6, "scale": 0.1, "cu_seqlens": None, "chunk_size": None}
-for D in SIZES:
-    q, k, v = torch.zeros(3, 1, 512, 2, D, dtype=torch.bfloat16).requires_grad_().unbind()
-    gates = torch.zeros(2, 1, 512, 2, requires_grad=True).unbind()
-    state = MLSTMState(torch.zeros(1, 2, D, D, requires_grad=True), torch.zeros(1, 2, D), torch.zeros(1, 2))
+for D, learned in itertools.product(SIZES, (True, False)):
+    T = 512 if learned else 256  # up to which few small heads keep the memory on chip
+    q, k, v = torch.zeros(3, 1, T, 2, D, dtype=torch.bfloat16).requires_grad_().unbind()
+    gates = torch.zeros(2, 1, T, 2, requires_grad=True).unbind()
+    state = MLSTMState(torch.zeros(1, 2, D, D, requires_grad=learned), torch.zeros(1, 2, D), torch.zeros(1, 2))
     h, last = triton.mlstm(q, k, v, *gates, state, **options)
     (h.float().sum() + last.c.sum()).backward()
-print(*sorted(compiled))
 """
+CONV = """
+from xlstm_apps.kernels.conv import triton
+
+weight, bias, position = torch.zeros(TAPS, 96).requires_grad_(), torch.zeros(96), torch.arange(50)
+for dtype in (torch.bfloat16, torch.float32):
+    x, window = torch.zeros(2, 50, 192, dtype=dtype)[..., :96], torch.zeros(2, TAPS - 1, 96, dtype=dtype)
+    for case in ((window, None), (None, position)):
+        triton.causal_conv1d(x, weight, bias, case[0], position=case[1], activation="silu").float().sum().backward()
+"""
+SHOW = "print(*sorted(compiled))"
 
 
-@pytest.mark.parametrize(
-    ("size", "kernel"), [(64, "fused_gradient_kernel"), (128, "medium_query_kernel"), (256, "memory_gradient_kernel")]
-)
-def test_mlstm_kernels_compile(tmp_path: Path, size: int, kernel: str) -> None:
+def compile_kernels(tmp_path: Path, calls: str) -> list[str]:
+    """Names of what was compiled."""
     pytest.importorskip("triton", reason="needs Triton")
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     environment.pop("TRITON_INTERPRET", None)
-    script = SCRIPT.replace("SIZES", f"({size},)")
+    script = PREPARE + calls + SHOW
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert kernel in done.stdout.split()
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel"), [(64, "fused_scan_kernel"), (128, "medium_query_kernel"), (256, "memory_gradient_kernel")]
+)
+def test_mlstm_kernels_compile(tmp_path: Path, size: int, kernel: str) -> None:
+    assert kernel in compile_kernels(tmp_path, MLSTM.replace("SIZES", f"({size},)"))
+
+
+@pytest.mark.parametrize("taps", [1, 4])
+def test_convolution_compiles(tmp_path: Path, taps: int) -> None:
+    assert compile_kernels(tmp_path, CONV.replace("TAPS", str(taps))) == ["backward_kernel", "forward_kernel"]

@@ -27,6 +27,10 @@ INTERPRETED_CASES = """
 {"input_gate": "sigmoid", "normalize": False}, (1, 20, 1, 16, 16)
 {"cu": [0, 20, 21, 50]}, (1, 50, 1, 16, 16)
 {"gates": "extreme"}, (1, 40, 1, 16, 16)
+{"learned": False}, (1, 40, 1, 16, 16)
+{"learned": False, "gates": "extreme"}, (1, 40, 1, 16, 16)
+{"learned": False, "cu": [0, 20, 21, 50]}, (1, 50, 1, 16, 16)
+{"learned": False, "input_gate": "sigmoid"}, (1, 20, 1, 16, 16)
 {"gates": "forget"}, (1, 20, 1, 16, 16)
 {"gates": "keep"}, (1, 20, 1, 16, 16)
 {}, (2, 35, 1, 24, 20)
@@ -158,12 +162,12 @@ def gpu_case(*shape, **case):
 def tolerance(shape, case):
     """Relative error allowed.
 
-    Packed documents of a few tokens after a given memory, and rows of wide heads of which one key with a huge input
+    In wide heads, packed documents of a few tokens after a given memory, and rows of which one key with a huge input
     gate is left, have hardly any gradient in q . n's scale: in half precision what there is drowns in the rounding of
     the memory and of h.
     """
     allowed = TOLERANCE[case.get("dtype", torch.float32)]
-    hard = "cu" in case or (case.get("gates") == "extreme" and max(shape[-2:]) > 128)
+    hard = max(shape[-2:]) > 128 and ("cu" in case or case.get("gates") == "extreme")
     return 2 * allowed if hard and allowed > 1e-3 else allowed
 
 
@@ -186,7 +190,10 @@ MATRIX = [
         for d in ({}, half)
     ],
     *[gpu_case(1, 300, 2, D, D, cu=[0, 64, 65, 200, 300], **d) for D in (32, 128, 256) for d in ({}, half)],
-    *[gpu_case(8, 130, 16, D, D, **d) for D in (32, 60, 64) for d in ({}, half)],  # enough heads to keep memory on chip
+    # Enough heads to keep the memory on chip, where no gradient of the initial one is asked for.
+    *[gpu_case(8, 130, 16, D, D, learned=False, **d) for D in (32, 60, 64) for d in ({}, half)],
+    *[gpu_case(8, 130, 16, 64, 64, learned=False, gates="extreme", **d) for d in ({}, half)],
+    gpu_case(8, 130, 16, 64, 64, **half),
     *[gpu_case(2, 200, 2, D, D, state=False, final=False, **d) for D in (32, 64, 128, 256) for d in ({}, half)],
     gpu_case(1024, 65, 4, 32, 32),
     gpu_case(1024, 65, 4, 16, 16, **half),
@@ -198,10 +205,12 @@ MATRIX = [
 @pytest.mark.gpu
 @pytest.mark.parametrize(("shape", "case"), MATRIX)
 def test_values_and_gradients(kernels, shape, case) -> None:
-    # Where one key's gate outweighs all, what reaches the states before runs through the rounded h (decision 2).
-    half = case.get("dtype", torch.float32) != torch.float32
-    twice = ("df", "dn0") if half and case.get("gates") == "extreme" else ()
-    cases.check(kernels, tolerance(shape, case), *shape, device="cuda", twice=twice, **case)
+    more = None
+    if case.get("dtype") == torch.bfloat16 and case.get("gates") == "extreme":
+        # Where one key outweighs all, df and dn0 are what cancellation leaves: df shows that memories and their
+        # gradients are rounded on the way (decision 2), dn0 that the memory given is.
+        more = {"df": 6e-3} | cases.rounding_of_the_memory(*shape, device="cuda", **case)
+    cases.check(kernels, tolerance(shape, case), *shape, device="cuda", more=more, **case)
 
 
 @pytest.mark.gpu

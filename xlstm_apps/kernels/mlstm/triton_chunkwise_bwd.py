@@ -32,10 +32,12 @@ def memory_gradient_kernel(
     dc_ptr, dn_ptr, boundary_ptr, end_ptr, dc_initial, dn_initial, cu_seqlens, chunk_offsets,
     stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H,
     K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BT: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
-    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, NEEDS_DSTATE: tl.constexpr,
-    PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    TILES: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
+    NEEDS_DSTATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One tile of the gradient of the memory, backwards; written out at the end of each chunk.
+
+    `added` has what each of a chunk's TILES parts adds to the gradient of the normaliser state.
 
     `boundary` gets the tile's part of an inner product: what a chunk's end has left of the memory at its start, with
     the gradient there. `end` gets that of the final memory with its gradient.
@@ -89,7 +91,9 @@ def memory_gradient_kernel(
                     n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
                     across += tl.sum(n * dn, 0)
                 if NORMALIZE:
-                    dn += tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
+                    for part in tl.static_range(TILES):
+                        unit = ((first + chunk).to(tl.int64) * TILES + part) * H + head
+                        dn += tl.load(added_ptr + unit * K + rows, mask=row_mask, other=0.0)
             tl.store(boundary_ptr + slot * (k_tiles * v_tiles) + k_tile * v_tiles + v_tile, across)
         local = chunk * L + (index % steps) * BT + tl.arange(0, BT)
         mask = local < length

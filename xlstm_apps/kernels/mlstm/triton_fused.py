@@ -165,12 +165,11 @@ def fused_forward_kernel(
 @triton.jit(do_not_specialize=["T", "chunks", "H", "eps", "plane"])
 def fused_scan_kernel(
     q_ptr, dh_ptr, h_ptr, qn_ptr, gates_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
-    stats_ptr, carry_ptr, open_ptr, dc_ptr, dn_ptr, boundary_ptr, end_ptr, dc_initial, dn_initial,
-    cu_seqlens, chunk_offsets,
+    stats_ptr, carry_ptr, open_ptr, dc_ptr, dn_ptr, boundary_ptr, end_ptr, cu_seqlens, chunk_offsets,
     stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
-    NEEDS_DSTATE: tl.constexpr, M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Row statistics and the gradient of the memory of one sequence and head, backwards."""
     pid = tl.program_id(0)
@@ -253,9 +252,6 @@ def fused_scan_kernel(
         dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
         weighted = (q32 * (inter * rowscale)[:, None]).to(aux)
         dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
-    if NEEDS_DSTATE:
-        tl.store(dc_initial + state * K * V + tile, dc, mask=tile_mask)
-        tl.store(dn_initial + state * K + rows, dn, mask=row_mask)
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])

@@ -304,10 +304,13 @@ def gate_gradient_kernel(
     digate, dfgate, dm_initial, cu_seqlens, chunk_offsets, chunk_docs,
     stride_ib, stride_it, stride_ih, stride_fb, stride_ft, stride_fh,
     T, chunks, H, boundary_tiles, dqk_tiles, plane,
-    L: tl.constexpr, TILE: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr, SIGMOID: tl.constexpr,
-    M_PATH: tl.constexpr, HAS_DSTATE: tl.constexpr, NEEDS_DM: tl.constexpr, PACKED: tl.constexpr,
+    L: tl.constexpr, TILE: tl.constexpr, TILES: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr,
+    SIGMOID: tl.constexpr, M_PATH: tl.constexpr, HAS_DSTATE: tl.constexpr, NEEDS_DM: tl.constexpr, PACKED: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of the raw gates, from the sums described in `triton_chunkwise_bwd`."""
+    """Gradients of the raw gates, from the sums described in `triton_chunkwise_bwd`.
+
+    `cross` has those between tiles of TILE tokens; `carry` and `open` sum up each chunk in TILES parts.
+    """
     pid = tl.program_id(0)
     head = pid % H
     chunk_id = pid // H
@@ -340,11 +343,11 @@ def gate_gradient_kernel(
         dlog_f += tl.where(in_first, tl.cumsum(keys, 0), tl.cumsum(queries, 0, reverse=True))
     dlog_f += tl.cumsum(qdq, 0, reverse=True) + tl.cumsum(kdk_before, 0)
     if M_PATH:
-        count = tl.cdiv(length, L)
-        first = chunk_id - chunk
+        count = tl.cdiv(length, L) * TILES
+        first = (chunk_id - chunk) * TILES
         alive = tl.full([1], 1.0, tl.float32)
         carry = tl.zeros([1], tl.float32)
-        for block in range(chunk + 1, count, BLOCK):
+        for block in range((chunk + 1) * TILES, count, BLOCK):
             later = block + tl.arange(0, BLOCK)
             slots = (first + later).to(tl.int64) * H + head
             flow = tl.load(carry_ptr + slots, mask=later < count, other=0.0)

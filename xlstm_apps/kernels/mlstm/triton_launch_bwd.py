@@ -1,7 +1,8 @@
 """Host side of the backward: which kernels run, with which tiles, on which buffers.
 
-The scan over the memory's gradient goes as that of the forward. Gradients of a chunk take one kernel for small heads,
-two up to 128 dimensions, four beyond.
+Small heads, enough of them: a scan with one program per head, then one kernel for all gradients of a chunk. Up to 128
+dimensions: a kernel for the queries, the scan over tiles of the memory's gradient, a kernel for the keys. Beyond: row
+statistics, the scan, then four kernels.
 """
 
 from __future__ import annotations
@@ -74,18 +75,21 @@ class BackwardPlan(Plan):
         self.flags = {"PACKED": call.packed, "PRECISION": call.precision}
         self.dcs, self.dns = new(call.aux, slots, call.K, call.V), new(call.wide, slots, call.K)
         self.stats = new(F32, 3, call.plane)  # factor of each output row, gradient of q . n, gradient of m
-        self.carry, self.open = new(F32, slots), new(F32, slots)
-        if call.one_program_per_head:
-            self._on_chip()
-        else:
-            self._scan()
-        if call.small:
+        self.tiles = 1  # parts of a chunk with summaries of their own
+        if call.one_program_per_head and not needs_dstate:
             self._small()
-        elif call.medium:
+        elif call.medium or (call.small and not call.exact):
             self._medium()
         else:
-            self._pairs()
+            self._large()
         self._gate_gradients()
+
+    def _summaries(self) -> None:
+        """What parts of a chunk add to the gradients of the normaliser and of the stabiliser before it."""
+        new, call = self.buffers.new, self.call
+        parts = self.tiles * call.slots
+        self.carry, self.open, self.added = new(F32, parts), new(F32, parts), new(F32, parts, call.K)
+        self.inter = new(F32, call.plane)
 
     def _boundaries(self, parts: int) -> None:
         new, call = self.buffers.new, self.call
@@ -93,52 +97,23 @@ class BackwardPlan(Plan):
         self.boundary = new(F32, call.slots, parts)
         self.end = new(F32, call.sequences * call.H, parts) if self.has_dstate else self.boundary
 
-    def _on_chip(self) -> None:
-        call = self.call
+    def _small(self) -> None:
+        """The scan takes `dh . h` from the stored h: too coarse for the gradient of an initial state."""
+        call, new = self.call, self.buffers.new
         gate_values, decay, cs, ns, qn = self.saved
         kp, vp = call.small_tiles
+        self.carry, self.open = new(F32, call.slots), new(F32, call.slots)
         self._boundaries(kp)
         self.launch(
             fused.fused_scan_kernel, call.sequences * call.H,
             self.q, self.dh, self.h, qn, gate_values, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.stats,
-            self.carry, self.open, self.dcs, self.dns, self.boundary, self.end, *self.dstate0[:2], *self.tables[:2],
-            *call.q_strides, *self.dh_strides, *call.sizes, call.eps, call.plane,
+            self.carry, self.open, self.dcs, self.dns, self.boundary, self.end, *self.tables[:2], *call.q_strides,
+            *self.dh_strides, *call.sizes, call.eps, call.plane,
             K=call.K, V=call.V, KP=kp, VP=vp, L=call.L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
-            HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate, NEEDS_DSTATE=self.needs_dstate, M_PATH=self.m_path,
+            HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate, M_PATH=self.m_path,
             **self.flags, num_warps=2 if vp <= 32 else 4, num_stages=1 if call.exact else 2,
         )  # fmt: skip
-
-    def _scan(self) -> None:
-        call, new = self.call, self.buffers.new
-        K, V, L, plane = call.K, call.V, call.L, call.plane
-        gate_values, decay, cs, ns, qn = self.saved
-        kexp, qexp, m = (gate_values.part(i * plane) for i in range(3))
-        rowscale, dqn, dm = (self.stats.part(i * plane) for i in range(3))
-        self.inter, self.dqn_inter = new(F32, plane), new(F32, plane)
-        added = new(F32, call.slots, K)
-        self.launch(
-            gates.delta_kernel, call.slots,
-            self.h, self.dh, self.q, qn, m, kexp, qexp, rowscale, dqn, self.inter, self.dqn_inter, added, dm,
-            self.carry, self.open, *self.tables, *call.h_strides, *self.dh_strides, *call.q_strides, *call.sizes,
-            call.eps,
-            K=K, V=V, L=L, BV=min(tile(V, 64), tile(K, 64)), SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
-            M_PATH=self.m_path, PACKED=call.packed, num_warps=4,
-        )  # fmt: skip
-        o = call.scan_tiles(backward=True)
-        self._boundaries(tiles(K, o["BK"]) * tiles(V, o["BV"]))
-        self.launch(
-            bwd.memory_gradient_kernel, self.parts * call.H * call.sequences,
-            self.q, self.dh, self.inter, added, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.dcs, self.dns,
-            self.boundary, self.end, *self.dstate0[:2], *self.tables[:2], *call.q_strides, *self.dh_strides,
-            *call.sizes,
-            K=K, V=V, L=L, **o, NORMALIZE=call.normalize, HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate,
-            NEEDS_DSTATE=self.needs_dstate, **self.flags,
-        )  # fmt: skip
-
-    def _small(self) -> None:
-        call = self.call
-        gate_values, _, cs, ns, qn = self.saved
-        self.sums, self.k_tiles = self.buffers.new(F32, 4, call.plane), 1
+        self.sums, self.k_tiles = new(F32, 4, call.plane), 1
         self.cross, self.rows = self.stats, call.L  # no cross sums in a chunk of one tile
         kp, vp = call.gradient_tiles
         self.launch(
@@ -154,18 +129,55 @@ class BackwardPlan(Plan):
         gate_values, _, cs, ns, qn = self.saved
         self.sums, self.k_tiles = new(F32, 4, call.plane), 1
         self.cross, self.rows = new(F32, call.plane), min(call.L, 64)
+        self.tiles = call.L // self.rows
+        self._summaries()
         kp, vp = call.gradient_tiles
-        programs = call.L // self.rows * call.slots
         inputs = (self.q, self.k, self.v, self.dh, gate_values, self.stats)
-        numbers = (*call.qkv_strides, *self.dh_strides, *call.sizes, call.scale, call.plane)
+        strides = (*call.qkv_strides, *self.dh_strides, *call.sizes, call.scale)
         options = {"K": call.K, "V": call.V, "KP": kp, "VP": vp, "L": call.L, "BM": self.rows, **self.flags}
         self.launch(
-            medium.medium_query_kernel, programs, *inputs, qn, cs, ns, self.dq, self.sums, self.cross, *self.tables,
-            *numbers, **options, NORMALIZE=call.normalize, HAS_STATE=call.has_state, num_warps=4, num_stages=1,
+            medium.medium_query_kernel, self.tiles * call.slots,
+            *inputs, qn, cs, ns, self.inter, self.added, self.carry, self.open, self.dq, self.sums, self.cross,
+            *self.tables, *strides, call.eps, call.plane, SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
+            HAS_STATE=call.has_state, M_PATH=self.m_path, **options, num_warps=4, num_stages=1,
         )  # fmt: skip
+        self._scan()
         self.launch(
-            medium.medium_key_kernel, programs, *inputs, self.dcs, self.dns, self.dk, self.dv, self.sums, *self.tables,
-            *numbers, **options, HAS_DSTATE=self.has_dstate, num_warps=4, num_stages=1,
+            medium.medium_key_kernel, self.tiles * call.slots,
+            *inputs, self.dcs, self.dns, self.dk, self.dv, self.sums, *self.tables, *strides, call.plane,
+            HAS_DSTATE=self.has_dstate, **options, num_warps=4, num_stages=1,
+        )  # fmt: skip
+
+    def _large(self) -> None:
+        call, new = self.call, self.buffers.new
+        gate_values, qn, plane = self.saved[0], self.saved[4], call.plane
+        kexp, qexp, m = (gate_values.part(i * plane) for i in range(3))
+        rowscale, dqn, dm = (self.stats.part(i * plane) for i in range(3))
+        self.dqn_inter = new(F32, plane)
+        self._summaries()
+        self.launch(
+            gates.delta_kernel, call.slots,
+            self.h, self.dh, self.q, qn, m, kexp, qexp, rowscale, dqn, self.inter, self.dqn_inter, self.added, dm,
+            self.carry, self.open, *self.tables, *call.h_strides, *self.dh_strides, *call.q_strides, *call.sizes,
+            call.eps,
+            K=call.K, V=call.V, L=call.L, BV=min(tile(call.V, 64), tile(call.K, 64)), SIGMOID=call.sigmoid,
+            NORMALIZE=call.normalize, M_PATH=self.m_path, PACKED=call.packed, num_warps=4,
+        )  # fmt: skip
+        self._scan()
+        self._pairs()
+
+    def _scan(self) -> None:
+        call = self.call
+        _, decay, cs, ns, _ = self.saved
+        o = call.scan_tiles(backward=True)
+        self._boundaries(tiles(call.K, o["BK"]) * tiles(call.V, o["BV"]))
+        self.launch(
+            bwd.memory_gradient_kernel, self.parts * call.H * call.sequences,
+            self.q, self.dh, self.inter, self.added, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.dcs,
+            self.dns, self.boundary, self.end, *self.dstate0[:2], *self.tables[:2], *call.q_strides, *self.dh_strides,
+            *call.sizes,
+            K=call.K, V=call.V, L=call.L, **o, TILES=self.tiles, NORMALIZE=call.normalize, HAS_STATE=call.has_state,
+            HAS_DSTATE=self.has_dstate, NEEDS_DSTATE=self.needs_dstate, **self.flags,
         )  # fmt: skip
 
     def _pairs(self) -> None:
@@ -223,7 +235,7 @@ class BackwardPlan(Plan):
             *self.gates, self.saved[0], self.stats, self.sums, self.cross, self.boundary, self.end, self.carry,
             self.open, self.dstate[2], *self.dgates, self.dstate0[2], *self.tables, *call.gate_strides, *call.sizes,
             self.parts, self.k_tiles, call.plane,
-            L=call.L, TILE=self.rows, PARTS=power_of_2(self.parts), BLOCK=SUMMARY_BLOCK, SIGMOID=call.sigmoid,
-            M_PATH=self.m_path, HAS_DSTATE=self.has_dstate, NEEDS_DM=self.needs_dstate and not call.sigmoid,
-            PACKED=call.packed, num_warps=4 if call.L > 64 else 2,
+            L=call.L, TILE=self.rows, TILES=self.tiles, PARTS=power_of_2(self.parts), BLOCK=SUMMARY_BLOCK,
+            SIGMOID=call.sigmoid, M_PATH=self.m_path, HAS_DSTATE=self.has_dstate,
+            NEEDS_DM=self.needs_dstate and not call.sigmoid, PACKED=call.packed, num_warps=4 if call.L > 64 else 2,
         )  # fmt: skip

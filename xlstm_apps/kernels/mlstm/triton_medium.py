@@ -1,7 +1,8 @@
-"""Gradients of one chunk for heads of 65 to 128 dimensions: two kernels on tiles of it, no pair matrix in memory.
+"""Gradients of one chunk for heads of up to 128 dimensions: two kernels on tiles of it, no pair matrix in memory.
 
-The general kernels write the pair matrices out, which costs more here than computing them twice: once with rows of
-queries for dq and the gate sums, once with rows of keys for dk and dv. Formulas in `triton_chunkwise_bwd`.
+The general kernels write the pair matrices out, which costs more here than computing them twice: with rows of queries
+for dq, gate sums and the row statistics that the scan over the memory's gradient needs; after it with rows of keys for
+dk and dv. Formulas in `triton_chunkwise_bwd`.
 """
 
 from __future__ import annotations
@@ -29,19 +30,20 @@ def pair_tile(
     return k, qk, gv, weight
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps", "plane"])
 def medium_query_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, qn_ptr, c_ptr, n_ptr, dq_ptr, sums_ptr, cross_ptr,
-    cu_seqlens, chunk_offsets, chunk_docs,
+    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, qn_ptr, c_ptr, n_ptr, inter_ptr, added_ptr, carry_ptr, open_ptr,
+    dq_ptr, sums_ptr, cross_ptr, cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
-    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, plane,
+    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr, BM: tl.constexpr,
-    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, M_PATH: tl.constexpr,
+    PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """dq of BM queries, and the sums over pairs that gate gradients need.
+    """dq of BM queries, their row statistics (see `delta_kernel`), and the sums over pairs that gate gradients need.
 
-    `dh . h` is summed here again from the pairs, and the gradient of `q . n` in `stats` replaced by what follows: see
-    `fused_gradient_kernel`. Two tiles of pairs do not fit into registers, so the earlier one is computed twice.
+    `dh . h` is summed from the pairs, not from the stored h: see `fused_gradient_kernel`. Two tiles of pairs do not fit
+    into registers, so the earlier one is computed twice.
     """
     tiles: tl.constexpr = L // BM
     tl.static_assert(tiles <= 2)
@@ -52,6 +54,7 @@ def medium_query_kernel(
     _, chunk, batch, start, length = locate(chunk_id, T, chunks, cu_seqlens, chunk_offsets, chunk_docs, PACKED)
     aux: tl.constexpr = c_ptr.dtype.element_ty
     slot = chunk_id.to(tl.int64) * H + head
+    unit = (chunk_id.to(tl.int64) * tiles + m_tile) * H + head
     rows = tl.arange(0, KP)
     columns = tl.arange(0, VP)
     row_mask = rows < K
@@ -70,8 +73,19 @@ def medium_query_kernel(
     g = tl.load(g_rows[:, None] + columns[None, :], mask=mask[:, None] & column_mask[None, :], other=0.0)
     qexp = tl.load(gates_ptr + plane + base + queries, mask=mask, other=float("inf"))
     qexp = rounded_exponents(qexp, aux)
-    r = tl.load(stats_ptr + base + queries, mask=mask, other=0.0)
-    dqn = tl.load(stats_ptr + plane + base + queries, mask=mask, other=0.0)
+    # Rows past the end have g = 0, and so need no mask.
+    r = tl.full([BM], 1.0, tl.float32)
+    floor = tl.full([BM], 1.0, tl.float32)
+    dqn = tl.zeros([BM], tl.float32)
+    dm = tl.zeros([BM], tl.float32)
+    if not SIGMOID:
+        m = tl.load(gates_ptr + 2 * plane + base + queries, mask=mask, other=0.0).to(tl.float32)
+        r = tl.exp2(m)
+        floor = tl.exp2(tl.minimum(-m, 115.0))
+    if NORMALIZE:
+        qn = tl.load(qn_ptr + base + queries, mask=mask, other=0.0)
+        r = 1.0 / (tl.maximum(tl.abs(qn), floor) + eps)
+        slope = tl.where(qn > floor, 1.0, tl.where(-qn > floor, -1.0, 0.0))  # of the denominator
 
     if HAS_STATE or chunk > 0:
         c = tl.load(
@@ -109,9 +123,9 @@ def medium_query_kernel(
     )  # fmt: skip
     if NORMALIZE:
         pairs += tl.sum(s * ds * weight, 1)
-        qn = tl.load(qn_ptr + base + queries, mask=mask, other=0.0)
-        dqn = tl.where(dqn == 0.0, 0.0, (pairs * r + qdq) * r * tl.where(qn > 0.0, -1.0, 1.0))
-        tl.store(stats_ptr + plane + base + queries, dqn, mask=mask)
+        dm = -(pairs * r + qdq) * r
+        dqn = dm * slope
+        dm *= eps
         dq += (inter * dqn)[:, None] * n[None, :]
         qdq += inter * dqn * qn_inter
     tl.store(sums_ptr + base + queries, qdq, mask=mask)
@@ -137,6 +151,20 @@ def medium_query_kernel(
         tl.store(cross_ptr + base + queries, tl.sum(s, 1), mask=mask)
     out = ((batch * T + start + queries) * H + head) * K
     tl.store(dq_ptr + out[:, None] + rows[None, :], dq.to(dq_ptr.dtype.element_ty), mask=key_mask)
+    tl.store(inter_ptr + base + queries, inter * r, mask=mask)
+    tl.store(stats_ptr + base + queries, r, mask=mask)
+    tl.store(stats_ptr + plane + base + queries, dqn, mask=mask)
+    if M_PATH:
+        tl.store(stats_ptr + 2 * plane + base + queries, dm, mask=mask)
+        kexp = tl.load(gates_ptr + base + queries, mask=mask, other=float("-inf"))
+        past = tl.load(gates_ptr + plane + base + queries - 1, mask=mask & (queries > chunk * L), other=0.0)
+        winner = tl.min(tl.where(kexp > past, queries, length), 0)
+        tl.store(carry_ptr + unit, tl.sum(tl.where(queries < winner, dm, 0.0), 0))
+        tl.store(open_ptr + unit, tl.where(winner < length, 0.0, 1.0))
+    if NORMALIZE:
+        # Read again: kept in registers until here, the queries would push others out.
+        q = tl.load(q_rows[:, None] + rows[None, :], mask=key_mask, other=0.0).to(tl.float32)
+        tl.store(added_ptr + unit * K + rows, tl.sum(q * (inter * dqn)[:, None], 0), mask=row_mask)
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
