@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,15 @@ def test_every_mistake_gets_one_line(work, capsys, words, message, tmp_path):
     before = {path.name for path in tmp_path.iterdir()}
     assert message in mistake(capsys, *words)
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_may_not_be_written_to_is_told_before_any_work(work, capsys, tmp_path, monkeypatch):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed and access(path, mode))
+    error = mistake(capsys, "score", "nowhere", "--data.path", "g.fa", "--output", str(closed / "s.tsv"))
+    assert "closed may not be written to; name another" in error
 
 
 def test_overlapping_regions_do_not_go_into_a_bedgraph(work, capsys):

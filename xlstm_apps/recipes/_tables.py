@@ -1,5 +1,6 @@
 """Frames as a file that is whole or absent, however many there are: CSV, TSV or Parquet, or text on the terminal."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -60,13 +61,15 @@ def check_target(path: Path, endings: tuple[str, ...], option: str) -> None:
     """Find out before any work whether a file can be written.
 
     Raises:
-        ValueError: Another ending, or a folder that does not exist.
+        ValueError: Another ending, or a folder that does not exist or may not be written to.
     """
     if not path.name.endswith(endings):
         *first, last = endings
         raise ValueError(f"{option} {path}: write to a {', '.join(first)}{' or ' if first else ''}{last} file")
     if not path.parent.is_dir():
         raise ValueError(f"{option} {path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{option} {path}: the folder {path.parent} may not be written to; name another")
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder; name a file in it")
 
