@@ -89,7 +89,7 @@ def test_more_than_eight_bits_are_kept(tmp_path):
     Image.fromarray(np.linspace(0, 1, 48, dtype=np.float32).reshape(6, 8)).save(tmp_path / "float.tif")
     assert np.allclose(read_image(tmp_path / "float.tif").pixels.ravel(), np.linspace(0, 1, 48))
     Image.fromarray(np.full((3, 3), -7.5, np.float32)).save(tmp_path / "negative.tif")
-    with pytest.raises(BadImage, match=r"-7.5 to -7.5; scale them"):
+    with pytest.raises(BadImage, match=r"-7.5 to -7.5; scale all pictures alike"):
         read_image(tmp_path / "negative.tif")
 
 

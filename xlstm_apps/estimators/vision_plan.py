@@ -194,8 +194,8 @@ def plan_vision(
     lost = cut_off(looks.shapes or (looks.sides,), images.sizes) if looks.fit == "crop" else 0.0
     if lost > _MUCH:
         notes.append(
-            f"cut to {'these shapes' if looks.shapes else 'this shape'}, images lose {lost:.0%} of their area on average;"
-            " data.num_shapes 4 brings them to several, each to the nearest, data.fit pad or squash keeps all of it"
+            f"images lose {lost:.0%} of their area on average, since only their middle is read; data.num_shapes 4 "
+            "brings them to several shapes, each to the nearest, data.fit pad or squash keeps all of it"
         )
     return VisionPlan(
         images=images, parts=parts, rule=rule, vision=vision, backbone=backbone, looks=looks, augment=augment,

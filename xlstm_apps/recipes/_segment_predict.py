@@ -94,8 +94,6 @@ def values(segmenter: Segmenter, found: np.ndarray, objects: Objects, smallest: 
             kept |= objects_of(found == number, smallest=smallest) > 0
         found = np.where(kept, found, 0)
     known = segmenter.images.values
-    if min(known) < 0:
-        raise ValueError(f"masks cannot be written with negative values {known}; train with others (data.values)")
     return np.array(known, smallest_type(max(known)))[found]
 
 

@@ -204,7 +204,7 @@ def read_images(
         first = f": {rejected[0]['path']} {rejected[0]['reason']}" if rejected else ""
         message = f"{', '.join(data.path[:3])}: none of {len(listing.records):,} files can be read{first}"
         raise NothingReadable(message, rejected)
-    names, labels = _classes(kept, listing.records, classes, labelled)
+    names, labels = _classes(kept, listing.records, rejected, classes, labelled)
     reading = dataclasses.replace(reading, in_chans=in_chans or channels)
     found_set = ImageSet(
         records=kept, reading=reading, classes=names, labels=labels, sizes=np.array(sizes, np.int64).reshape(-1, 2),
@@ -262,7 +262,7 @@ def _header(record: ImageRecord) -> tuple[int, int] | None:
     try:
         with Image.open(record.path) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Exception:  # told when it is read as a whole
         return None
     return (width, height) if turned else (height, width)
@@ -287,13 +287,22 @@ def _decoded(records: Iterable[ImageRecord], reading: Reading) -> Iterator[tuple
 
 
 def _classes(
-    kept: list[ImageRecord], listed: list[ImageRecord], known: Sequence[str] | None, labelled: bool
+    kept: list[ImageRecord],
+    listed: list[ImageRecord],
+    rejected: list[dict[str, str]],
+    known: Sequence[str] | None,
+    labelled: bool,
 ) -> tuple[list[str], np.ndarray]:
     """Names of the classes, and the number of that of each image."""
     found = {record.label for record in kept if record.label is not None}
     lost = {record.label for record in listed if record.label is not None} - found
     if labelled and lost:
-        raise ValueError(f"no image of class {', '.join(sorted(lost)[:5])} can be read; mend its files or remove it")
+        first = next(record for record in listed if record.label in lost)
+        reason = next(row["reason"] for row in rejected if row["path"] == str(first.path))
+        raise ValueError(
+            f"no image of class {', '.join(sorted(lost)[:5])} can be read: {first.path} {reason}; mend its files or "
+            "remove it"
+        )
     if known is None:
         names = sorted(found, key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
     else:
@@ -318,6 +327,10 @@ def _report(images: ImageSet, listing: Listing, seen: Counter[str], channels: in
     notes = list(listing.notes)
     notes += [f"{count:,} {'image' if count == 1 else 'images'}: {note}" for note, count in seen.most_common()]
     copies = len(images) - len(by_digest)
+    folded = Counter(name.casefold() for name in images.classes)
+    alike = [name for name in images.classes if folded[name.casefold()] > 1]
+    if alike:
+        notes.append(f"classes whose names differ in upper and lower case only: {', '.join(alike[:6])}")
     conflicts = sum(len(labels) > 1 for labels in by_digest.values())
     if copies:
         notes.append(f"images with the very pixels of another one: {copies:,}; such stay in one part of a random split")

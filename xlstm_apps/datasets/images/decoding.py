@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _SIGNATURES = {b"%PDF": "a PDF file", b"PK\x03\x04": "a ZIP archive", b"<svg": "an SVG drawing", b"<?xml": "XML text",
-               b"<!DO": "a web page", b"<htm": "a web page"}  # fmt: skip
+               b"<!DO": "a web page", b"<htm": "a web page",
+               b"vers": "the pointer of a file that git lfs keeps elsewhere (git lfs pull)"}  # fmt: skip
 _UNREAD = {b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"II+\0": "a TIFF picture",
            b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture"}  # fmt: skip
 """Beginnings of files that should be pictures."""
@@ -21,6 +22,8 @@ _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 _ORIENTATION = 0x0112
 """The entry of EXIF data."""
+_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
+"""Entries of TIFF files."""
 
 
 class BadImage(ValueError):  # noqa: N818
@@ -90,6 +93,7 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
         if shorter is not None and image.format == "JPEG":
             image.draft(None, (shorter, shorter))
         width, height = Image.open(io.BytesIO(content)).size  # a draft is smaller
+        _check_tiff(image)
         upright, turned = _upright(image, notes)
         size = (width, height) if turned else (height, width)
         pixels = _plain(upright, notes, shorter, background)
@@ -112,7 +116,7 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
         if isinstance(e, BadImage):
             raise
         truncated = "truncated" in reason.lower() or "premature" in reason.lower() or "broken data" in reason.lower()
-        raise BadImage("is truncated" if truncated else f"cannot be decoded ({reason})") from None
+        raise BadImage("is truncated or damaged" if truncated else f"cannot be decoded ({reason})") from None
     return Decoded(pixels, size, tuple(notes))
 
 
@@ -123,6 +127,8 @@ def _unidentified(content: bytes) -> str:
     for mark, words in _UNREAD.items():
         if content.startswith(mark):
             return f"begins like {words}, but is truncated or of a kind that Pillow does not read (16-bit colours, say)"
+    if content[128:132] == b"DICM":
+        return "is a DICOM file, which is not read; save it as PNG, TIFF or NIfTI"
     start = content[:4].lower()
     return f"holds {next((words for mark, words in _SIGNATURES.items() if mark.lower() == start), 'no picture')}"
 
@@ -131,13 +137,27 @@ def _frames(image: Any) -> int:
     return getattr(image, "n_frames", 1) if image.format in ("GIF", "TIFF", "WEBP", "PNG") else 1
 
 
+def _check_tiff(image: Any) -> None:
+    """Refuse what Pillow would show as something else.
+
+    Raises:
+        BadImage: Signed bytes, whose negative values it takes for bright ones; 16 bits in which 0 is white.
+    """
+    if image.format != "TIFF":
+        return
+    if image.mode == "L" and image.tag_v2.get(_SAMPLE_FORMAT) == (2,):
+        raise BadImage("has signed bytes for pixels; save them as 0 to 255")
+    if image.mode.startswith("I;16") and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        raise BadImage("has pixels of 16 bits in which 0 is white; save it with 0 for black")
+
+
 def _upright(image: Any, notes: list[str]) -> tuple[Any, bool]:
     """The picture as the camera was held, and whether height and width changed places."""
     from PIL import ImageOps
 
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-        upright = ImageOps.exif_transpose(image) if orientation not in (0, 1) else image
+        upright = ImageOps.exif_transpose(image) if orientation in range(2, 9) else image
     except OSError:
         raise
     except Exception:  # EXIF is written by cameras and their apps, and broken in all ways; the pixels are not
@@ -145,7 +165,8 @@ def _upright(image: Any, notes: list[str]) -> tuple[Any, bool]:
         return image, False
     if upright is not image:
         notes.append("turned upright (EXIF)")
-    return upright, upright is not image and orientation >= 5
+    # Of a TIFF file, Pillow tells the size as it is once turned.
+    return upright, upright is not image and orientation >= 5 and image.format != "TIFF"
 
 
 def _plain(image: Any, notes: list[str], shorter: int | None, background: str) -> np.ndarray:
@@ -187,13 +208,15 @@ def _deep(image: Any, notes: list[str], shorter: int | None) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise BadImage("has pixels that are not numbers")
-    if image.mode == "F" and low >= 0 and high <= 1:
+    if image.mode == "F":
+        if low < 0 or high > 1:  # by its own range, one picture could be read unlike the next
+            raise BadImage(f"has floating-point pixels from {low:g} to {high:g}; scale all pictures alike to 0 to 1")
         notes.append("floating-point pixels, kept as they are")
     elif low >= 0 and high <= 65535:
         values /= 65535
         notes.append("16-bit pixels, kept as fine as they are")
     else:
-        raise BadImage(f"has pixels from {low:g} to {high:g}; scale them to 0 to 65535, or to 0 to 1")
+        raise BadImage(f"has pixels from {low:g} to {high:g}; scale them to 0 to 65535")
     from PIL import Image
 
     return np.asarray(_shrunk(Image.fromarray(values), shorter)).clip(0, 1)[:, :, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from . import idx, tables
 from .config import SAMPLE, ImageSource
 from .record import ImageRecord, known_part
 
-_HIDDEN = (".", "__MACOSX")
+_HIDDEN = (".", "__MACOSX", "@eaDir")
 _JUNK = ("thumbs.db", "desktop.ini")
 _OTHER = (
     ".txt", ".md", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".html", ".py", ".log", ".db", ".ini", ".pdf",
@@ -108,10 +109,18 @@ def _add(listing: Listing, file: Path, data: ImageSource, labelled: bool) -> Non
 
 def _add_folder(listing: Listing, folder: Path, labelled: bool) -> None:
     """Images below a folder; its sub-folders, or those of its parts, are the classes."""
-    children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(_HIDDEN))
+    children = _folders(folder)
     parts = [child for child in children if known_part(child.name)]
-    # Folders called train and test are parts only where there is nothing else: they could be classes.
-    if labelled and parts and len(parts) == len(children) and any(known_part(p.name) == "train" for p in parts):
+    others = [child for child in children if child not in parts]
+    # One folder called test could be a class; several such, or one alone, are parts where there are classes in them.
+    if labelled and (len(parts) > 1 or (parts and not others)) and any(_folders(child) for child in parts):
+        for child in others:
+            if any(not _other(file) for file in files_below(child)):
+                raise ValueError(
+                    f"{folder}: {', '.join(part.name for part in parts)} look like parts of the data, and "
+                    f"{child.name} beside them holds files that may be images: move it elsewhere"
+                )
+            listing.notes.append(f"left out, beside the parts and without images: {child.name}")
         for child in parts:
             _add_classes(listing, child, folder, known_part(child.name))
     elif labelled:
@@ -119,6 +128,10 @@ def _add_folder(listing: Listing, folder: Path, labelled: bool) -> None:
     else:
         files = _files(folder, listing)
         listing.records += [ImageRecord(id=str(file.relative_to(folder)), path=file) for file in files]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(_HIDDEN))
 
 
 def _add_classes(listing: Listing, folder: Path, root: Path, part: str | None) -> None:
@@ -134,8 +147,9 @@ def _add_classes(listing: Listing, folder: Path, root: Path, part: str | None) -
         files = _files(child, listing)
         if not files:
             listing.notes.append(f"the class folder {child.relative_to(root)} holds no images: no such class")
+        label = unicodedata.normalize("NFC", child.name)
         for file in files:
-            listing.records.append(ImageRecord(id=str(file.relative_to(root)), path=file, label=child.name, part=part))
+            listing.records.append(ImageRecord(id=str(file.relative_to(root)), path=file, label=label, part=part))
 
 
 def _files(folder: Path, listing: Listing) -> list[Path]:

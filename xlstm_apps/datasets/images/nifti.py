@@ -39,12 +39,8 @@ def read_nifti(path: Path) -> Nifti:
     Raises:
         BadImage: It is no volume, or broken.
     """
-    packed = path.name.lower().endswith(".gz")
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            content = file.read() if packed else file.read(HEADER)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadImage(f"cannot be unpacked ({error}): truncated or no gzip file") from None
+    packed = _is_packed(path)
+    content = _content(path, None if packed else HEADER)
     if len(content) < HEADER or content[344:348] not in (b"n+1\0", b"ni1\0"):
         raise BadImage("holds no NIfTI-1 volume")
     header = content[:HEADER]
@@ -77,6 +73,55 @@ def read_nifti(path: Path) -> Nifti:
     return Nifti(pixels, spacing, header)  # type: ignore[arg-type]
 
 
+def read_header(path: Path) -> bytes:
+    """The header of a file that was read before."""
+    return _content(path, HEADER)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _content(path: Path, most: int | None) -> bytes:
+    try:
+        with gzip.open(path) if _is_packed(path) else path.open("rb") as file:
+            return file.read(most)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadImage(f"cannot be unpacked ({error}): truncated or no gzip file") from None
+
+
+def place_of(header: bytes) -> np.ndarray | None:
+    """Where voxels lie, as rows [3, 4] from x, y, z to millimetres right, front and up; None where nothing is said."""
+    order = "<" if struct.unpack_from("<i", header)[0] == HEADER else ">"
+    turn, affine = struct.unpack_from(order + "2h", header, 252)
+    if affine > 0:
+        return np.array(struct.unpack_from(order + "12f", header, 280)).reshape(3, 4)
+    if turn <= 0:
+        return None
+    b, c, d, *shift = struct.unpack_from(order + "6f", header, 256)
+    lengths = np.array(struct.unpack_from(order + "4f", header, 76))
+    a = max(0.0, 1 - b * b - c * c - d * d) ** 0.5  # of the quaternion
+    rotation = np.array([
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ])  # fmt: skip
+    steps = lengths[1:] * [1, 1, -1 if lengths[0] < 0 else 1]
+    return np.column_stack([rotation * steps, shift])
+
+
+def orientation(header: bytes) -> str:
+    """Where the axes x, y, z of the voxels lead, such as RAS: right, anterior, superior; or nothing."""
+    place = place_of(header)
+    if place is None:
+        return ""
+    words = ""
+    for column in place[:, :3].T:
+        axis = int(np.abs(column).argmax())
+        words += ("RL", "AP", "SI")[axis][int(column[axis] < 0)]
+    return words
+
+
 def write_nifti(
     path: Path, pixels: np.ndarray, header: bytes | None = None, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
 ) -> None:
@@ -95,12 +140,13 @@ def write_nifti(
             struct.pack_into("<4f", new, 280 + 16 * row, *(length if n == row else 0.0 for n in range(3)), 0.0)
     struct.pack_into("<3f", new, 108, float(OFFSET), 1.0, 0.0)
     new[344:348] = b"n+1\0"
-    with path.open("wb") as raw:
-        packed = path.name.lower().endswith(".gz")
-        with gzip.GzipFile("", "wb", 5, raw, mtime=0) if packed else nullcontext(raw) as file:
-            file.write(bytes(new) + bytes(OFFSET - HEADER))
-            for part in pixels:  # a slice at a time, so that no second copy is in memory
-                file.write(part.tobytes())
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile("", "wb", 5, raw, mtime=0) if _is_packed(path) else nullcontext(raw) as file,
+    ):
+        file.write(bytes(new) + bytes(OFFSET - HEADER))
+        for part in pixels:  # a slice at a time, so that no second copy is in memory
+            file.write(part.tobytes())
 
 
 def _swapped(header: bytes) -> bytes:

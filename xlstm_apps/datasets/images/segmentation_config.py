@@ -99,6 +99,8 @@ class SegmentData(MaskedImages):
             raise ValueError(f"data.values={self.values} must be two or more different values, the background first")
         if self.masks == "objects" and (self.values or self.names or self.ignore_value is not None):
             raise ValueError("data.values, data.names and data.ignore_value are for masks of classes, not of objects")
+        if self.values is not None and min(self.values) < 0:
+            raise ValueError(f"data.values={self.values}: classes have values from 0; leave others out by ignore_value")
         if self.values is not None and self.ignore_value in self.values:
             raise ValueError(f"data.ignore_value={self.ignore_value} is one of data.values")
         if self.names is not None and self.values is not None and len(self.names) != len(self.values):

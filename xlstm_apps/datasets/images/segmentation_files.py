@@ -51,10 +51,8 @@ def read_pixels(path: Path) -> Pixels:
     if kind == ".npy":
         values = _array(path)
         return Pixels(_finite(values if values.ndim == 4 else values[None]), (1.0,) * 3)
-    if kind in (".tif", ".tiff"):
-        pages = _pages(path)
-        if len(pages) > 1:
-            return Pixels(np.stack(pages)[None], (1.0,) * 3)
+    if kind in (".tif", ".tiff") and (values := _tiff(path)) is not None:
+        return Pixels(_finite(values[None]), (1.0,) * values.ndim)
     found = read_image(path)
     return Pixels(found.pixels.transpose(2, 0, 1), (1.0, 1.0), None, found.notes)
 
@@ -110,6 +108,25 @@ def _array(path: Path) -> np.ndarray:
     return values
 
 
+def _tiff(path: Path) -> np.ndarray | None:
+    """A volume of several pages [D, H, W], or a page of floating point [H, W]; None for other pictures."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            several, mode = getattr(image, "n_frames", 1) > 1, image.mode
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return None  # why, is told when it is read as a picture
+    if not several and mode != "F":
+        return None
+    if mode not in ("1", "L", "I", "F") and not mode.startswith("I;16"):
+        raise BadImage(
+            "has several pages in colour; a volume has grey ones, or save it as .npy with the channels in front"
+        )
+    pages = _pages(path)
+    return np.stack(pages) if several else pages[0]
+
+
 def _pages(path: Path) -> list[np.ndarray]:
     """All pages of a picture as whole numbers [H, W], without changing a value."""
     from PIL import Image, UnidentifiedImageError
@@ -160,7 +177,7 @@ def _whole(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
             raise BadImage("has fractions for values; masks are whole numbers")
-        return values.astype(np.int32)
+        return values.astype(np.int64)
     return values
 
 

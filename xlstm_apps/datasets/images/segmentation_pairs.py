@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +97,10 @@ def _match(pairs: Pairs, folder: Path, masks_folder: Path, part: str | None, dat
         images = {name: file for name, file in images.items() if not name.endswith(suffix)}
     if all(name.endswith("_0000") for name in images) and not any(name.endswith("_0000") for name in masks):
         images = {name.removesuffix("_0000"): file for name, file in images.items()}  # nnU-Net's number of a channel
+    plain = [] if mixed else [file for name, file in masks.items() if not name.endswith(suffix)]
     masks = {name.removesuffix(suffix): file for name, file in masks.items() if name.endswith(suffix)}
-    lonely = [(images[name], f"has no mask of its name in {masks_folder}") for name in sorted({*images} - {*masks})]
+    lonely = [(file, f"is a mask whose name does not end in {suffix!r}, as others do") for file in plain]
+    lonely += [(images[name], f"has no mask of its name in {masks_folder}") for name in sorted({*images} - {*masks})]
     lonely += [(masks[name], f"is a mask without an image in {folder}") for name in sorted({*masks} - {*images})]
     if lonely and data.on_bad == "error":
         more = f" ({len(lonely) - 1:,} more like this)" if len(lonely) > 1 else ""
@@ -135,11 +138,12 @@ def _by_name(folder: Path, pairs: Pairs, data: SegmentSource, leave: Path | None
             others += 1
             continue
         name = str(inner.parent / stem(file)) if inner.parent != Path() else stem(file)
+        name = unicodedata.normalize("NFC", name)
         if name in found:
             raise ValueError(f"{found[name]} and {file} have one name but for the ending: which of them is it?")
         found[name] = file
     if others:
-        pairs.notes.append(f"{others:,} files in {folder} are neither pictures nor volumes by name, left out")
+        pairs.notes.append(f"left out, in {folder} but neither pictures nor volumes by name: {others:,}")
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from .decoding import BadImage, pillow
 from .objects import parted
 from .segmentation_config import MaskedImages, SegmentData, SegmentSource
+from .segmentation_doubts import check_values, places
 from .segmentation_files import Pixels, read_labels, read_pixels
 from .segmentation_pairs import Pair, Pairs, find_pairs
 
@@ -142,8 +143,10 @@ def load_masked(data: MaskedImages, meaning: Meaning | None = None, tick: Tick |
             images.append(image)
             masks.append(mask)
         _some_left(kept, listed, data)
-        meaning = meaning or _meaning(data, kept, images, masks)
-        _check_dims(kept, images, meaning)
+        _check_dims(kept, images, masks[0].ndim if meaning is None else meaning.dims)
+        if meaning is None:
+            meaning, doubts = _meaning(data, kept, images, masks)
+            listed.notes += doubts
         found = SegmentSet(pairs=[], meaning=meaning, images=[], masks=[], labels=[], rejected=listed.rejected)
         for pair, image, mask in zip(kept, images, masks, strict=True):
             try:
@@ -187,7 +190,8 @@ def _read(pair: Pair) -> tuple[Pixels, np.ndarray]:
         raise Unusable(pair.mask, error) from None
     if mask.shape != image.values.shape[1:]:
         own, others = (" x ".join(map(str, shape)) for shape in (mask.shape, image.values.shape[1:]))
-        raise Unusable(pair.mask, f"has {own} pixels, its image {pair.image} has {others}")
+        turned = f" ({', '.join(image.notes)})" if image.notes else ""
+        raise Unusable(pair.mask, f"has {own} pixels, its image {pair.image} has {others}{turned}")
     return image, mask
 
 
@@ -216,8 +220,10 @@ def _some_left(kept: Sequence[Pair], listed: Pairs, data: SegmentSource) -> None
         raise ValueError(f"{data.path}: none of {len(listed.found):,} images can be used{first}")
 
 
-def _meaning(data: MaskedImages, pairs: list[Pair], images: list[Pixels], masks: list[np.ndarray]) -> Meaning:
-    """What the values of masks mean, and how many channels images have."""
+def _meaning(
+    data: MaskedImages, pairs: list[Pair], images: list[Pixels], masks: list[np.ndarray]
+) -> tuple[Meaning, list[str]]:
+    """What the values of masks mean, and how many channels images have; and notes on what is doubtful."""
     own = data if isinstance(data, SegmentData) else None
     dims = masks[0].ndim
     widest = max(len(image.values) for image in images)
@@ -225,9 +231,10 @@ def _meaning(data: MaskedImages, pairs: list[Pair], images: list[Pixels], masks:
     if own is not None and own.masks == "objects":
         if not any(mask.any() for mask in masks):
             raise ValueError(f"{data.path}: all {len(masks):,} masks are empty; there is nothing to learn")
-        return Meaning(dims=dims, in_chans=chans, masks="objects", values=(0, 1), names=("background", "object"))
-    occurring = sorted({int(value) for mask in masks for value in np.unique(mask)} - {data.ignore_value})
-    values = list(own.values) if own and own.values else occurring
+        return Meaning(dims=dims, in_chans=chans, masks="objects", values=(0, 1), names=("background", "object")), []
+    told = own is not None and own.values is not None
+    seen = [] if told else [{*np.unique(mask).tolist()} - {data.ignore_value} for mask in masks]
+    values = list(own.values) if own and own.values else sorted(set().union(*seen))
     if len(values) > MOST_CLASSES:
         raise ValueError(
             f"{pairs[0].mask}, ...: {len(values):,} different values; if each is an object of its own: "
@@ -236,10 +243,11 @@ def _meaning(data: MaskedImages, pairs: list[Pair], images: list[Pixels], masks:
     if len(values) < 2:
         only = f"the value {values[0]} only" if values else "no value of a class"
         raise ValueError(f"{data.path}: all {len(masks):,} masks hold {only}; there is nothing to learn")
+    doubts = check_values(data.path, seen) if seen else []
     names = own.names if own and own.names else _names(values)
     if len(names) != len(values):
         raise ValueError(f"data.names has {len(names)} entries, the masks have the values {values}")
-    return Meaning(dims=dims, in_chans=chans, masks="classes", values=tuple(values), names=tuple(names))
+    return Meaning(dims=dims, in_chans=chans, masks="classes", values=tuple(values), names=tuple(names)), doubts
 
 
 def _names(values: list[int]) -> list[str]:
@@ -248,11 +256,11 @@ def _names(values: list[int]) -> list[str]:
     return [f"value {value}" for value in values] if values[0] != 0 else ["background", *map(str, values[1:])]
 
 
-def _check_dims(pairs: list[Pair], images: list[Pixels], meaning: Meaning) -> None:
+def _check_dims(pairs: list[Pair], images: list[Pixels], dims: int) -> None:
     for pair, image in zip(pairs, images, strict=True):
-        if image.values.ndim - 1 != meaning.dims:
+        if image.values.ndim - 1 != dims:
             raise ValueError(
-                f"{pair.image} has {image.values.ndim - 1} dimensions, others have {meaning.dims}; keep pictures and "
+                f"{pair.image} has {image.values.ndim - 1} dimensions, others have {dims}; keep pictures and "
                 "volumes apart"
             )
 
@@ -269,6 +277,7 @@ def _report(found: SegmentSet, listed: Pairs) -> dict[str, Any]:
         f"{count:,} {'image' if count == 1 else 'images'}: {note}"
         for note, count in Counter(note for image in found.images for note in image.notes).most_common()
     ]
+    notes += places(found.pairs, found.images)
     kinds = len({image.spacing for image in found.images})
     if kinds > 1:
         notes.append(f"voxels of {kinds:,} different sizes; images are not resampled to one of them")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,15 +57,16 @@ def split_masked(images: SegmentSet, data: SegmentData) -> tuple[dict[str, np.nd
 def _split_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"data.split_path {path}: no such file")
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         if not {"id", "part"} <= set(rows.fieldnames or ()):
             raise ValueError(f"{path}: columns id and part are needed, it has {', '.join(rows.fieldnames or ['none'])}")
         found: dict[str, str] = {}
         for number, row in enumerate(rows, 2):
-            if row["id"] in found:
-                raise ValueError(f"{path}, line {number}: {row['id']} is there twice")
-            found[row["id"]] = part_of(row["part"] or "", f"{path}, line {number}")
+            name = unicodedata.normalize("NFC", row["id"])
+            if name in found:
+                raise ValueError(f"{path}, line {number}: {name} is there twice")
+            found[name] = part_of(row["part"] or "", f"{path}, line {number}")
     return found
 
 

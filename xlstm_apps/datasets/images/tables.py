@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +40,19 @@ def read_table(file: Path, data: ImageSource, labelled: bool) -> list[ImageRecor
     wanted = list(dict.fromkeys(name for name in (path, label, part, group) if name is not None))
     for line, row in enumerate(frame.select(wanted).iter_rows(named=True), 2):
         cells = {name: str(value if value is not None else "").strip() for name, value in row.items()}
+        if not any(cells.values()):  # an empty line
+            continue
         for name, what in ((path, "path"), (label, "class")):
             if name is not None and not cells[name]:
                 raise ValueError(f"{file}: line {line}: no {what} in column {name!r}")
         where = Path(cells[path]).expanduser()
+        if "\\" in cells[path] and not (file.parent / where).exists():  # a table made on Windows
+            where = Path(cells[path].replace("\\", "/"))
         records.append(
             ImageRecord(
                 id=cells[path],
                 path=where if where.is_absolute() else file.parent / where,
-                label=cells[label] if label is not None else None,
+                label=unicodedata.normalize("NFC", cells[label]) if label is not None else None,
                 part=part_of(cells[part], f"{file}: line {line}") if part is not None and cells[part] else None,
                 group=(cells[group] or None) if group is not None else None,
             )
@@ -77,8 +84,19 @@ def _frame(file: Path) -> Any:
         if file.suffix.lower() in (".parquet", ".pq"):
             return pl.read_parquet(file)
         content = file.read_bytes()
-        separator = _separator(content.split(b"\n", 1)[0].decode(errors="replace"))
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            content = content.decode("utf-16").encode()
+        if b"\n" not in content:
+            content = content.replace(b"\r", b"\n")
+        first = content.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").rstrip("\r")
+        separator = _separator(first)
+        header = next(csv.reader([first], delimiter=separator), [])
+        twice = [name for name, count in Counter(header).items() if name and count > 1]
+        if twice:
+            raise ValueError(f"{file}: {Counter(header)[twice[0]]} columns are called {twice[0]!r}; rename all but one")
         return pl.read_csv(content, separator=separator, infer_schema=False)  # a class such as 007 stays one
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: begins like UTF-16, but is not; save the table as UTF-8") from None
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(_unreadable(file, str(error).splitlines()[0])) from None
 

@@ -1,0 +1,80 @@
+"""What may be meant otherwise than it is read, told or refused: values of masks, places of volumes."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from .nifti import ENDINGS as NIFTI
+from .nifti import orientation, place_of, read_header
+from .segmentation_files import Pixels, ending
+from .segmentation_pairs import Pair
+
+_USUAL_UNKNOWN = 255
+
+
+def check_values(where: str, masks: Sequence[set[int]]) -> list[str]:
+    """Notes on values of masks, all of which will be classes.
+
+    Args:
+        where: Begins the message.
+        masks: The values in each mask.
+
+    Raises:
+        ValueError: Values that are no classes.
+    """
+    values = sorted(set().union(*masks))
+    if values[0] < 0:
+        raise ValueError(
+            f"{where}: masks hold the negative value {values[0]}; if it marks what is not known: data.ignore_value "
+            f"{values[0]}, else save them with classes from 0"
+        )
+    if values[-1] > np.iinfo(np.int32).max:
+        raise ValueError(f"{where}: masks hold the value {values[-1]:,}, which masks of predictions could not hold")
+    if values == [0, 1, _USUAL_UNKNOWN] and not any({1, _USUAL_UNKNOWN} <= mask for mask in masks):
+        ones = sum(1 in mask for mask in masks)
+        raise ValueError(
+            f"{where}: {ones:,} masks hold 0 and 1, {sum(_USUAL_UNKNOWN in mask for mask in masks):,} hold 0 and 255; "
+            "write the same class by the same value, or say that these are two: data.values 0,1,255"
+        )
+    if len(values) > 2 and _USUAL_UNKNOWN in values:
+        return [
+            "the value 255 is taken for a class; if it marks what is not known, as it often does: data.ignore_value 255"
+        ]
+    return []
+
+
+def places(pairs: Sequence[Pair], images: Sequence[Pixels]) -> list[str]:
+    """Notes on volumes that lie otherwise in space than others, or than their masks, as their headers say."""
+    apart, kinds = [], Counter[str]()
+    for pair, image in zip(pairs, images, strict=True):
+        if image.header is None:
+            continue
+        kinds[orientation(image.header)] += 1
+        if pair.mask is not None and ending(pair.mask) in NIFTI:
+            own, other = place_of(image.header), place_of(read_header(pair.mask))
+            if own is not None and other is not None and _distance(own, other, image.values.shape[:0:-1]) > 0.5:
+                apart.append(pair.id)
+    notes = []
+    if apart:
+        notes.append(
+            f"masks that lie otherwise in space than their images, as their headers say: {len(apart):,} ({apart[0]}"
+            f"{' ...' if len(apart) > 1 else ''}); masks are laid on images voxel by voxel, as both stand in the files"
+        )
+    if len(kinds) > 1:
+        told = ", ".join(f"{count:,} {name or 'not known'}" for name, count in kinds.most_common())
+        notes.append(
+            f"volumes whose axes lead to different sides ({told}); they are read as they stand in the files, so what "
+            "is left in one is right in another: turn them alike first"
+        )
+    return notes
+
+
+def _distance(own: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
+    """How far a corner of a volume lies from itself by another header, in the shortest side of a voxel."""
+    corners = np.array([[*corner, 1] for corner in itertools.product(*((0, n - 1) for n in shape))])
+    moved = np.linalg.norm(corners @ (own - other).T, axis=1).max()
+    return float(moved / max(np.linalg.norm(own[:, :3], axis=0).min(), 1e-9))
