@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.initialization import small_init_, wang_init_
 from xlstm_apps.core.packing import Packing
+from xlstm_apps.kernels import causal_conv1d
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -107,17 +108,17 @@ class BlockDiagonalLinear(nn.Module):
 
 
 class CausalConv1d(nn.Module):
-    """Depthwise convolution over time that sees the present and the `kernel_size` - 1 steps before it.
+    """SiLU of a depthwise convolution over time that sees the present and the `kernel_size` - 1 steps before it.
 
-    Summed tap by tap in the layout [B, T, E]: no transposition, and in packed rows each tap can be cut off where a
-    document starts. Its state is the window of the last `kernel_size` - 1 inputs, zeros before the first.
+    Its state is the window of the last `kernel_size` - 1 inputs, zeros before the first.
     """
 
-    def __init__(self, dim: int, kernel_size: int) -> None:
+    def __init__(self, dim: int, kernel_size: int, backend: str = "auto") -> None:
         super().__init__()
         bound = 1 / math.sqrt(kernel_size)
         self.weight = nn.Parameter(torch.empty(kernel_size, dim).uniform_(-bound, bound))  # oldest tap first
         self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))
+        self.backend = backend
 
     def initial_window(self, zeros: Callable[..., Tensor]) -> Tensor:
         """The state before the first step; `zeros(*shape)` makes a batch of tensors."""
@@ -130,23 +131,22 @@ class CausalConv1d(nn.Module):
 
         With `inplace`, the new window is written over the given one.
         """
-        given, past, (B, T, E) = window, self.weight.shape[0] - 1, x.shape
-        if window is None:
-            window = x.new_zeros(B, past, E)
-        if window.shape[1:] != (past, E):
+        past, (B, T, E) = self.weight.shape[0] - 1, x.shape
+        if window is not None and window.shape[1:] != (past, E):
             raise ValueError(f"the state belongs to another backbone: window {[*window.shape]}, not [{B}, {past}, {E}]")
-        padded = torch.cat([window.to(x.dtype), x], dim=1)
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)  # float32 taps would widen all that follows
-        y = torch.addcmul(bias, x, weight[past])
-        for age in range(1, past + 1):
-            tap = padded[:, past - age : past - age + T]
-            if packing is not None:
-                tap = tap * (packing.position >= age).unsqueeze(-1)
-            y = torch.addcmul(y, tap, weight[past - age])
-        if inplace and given is not None:
-            return y, given.copy_(padded[:, T:])
-        # A copy, because a view would keep the whole sequence alive inside the state.
-        return y, padded[:, T:].clone() if packing is None else packing.last(x, past)
+        y = causal_conv1d(
+            x, self.weight, self.bias, window,
+            position=None if packing is None else packing.position, activation="silu",
+            backend="torch" if T == 1 and self.backend == "auto" else self.backend,
+        )  # fmt: skip
+        if packing is not None:
+            return y, packing.last(x, past)
+        if past <= T:
+            last = x[:, T - past :].clone()  # a view would keep the whole sequence alive inside the state
+        else:
+            before = x.new_zeros(B, past, E) if window is None else window.to(x.dtype)
+            last = torch.cat([before[:, T:], x], dim=1)
+        return y, window.copy_(last) if inplace and window is not None else last
 
 
 class GatedFeedForward(nn.Module):

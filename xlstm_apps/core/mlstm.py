@@ -73,7 +73,7 @@ class mLSTMLayer(nn.Module):
         blocks = inner // config.option("qkv_block_size")
         qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
         self.proj_up = nn.Linear(E, 2 * inner, bias=config.bias)
-        self.conv = CausalConv1d(inner, kernel) if kernel else None
+        self.conv = CausalConv1d(inner, kernel, config.backend) if kernel else None
         self.q_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
         self.k_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
         self.v_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
@@ -114,7 +114,6 @@ class mLSTMLayer(nn.Module):
         a, window = u, None
         if self.conv is not None:
             a, window = self.conv(u, None if state is None else state.conv, packing, inplace)
-            a = F.silu(a)
         h, cell = run_cell(self.config, *self.cell_inputs(u, a, rotation), state, packing, inplace, keep)
         return self.output(h, a, z), None if cell is None else BlockState(cell, window)
 

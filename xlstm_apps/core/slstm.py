@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xlstm_apps.core.config import xLSTMConfig
@@ -32,7 +31,7 @@ class sLSTMLayer(nn.Module):
         self.config, self.block = config, block
         E, H = config.embedding_dim, config.slstm_heads
         D = E // H
-        self.conv = CausalConv1d(E, config.slstm_conv) if config.slstm_conv else None
+        self.conv = CausalConv1d(E, config.slstm_conv, config.backend) if config.slstm_conv else None
         self.gates = nn.Parameter(torch.empty(4, H, D, D))
         self.recurrent = nn.Parameter(torch.zeros(4, H, D, D))
         self.bias = nn.Parameter(torch.zeros(4, H, D))
@@ -81,6 +80,6 @@ class sLSTMLayer(nn.Module):
         if self.conv is None:
             return torch.einsum("bthi,ghoi->btgho", x.unflatten(-1, heads), self.gates), None
         a, window = self.conv(x, window, packing, inplace)
-        smooth = torch.einsum("bthi,ghoi->btgho", F.silu(a).unflatten(-1, heads), self.gates[:CELL])
+        smooth = torch.einsum("bthi,ghoi->btgho", a.unflatten(-1, heads), self.gates[:CELL])
         direct = torch.einsum("bthi,ghoi->btgho", x.unflatten(-1, heads), self.gates[CELL:])
         return torch.cat([smooth, direct], dim=2), window

@@ -1,13 +1,24 @@
-"""The recurrences of xLSTM as plain functions: `mlstm`, `rnn`, their single steps, and what runs on this machine.
+"""The operations of xLSTM as plain functions: `mlstm`, `rnn`, their single steps, `causal_conv1d`, and what runs here.
 
 `mlstm` and `rnn` here are the functions; their implementations live in the subpackages of the same names
 (`from xlstm_apps.kernels.mlstm import reference` reaches those).
 """
 
 # Eager on purpose: a lazy `mlstm` would turn into the subpackage of that name as soon as anything imports from it.
+from xlstm_apps.kernels.conv.api import causal_conv1d
 from xlstm_apps.kernels.dispatch import BackendStatus, backends
 from xlstm_apps.kernels.mlstm.api import mlstm, mlstm_step
 from xlstm_apps.kernels.rnn.api import rnn, rnn_step
 from xlstm_apps.kernels.state import MLSTMState, RNNState
 
-__all__ = ["BackendStatus", "MLSTMState", "RNNState", "backends", "mlstm", "mlstm_step", "rnn", "rnn_step"]
+__all__ = [
+    "BackendStatus",
+    "MLSTMState",
+    "RNNState",
+    "backends",
+    "causal_conv1d",
+    "mlstm",
+    "mlstm_step",
+    "rnn",
+    "rnn_step",
+]

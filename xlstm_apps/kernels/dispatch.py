@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 NAMES = ("reference", "torch", "triton")
+OPERATIONS = ("mlstm", "rnn", "conv")
 ENVIRONMENT_VARIABLE = "XLSTM_APPS_BACKEND"
 
 Function = TypeVar("Function")
@@ -39,7 +40,7 @@ class BackendStatus:
 
 def backends() -> dict[str, BackendStatus]:
     """Backends by name, with the reason where one does not work on this machine."""
-    reason = _triton_missing("mlstm") or _triton_missing("rnn")
+    reason = next(filter(None, map(_triton_missing, OPERATIONS)), None)
     if reason is None:
         device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the interpreter, for tests"
         triton = BackendStatus("triton", True, f"GPU kernels, on {device}")
@@ -59,7 +60,7 @@ def choose(op: str, backend: str, args: tuple[object, ...], options: dict[str, o
     or refused, never replaced.
 
     Args:
-        op: Subpackage, `mlstm` or `rnn`.
+        op: Subpackage, one of `OPERATIONS`.
         backend: What the caller asked for; the environment variable XLSTM_APPS_BACKEND goes before it.
         args: Positional arguments of the call, tensors first.
         options: Its keyword arguments.

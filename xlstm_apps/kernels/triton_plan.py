@@ -7,6 +7,7 @@ once, in terms of the call's tensors, and a repeat needs no more than the addres
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -151,6 +152,12 @@ def _listeners() -> bool:
     runtime = triton.knobs.runtime
     before, after = runtime.launch_enter_hook, runtime.launch_exit_hook
     return bool(getattr(before, "calls", before) or getattr(after, "calls", after))
+
+
+@functools.cache
+def processors(device: torch.device) -> int:
+    """How many programs run side by side at least."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 def power_of_2(n: int) -> int:

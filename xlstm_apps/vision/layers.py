@@ -41,7 +41,6 @@ class GatedScanLayer(mLSTMLayer):
             u, z = places.interior(u), places.interior(z)
         elif isinstance(self.conv, CausalConv1d):
             a, window = self.conv(u, None if state is None else state.conv, places.packing)
-            a = silu(a)
         h, cell = self.cell(self.config, *self.cell_inputs(u, a), state, places.packing, keep=keep)
         return self.output(h, a, z), None if cell is None else BlockState(cell, window)
 

@@ -11,7 +11,7 @@ import triton
 from torch import Tensor
 
 from xlstm_apps.kernels.rnn import triton_backward, triton_forward, triton_streamed, triton_weights
-from xlstm_apps.kernels.triton_plan import FUSED, Plan
+from xlstm_apps.kernels.triton_plan import FUSED, Plan, processors
 
 INTERPRETED = not isinstance(triton_forward.forward_kernel, triton.JITFunction)
 """Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
@@ -27,11 +27,6 @@ MOST_KINDS = 1024
 """Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 STAGES = 6
 """Steps in flight between global memory and the step that needs them, plus one."""
-
-
-@functools.cache
-def processors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
 
 
 @functools.cache

@@ -1,0 +1,99 @@
+"""GPU kernels of the convolution: the `triton` backend.
+
+Two custom operators, `xlstm_apps::conv_triton_fwd` and `..._bwd`, so that torch.compile and torch.export see one node
+each. The kernels are in `triton_kernels.py`; how a call is cut into programs is in `triton_launch.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xlstm_apps.kernels.conv import triton_launch as launch
+from xlstm_apps.kernels.dispatch import observed
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+MAX_KERNEL_SIZE = 32
+
+
+def unsupported(x, weight, bias, window, **_: object) -> str | None:
+    """Reason why these kernels cannot take a call, or None."""
+    for name, tensor in (("x", x), ("weight", weight), ("bias", bias), ("window", window)):
+        if tensor is not None and tensor.dtype not in DTYPES:
+            return f"{name} is {tensor.dtype}; the kernels take float32, bfloat16 and float16"
+    if weight.shape[0] > MAX_KERNEL_SIZE:
+        return f"kernel size {weight.shape[0]}; the kernels go up to {MAX_KERNEL_SIZE}"
+    return None
+
+
+@torch.library.custom_op("xlstm_apps::conv_triton_fwd", mutates_args=())
+def _forward(
+    x: Tensor, weight: Tensor, bias: Tensor, window: Tensor | None, position: Tensor | None, silu: bool
+) -> Tensor:
+    return launch.forward(x, weight, bias, window, position, silu)
+
+
+@_forward.register_fake
+def _forward_fake(x, weight, bias, window, position, silu):
+    return x.new_empty(x.shape)
+
+
+@torch.library.custom_op("xlstm_apps::conv_triton_bwd", mutates_args=())
+def _backward(
+    dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, window: Tensor | None, position: Tensor | None, silu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    return launch.backward(dy, x, weight, bias, window, position, silu)
+
+
+@_backward.register_fake
+def _backward_fake(dy, x, weight, bias, window, position, silu):
+    sums = x.new_empty((weight.shape[0] + 1, x.shape[2]), dtype=torch.float32)
+    dwindow = x.new_empty(0) if window is None else window.new_empty(window.shape)
+    return x.new_empty(x.shape), sums, dwindow
+
+
+def _setup_context(ctx, inputs, output) -> None:
+    del output
+    *tensors, silu = inputs
+    ctx.save_for_backward(*tensors)
+    ctx.silu = silu
+
+
+def _vjp(ctx, dy):
+    x, weight, bias, window, position = ctx.saved_tensors
+    run = _backward if observed((dy, x)) else launch.backward
+    dx, sums, dwindow = run(dy, x, weight, bias, window, position, ctx.silu)
+    dweight, dbias = sums[:-1].to(weight.dtype), sums[-1].to(bias.dtype)
+    return dx, dweight, dbias, None if window is None else dwindow, None, None
+
+
+_forward.register_autograd(_vjp, setup_context=_setup_context)
+
+
+class _Direct(torch.autograd.Function):
+    """The same operator without the dispatcher, whose bookkeeping takes longer than the kernels of small calls."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        _setup_context(ctx, inputs, None)
+        return launch.forward(*inputs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dy):
+        return _vjp(ctx, dy)
+
+
+def causal_conv1d(
+    x: Tensor, weight: Tensor, bias: Tensor, window: Tensor | None, *, position: Tensor | None, activation: str | None
+) -> Tensor:
+    """Shapes and options as in `xlstm_apps.kernels.causal_conv1d`."""
+    if window is not None and window.shape[1] == 0:
+        window = None
+    inputs = (x, weight, bias, window, position, activation == "silu")
+    tensors = tuple(t for t in inputs[:5] if t is not None)
+    if observed(tensors):
+        return _forward(*inputs)
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        return _Direct.apply(*inputs)
+    return launch.forward(*inputs)
