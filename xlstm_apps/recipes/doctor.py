@@ -121,6 +121,13 @@ def _run_slstm(backend: str, *where: Any) -> list[Any]:
     return _values_and_gradients(lambda g, r, b: rnn(g, r * 0.25, b, cell="slstm", backend=backend), shapes, *where)
 
 
+def _run_conv(backend: str, *where: Any) -> list[Any]:
+    from xlstm_apps.kernels import causal_conv1d
+
+    shapes = [(2, 100, 48), (4, 48), (48,), (2, 3, 48)]
+    return _values_and_gradients(lambda *x: causal_conv1d(*x, activation="silu", backend=backend), shapes, *where)
+
+
 def _values_and_gradients(
     op: Callable[..., Any], shapes: list[tuple[int, ...]], device: str, dtype: Any, rounded_to: Any
 ) -> list[Any]:
@@ -138,6 +145,7 @@ OPERATIONS: dict[str, tuple[Callable[..., list[Any]], str]] = {
     "mlstm": (_run_mlstm, "float32"),
     "mlstm, bf16, heads of 256": (partial(_run_mlstm, length=300, key=256, value=256), "bfloat16"),
     "rnn slstm": (_run_slstm, "float32"),
+    "causal_conv1d, bf16": (_run_conv, "bfloat16"),
 }
 
 
