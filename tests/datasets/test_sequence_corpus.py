@@ -240,6 +240,20 @@ def test_other_processes_open_it_for_themselves(build, method):
     process.join()
 
 
+@pytest.mark.parametrize(
+    ("alphabet", "sequence", "told"),
+    [
+        ("protein", "ACDGHKMNRSTVWY" * 800, "no E, F, I, L, P, Q in 11,200 symbols: is the file as it should be?"),
+        ("protein", "ADEFGHIKLMNPQRSTVWY" * 800, None),  # a family without cysteine
+        ("protein", "ACDGHKMNRSTVWY" * 8, None),
+        ("dna", "AGT" * 400, "no C in 1,200 symbols: is the file as it should be?"),
+        ("dna", "ACGU" * 400, None),
+    ],
+)
+def test_letters_that_never_occur_are_told(build, alphabet, sequence, told):
+    assert build({"a": sequence}, alphabet).report["notes"] == ([] if told is None else [told])
+
+
 def test_summary_is_two_lines(tmp_path):
     from xlstm_apps.datasets.sequences import QualityReport
     from xlstm_apps.datasets.sequences.cleaning import clean_records

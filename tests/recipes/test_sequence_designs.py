@@ -69,14 +69,14 @@ def test_tables_bring_their_bits_and_empty_designs_are_counted(files, tmp_path, 
     assert "2 without a residue left out" in capsys.readouterr().err
 
 
-def test_context_names_its_members(files, tmp_path):
+def test_context_names_its_members(files, tmp_path, capsys):
     from xlstm_apps.biosequence import SequenceConfig, SequenceModel
     from xlstm_apps.biosequence.family import read_homologs
     from xlstm_apps.core.config import xLSTMConfig
 
     made, family = files
     model = SequenceModel(SequenceConfig(alphabet="protein"), xLSTMConfig(embedding_dim=16, num_blocks=1)).eval()
-    for names, file in ((["member_4", "member_5"], "own"), (["else"], "other")):
+    for names, file in ((["member_4", "member_5"], "own"), (["else"], "other"), ([], "empty")):
         state = read_homologs(model, [[np.array([4, 5], np.uint8)]], {"contexts": [{"homologs": names}]})
         state.save(tmp_path / f"{file}.safetensors")
     table = tmp_path / "d.csv"
@@ -86,6 +86,9 @@ def test_context_names_its_members(files, tmp_path):
     assert set(frame["nearest_context"]) <= {"member_4", "member_5"} and frame["identity_context"][0] < 1
     with pytest.raises(ValueError, match="none of its 1 homologs is in"):
         designs(str(made), str(family), context=str(tmp_path / "other.safetensors"), **options)
+    designs(str(made), str(family), context=str(tmp_path / "empty.safetensors"), **options)
+    assert "nearest_context" not in pl.read_csv(table).columns
+    assert "holds no homolog, so there is none to compare with" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def test_a_context_remembers_where_it_comes_from(work, capsys):
 def test_a_family_without_homologs_gives_an_empty_context(work, capsys, names):
     run("context", "m", str(write_family(Path("one.a3m"), names)))
     assert "no homolog to show in one" in capsys.readouterr().err
+    run("context", "m", "f.a3m", "--max_symbols", "3", "--output", "short.state.safetensors")
+    assert "and of max_symbols (3; the shortest has" in " ".join(capsys.readouterr().err.split())
     context = ("--context", "family.state.safetensors", "--show_wild_type", "false")
     run("fitness", "m", mutants("K2G,"), "--wild_type", WILD, *context, "--output", "a.csv")
     run("fitness", "m", "d.csv", "--wild_type", WILD, "--output", "b.csv")

@@ -105,7 +105,7 @@ def build_context(
         },
         advance=advance,
     )
-    return context, [*family.notes, *notes, *_remarks(family, facts)]
+    return context, [*family.notes, *notes, *_remarks(family, facts, options)]
 
 
 def encode_homologs(
@@ -133,9 +133,12 @@ def encode_homologs(
     return out, [f"homologs left out, characters that no protein holds: {len(bad):,}{first}"] if bad else []
 
 
-def _remarks(family: Family, facts: list[dict[str, Any]]) -> list[str]:
+def _remarks(family: Family, facts: list[dict[str, Any]], options: DrawOptions) -> list[str]:
     if not any(fact["homologs"] for fact in facts):
-        bounds = " within these bounds" if len(family) > 1 else ""
+        shortest = min((len(record.sequence) for record in family.records if record.sequence), default=0)
+        bounds = "" if len(family) == 1 else " within the bounds of identity"
+        if bounds and options.max_symbols is not None:
+            bounds += f" and of max_symbols ({options.max_symbols:,}; the shortest has {shortest:,})"
         return [f"no homolog to show in {family.name}{bounds}: what is asked behind this context is asked without one"]
     if len(facts) > 1 and all(fact["homologs"] == facts[0]["homologs"] for fact in facts):
         return [

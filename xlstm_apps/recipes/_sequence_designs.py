@@ -41,6 +41,8 @@ def run(
     made, perplexity, notes = read_designs(made_path)
     family = read_proteins(family_path)
     context = None if context_path is None else in_context(context_path, family, family_path)
+    if context_path is not None and context is None:
+        notes.append(f"{context_path} holds no homolog, so there is none to compare with")
     known = training_of(training_paths) if training_paths else None
     total = len(made) * (1 + (context is not None) + (known is not None)) + min(len(family), MOST_NATURAL)
     with showing(console, "comparing", total) as step:
@@ -121,13 +123,15 @@ def checked(text: str, where: str) -> bytes:
     return text.encode("latin-1")
 
 
-def in_context(path: str, family: Proteins, family_path: str) -> Proteins:
-    """The members that a saved context was made of.
+def in_context(path: str, family: Proteins, family_path: str) -> Proteins | None:
+    """The members that a saved context was made of; None where it is an empty one.
 
     Raises:
         ValueError: None of them is in the family.
     """
     names = {name for draw in family_facts(path).get("contexts", []) for name in draw.get("homologs", [])}
+    if not names:
+        return None
     found = family.named(names)
     if not len(found):
         raise ValueError(f"{path}: none of its {len(names):,} homologs is in {family_path}; give the family it is of")

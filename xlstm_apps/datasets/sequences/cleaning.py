@@ -82,6 +82,8 @@ def clean_records(
             report.symbols += len(clean.ids)
             report.lengths.append(len(clean.ids))
             yield clean
+    if (missing := report.missing()) is not None:
+        report.notes.append(missing)
     if repeated:
         shown = ", ".join(dict.fromkeys(repeated[:5]))
         raise ValueError(

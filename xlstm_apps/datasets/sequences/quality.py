@@ -8,6 +8,9 @@ import numpy as np
 
 _SHOWN = 5
 _MANY_AMBIGUOUS = 0.05
+_EXPECTED = {"dna": ("ACGT", 1_000, 1), "protein": ("ACDEFGHIKLMNPQRSTVWY", 10_000, 2)}
+"""Letters that real sequences hold, in how many symbols at the latest, and how many may not be missing: a family may do
+without one residue."""
 
 
 @dataclass(kw_only=True)
@@ -109,6 +112,16 @@ class QualityReport:
         upper[65:91] += upper[97:123]
         upper[97:123] = 0
         return {chr(i): int(upper[i]) for i in np.flatnonzero(upper)}
+
+    def missing(self) -> str | None:
+        """Words for letters that never occur, as where a program has taken out what it did not know; else None."""
+        letters, enough, most = _EXPECTED.get(self.alphabet, ("", 0, 1))
+        found = self.composition()
+        found["T"] = found.get("T", 0) + found.get("U", 0) * (self.alphabet == "dna")
+        absent = [letter for letter in letters if not found.get(letter)]
+        if len(absent) < most or self.symbols < enough:
+            return None
+        return f"no {', '.join(absent)} in {self.symbols:,} symbols: is the file as it should be?"
 
     def summary(self) -> str:
         """Two lines for a person."""
