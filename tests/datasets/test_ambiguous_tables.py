@@ -76,3 +76,69 @@ def test_levels_without_names_and_columns_of_objects():
     odd = table_from_frame(pd.DataFrame({"ds": DAYS, "y": y, "z": y + 1j}))
     assert odd.channels == ["y"] and odd.report["left_out"] == {"z": "text"}
     assert table_from_frame(pl.DataFrame({"ds": DAYS.to_list(), "y": y})).channels == ["y"]
+
+
+def german(*values: str) -> str:
+    return "Datum;Umsatz\n" + "".join(f"{i + 1:02}.01.2024;{v}\n" for i, v in enumerate(values))
+
+
+def test_points_in_german_numbers_alone_are_asked_about(load, refuses):
+    text = german("1.234", "12.345", "2.001")
+    refuses(text, "column 'Umsatz': 1.234 may be 1234 or 1.234: set --data.decimal ,", "or --data.decimal . if")
+    assert load(text, decimal=",").values.ravel().tolist() == [1234, 12345, 2001]
+    assert load(german("1.234", "0.345", "2.001")).values[1, 0] == np.float32(0.345)
+    assert load(german("1.234", "1.5", "2.001")).values[1, 0] == 1.5
+
+
+def test_points_beside_decimal_commas_group_thousands(load):
+    rows = "".join(f"2024-01-{i:02};{i}.125;{i},5\n" for i in range(1, 9))
+    assert load("date;a;b\n" + rows).values[1].tolist() == [2125, 2.5]
+
+
+def test_names_that_look_like_comments_are_not_left_out(refuses, load):
+    rows = [f"{name},2024-01-{i:02},{i}\n" for name in ("#1", "2") for i in range(1, 9)]
+    refuses("id,date,v\n" + "".join(rows), "line 2: 8 lines among the rows begin with #", "in quotes")
+    quoted = "id,date,v\n" + "".join(rows).replace("#1", '"#1"')
+    assert load(quoted, id_column="id").item_ids == ["#1", "2"]
+    few = load("date,v\n" + "".join(f"{'#' * (i == 5)}2024-01-{i:02},{i}\n" for i in range(1, 20)))
+    assert few.report["gaps"]["rows"] == 1
+    assert "1 lines among the rows begin with # and were left out as comments" in few.report["notes"]
+
+
+@pytest.mark.parametrize(
+    ("names", "cells", "second", "freq"),
+    [
+        ("year,quarter", lambda i: f"{2020 + i // 4},{i % 4 + 1}", "2020-04-01", "1q"),
+        ("Jahr,Quartal", lambda i: f"{2020 + i // 4},Q{i % 4 + 1}", "2020-04-01", "1q"),
+        ("year,week", lambda i: f"2021,{i + 1}", "2021-01-11", "1w"),
+        ("Jahr,KW", lambda i: f"2021,KW{i + 1:02}", "2021-01-11", "1w"),
+        ("Jahr,Monat", lambda i: f"{2020 + i // 12},{i % 12 + 1}", "2020-02-01", "1mo"),
+    ],
+)
+def test_a_year_and_a_part_of_it_in_two_columns(load, names, cells, second, freq):
+    table = load(f"{names},v\n" + "".join(f"{cells(i)},{i}\n" for i in range(20)))
+    assert str(table.timestamps[1])[:10] == second and table.freq == freq
+    assert len(table) == 1 and table.channels == ["v"]
+
+
+def test_all_spellings_of_a_missing_value_are_named_at_once(refuses, load):
+    cells = ["1", "-", "3", "k.A.", "n.a.", "6", "#DIV/0!", "7", "8", "-", "9", "10"]
+    text = "date,v\n" + "".join(f"2024-01-{i + 1:02},{c}\n" for i, c in enumerate(cells))
+    message = refuses(text, "line 3, column 'v': '-' is not a number (3 such cells")
+    assert """all that stand for a missing value: --data.missing_text '["-", "k.A."]'""" in message
+    assert np.isnan(load(text, missing_text=["-", "k.A."]).values).sum() == 5
+
+
+@pytest.mark.parametrize("cell", ["$1,100.50", "5 %", "1 100", "1'100.50", "7 €", "USD 7", "\u22127"])
+def test_numbers_with_signs_are_told_where_they_are_left_out(load, cell):
+    text = "date,a,b\n" + "".join(f'2024-01-{i:02},{i},"{cell}"\n' for i in range(1, 9))
+    assert load(text).report["left_out"] == {"b": "numbers with signs or blanks; take those out to forecast it"}
+
+
+def test_names_and_notes_are_text(load):
+    text = "date,a,b,c\n" + "".join(f"2024-01-{i:02},{i},SKU-{i},A12\n" for i in range(1, 9))
+    assert load(text).report["left_out"] == {"b": "text", "c": "text"}
+
+
+def test_a_total_at_the_end_has_to_go(refuses):
+    refuses("date,v\n2024-01-01,1\n2024-01-02,2\nTotal,3\n", "line 4, column 'date': 'Total'", "a total", "remove it")

@@ -269,7 +269,10 @@ def test_odd_but_clear_tables(load, text, options, freq, channels):
         ("date,v\nJan-49,1\n", ["line 2, column 'date': 'Jan-49' is no date", "--data.time_format"]),
         ("date,v\n45292,1\n45293,2\n", ["line 2, column 'date': 45292 looks like a date as Excel counts days"]),
         ("year,v\n1700.5,1\n1701.5,2\n", ["line 2, column 'year': '1700.5' is no date"]),
-        ("date,v\n2024-01-01,5%\n2024-01-02,6%\n", ["no column of numbers", "'v': text, such as '5%'"]),
+        (
+            "date,v\n2024-01-01,5%\n2024-01-02,6%\n",
+            ["no column of numbers", "'v': numbers with signs or blanks; take those out to forecast it, such as '5%'"],
+        ),
         ('{"a": [1, 2]}', ["this is JSON"]),
         ("<!DOCTYPE html>\n<html></html>", ["a web page"]),
         ("ds,v\n2024-01-01,1\n", ["freq 'hourly' is no frequency"]),

@@ -64,16 +64,35 @@ def test_integers():
     assert read_stamps(pl.Series("t", [0.0, 1.0]), ORIGIN, None).us.astype(int).tolist() == [0, 1]
     with pytest.raises(ValueError, match=r"line 3, column 't': '1\.5' is no date"):
         read_stamps(pl.Series("t", [0.0, 1.5]), ORIGIN, None)
-    with pytest.raises(ValueError, match="nanoseconds"):
-        read_stamps(pl.Series("t", [1357095845250000000]), ORIGIN, None)
+    with pytest.raises(ValueError, match="finer than a microsecond"):
+        read_stamps(pl.Series("t", [1357095845250000001]), ORIGIN, None)
+    for column in (pl.Series("t", [1357095845250001000]), pl.Series("t", ["1357095845250001000"])):
+        assert read_stamps(column, ORIGIN, None).us[0] == np.datetime64("2013-01-02T03:04:05.250001")
+    with pytest.raises(ValueError, match="is no date"):
+        read("9957095845250000000")
     assert read(*["1357095845"], time_format="unix_ms").us[0] == np.datetime64("1970-01-16T16:58:15.845")
 
 
 def test_months_as_integers():
     months = pl.Series("Date", [192611, 192612, 192701])
     assert read_stamps(months, ORIGIN, None).us[2] == np.datetime64("1927-01-01")
-    assert read_stamps(months.rename("step"), ORIGIN, None).written == "row counts"
     assert read_stamps(pl.Series("Date", [192612, 192613]), ORIGIN, None).written == "row counts"
+    assert read_stamps(pl.Series("step", list(range(192652, 192702))), ORIGIN, None).written == "row counts"
+    assert read_stamps(months.rename("step"), ORIGIN, "%Y%m").us[2] == np.datetime64("1927-01-01")
+    for column in (months.rename("step"), pl.Series("period", [202012, 202013, 202101])):
+        with pytest.raises(ValueError, match="look like years with a month or a week each"):
+            read_stamps(column, ORIGIN, None)
+
+
+def test_weeks_as_integers():
+    weeks = read_stamps(pl.Series("Week", [202052, 202053, 202101]), ORIGIN, None)
+    assert weeks.us[2] == np.datetime64("2021-01-04") and (np.diff(weeks.us) == np.timedelta64(7, "D")).all()
+
+
+def test_years_that_end_in_the_next_are_no_months():
+    with pytest.raises(ValueError, match=r"'2000/01' and the others look like years that end in the next.* write 2000"):
+        read("2000/01", "2001/02", "2002/03")
+    assert read("2000-01", "2001-01", "2002-01").us[2] == np.datetime64("2002-01-01")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ def first_report(reading: Reading, rows: int) -> dict[str, Any]:
         "decimal": reading.how.decimal,
         "grouped_thousands": reading.how.grouped,
         "header": origin.facts.get("header", data.header),
+        "comments": origin.facts.get("comments", 0),
         "left_out": roles.left_out,
         "suspicious": {},
     }

@@ -84,8 +84,8 @@ class SeriesData:
     counted from 0."""
 
     time_format: str | None = None
-    """How stamps are written, as in strptime (`%d/%m/%Y %H:%M`), or `unix_s`, `unix_ms`, `unix_us`. None: as recognised
-    from the cells."""
+    """How stamps are written, as in strptime (`%d/%m/%Y %H:%M`), or `unix_s`, `unix_ms`, `unix_us`, `unix_ns`. None: as
+    recognised from the cells."""
 
     time_zone: str | None = None
     """IANA zone such as `Europe/Berlin`: stamps without offset are read in it, the others shown in it. None: as they
@@ -107,7 +107,8 @@ class SeriesData:
     """Numbers that stand for a missing value, such as -9999."""
 
     missing_text: list[str] = field(default_factory=list)
-    """More spellings of a missing value, beside the empty cell, NA, N/A, NaN, null, None, ? and a lone point."""
+    """More spellings of a missing value, beside the empty cell, NA, N/A, n.a., NaN, NaT, null, None, ?, a lone point
+    and the errors of Excel, such as #DIV/0!."""
 
     duplicates: Duplicates = "error"
     """What to do with rows of one series that share a stamp."""

@@ -76,6 +76,10 @@ class _Records:
     end: np.ndarray
     line: np.ndarray
     cells: np.ndarray
+    comments: int
+    """Lines behind the first of them that were left out, since they begin with #."""
+    like_rows: np.ndarray
+    """Those that have as many cells as it."""
 
 
 def read_text(
@@ -111,6 +115,12 @@ def read_text(
         data, separator = _tabbed(data), "\t"
     facts["separator"] = {"\t": "tab"}.get(separator, separator)
     records = _scan(data, separator, name, lines_before)
+    facts["comments"] = records.comments
+    if len(records.like_rows) > 0.2 * (len(records.like_rows) + len(records.line)):
+        raise ValueError(
+            f"{name} line {records.like_rows[0]}: {len(records.like_rows):,} lines among the rows begin with #, which "
+            "marks comments; if names begin so, put them in quotes or write them without"
+        )
     if names is not None:
         frame = _frame(data, records, 0, list(names), separator, name)
         return frame, Origin(name, lines=records.line, facts=facts)
@@ -169,13 +179,17 @@ def _scan(data: bytes, separator: str, name: str, lines_before: int = 0) -> _Rec
     line = np.searchsorted(newline, begin) + 1 + lines_before
     # Blank lines, lines of separators alone, and comments hold no cells.
     empty = np.frombuffer(b' \t\n\r"\x1a' + separator.encode(), dtype=np.uint8)
-    keep = raw[begin] != ord("#")
+    comment = raw[begin] == ord("#")
+    keep = ~comment
     suspects = np.flatnonzero(np.isin(raw[begin], empty))
     if len(suspects):
         inked = np.cumsum(~np.isin(raw, empty), dtype=np.int64)
         before = np.where(begin[suspects] > 0, inked[begin[suspects] - 1], 0)
         keep[suspects[inked[breaks[suspects]] == before]] = False
-    return _Records(begin[keep], breaks[keep], line[keep], cells[keep])
+    first = int(keep.argmax()) if keep.any() else len(keep) - 1
+    comment[:first] = False
+    like_rows = line[comment & (cells == cells[first])]
+    return _Records(begin[keep], breaks[keep], line[keep], cells[keep], int(comment.sum()), like_rows)
 
 
 def _body(data: bytes, records: _Records, start: int) -> io.BytesIO:

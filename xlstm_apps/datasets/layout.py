@@ -8,17 +8,21 @@ import polars as pl
 
 from .config import SeriesData
 from .delimited import Origin, suggest
-from .numbers import Column, NumberFormat, missing_cells, understand
+from .numbers import Column, NumberFormat, has_signs, missing_cells, understand
 from .timestamps import CLOCK_ONLY, Stamps, looks_like_stamps, read_stamps
 
 _TIME_NAMES = [
-    "ds", "timestamp", "datetime", "date_time", "date time", "time_hour", "time", "date", "day", "month", "week",
-    "quarter", "year", "period", "datum", "zeitstempel", "zeit", "step", "t", "index",
+    "ds", "timestamp", "ts", "datetime", "date_time", "date time", "time_hour", "time", "date", "day", "month", "week",
+    "quarter", "year", "period", "datum", "zeitstempel", "zeit", "jahr", "step", "t", "index",
 ]  # fmt: skip
 _NUMBER = re.compile(r"-?\d+(\.\d*)?")
 _ID_NAMES = ["unique_id", "item_id", "series_id"]
 _TARGET_NAMES = ["y", "target"]
 _PARTS = ["year", "month", "day", "hour", "minute", "second"]
+_IN_GERMAN = {
+    "jahr": "year", "monat": "month", "tag": "day", "stunde": "hour", "quartal": "quarter", "woche": "week",
+    "kw": "week",
+}  # fmt: skip
 
 
 @dataclass
@@ -113,13 +117,21 @@ def stamps_of(
 def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:
     """Date and clock in two columns, or year, month, day (hour, minute, second) in several, as one text."""
     texts = [pl.col(n).cast(pl.String).str.strip_chars() for n in names]
-    if [n.lower() for n in names] == _PARTS[: len(names)] and len(names) >= 2:
+    parts = [_part(n) for n in names]
+    if parts in (["year", "quarter"], ["year", "week"]):
+        number = texts[1].str.strip_chars_start("QqWwKk ").str.zfill(1 if parts[1] == "quarter" else 2)
+        text = texts[0] + f"-{parts[1][0].upper()}" + number
+    elif parts == _PARTS[: len(names)] and len(names) >= 2:
         text = pl.concat_str(texts[:3], separator="-")
         if len(names) > 3:
             text = text + " " + pl.concat_str([t.str.zfill(2) for t in texts[3:]], separator=":")
     else:
         text = pl.concat_str(texts, separator=" ")
     return frame.select(text.alias("+".join(names))).to_series()
+
+
+def _part(name: str) -> str:
+    return _IN_GERMAN.get(name.lower(), name.lower())
 
 
 def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
@@ -140,11 +152,14 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
                 found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
         elif dtype.is_numeric() and rank(column.name) < len(_TIME_NAMES):
             found.append((False, rank(column.name) + len(_TIME_NAMES), column.name))
-    lower = {c.lower(): c for c in frame.columns}
+    lower = {_part(c): c for c in frame.columns}
     parts = [lower[p] for p in _PARTS if p in lower]
     dated = [f for f in found if f[1] <= len(_TIME_NAMES)]
-    if len(parts) >= 2 and [p.lower() for p in parts] == _PARTS[: len(parts)] and not dated:
+    if len(parts) >= 2 and [_part(p) for p in parts] == _PARTS[: len(parts)] and not dated:
         return parts
+    coarse = next((lower[p] for p in ("quarter", "week") if p in lower), None)
+    if "year" in lower and coarse is not None and not dated:
+        return [lower["year"], coarse]
     if not found:  # let the likeliest column say what is wrong with it
         named = [c for c in frame.columns if rank(c) < len(_TIME_NAMES) and frame[c].null_count() < frame.height]
         return [min(named, key=lambda c: (_clocks(frame[c]), rank(c)))] if named else []
@@ -262,6 +277,8 @@ def _values(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Or
     for column in columns:
         if column.kind != "number":
             why = {"text": "text", "flag": "true / false", "stamp": "dates", "empty": "empty"}[column.kind]
+            if column.kind == "text" and has_signs(frame[column.name]):
+                why = "numbers with signs or blanks; take those out to forecast it"
             roles.left_out[column.name] = why
         elif lone is not None and column.name != lone:
             roles.left_out[column.name] = f"beside {lone!r}; name it in target_columns to forecast it too"
@@ -312,9 +329,15 @@ def bad_number(column: Column, origin: Origin) -> ValueError:
     assert column.bad is not None
     more = f" ({len(column.bad)} such cells in the column)" if len(column.bad) > 1 else ""
     text = column.bad_text.strip()
-    if any(ch.isdigit() for ch in text) and set(text) <= set("0123456789.,+-eE"):
+    if any(ch.isdigit() for ch in text) and (not set(text) <= set("0123456789.,+-eE") or not set(text) & {".", ","}):
+        advice = "write it as a plain number"
+    elif any(ch.isdigit() for ch in text):
         mark = "," if text.rfind(",") > text.rfind(".") else "."
         advice = f"set {origin.option('decimal', mark)} or mend the cell"
     else:
-        advice = f"add it to {origin.option('missing_text', [text])} if it stands for a missing value, or mend the cell"
+        words = list(dict.fromkeys([text, *column.spellings]))
+        what = "it to" if len(words) == 1 else "all that stand for a missing value:"
+        advice = f"add {what} {origin.option('missing_text', words)}" + (
+            " if it stands for a missing value, or mend the cell" if len(words) == 1 else ", or mend the cells"
+        )
     return ValueError(f"{origin.cell(int(column.bad[0]), column.name)}: {text!r} is not a number{more}; {advice}")

@@ -1,6 +1,6 @@
 """Columns of numbers: from text with either decimal mark, with missing cells, and with the place of every bad one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -8,12 +8,16 @@ import polars as pl
 
 from .delimited import Origin
 
-MISSING_TEXT = ("", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "?", ".")
+MISSING_TEXT = (
+    "", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "(null)", "\\n", "none", "?", ".",
+    "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "1.#qnan", "-1.#qnan", "1.#ind", "-1.#ind",
+)  # fmt: skip
 _FLAGS = ("true", "false", "t", "f", "yes", "no")
 _GROUPED = {  # numbers whose thousands are grouped, by decimal mark; 0,126 is none of them
     ".": r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$",
     ",": r"^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?$",
 }
+_DOTTED_DATE = r"^\d{1,2}\.\d{1,2}\.\d{4}"
 # Numbers that instruments and archives write where they have none.
 _SENTINELS = (
     -9999.0,
@@ -48,6 +52,8 @@ class Column:
     """Rows whose cell is neither a number nor missing."""
     bad_text: str = ""
     """The first of them."""
+    spellings: list[str] = field(default_factory=list)
+    """Some of the words among them, each once."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,26 @@ def understand(column: pl.Series, how: NumberFormat) -> Column:
         return Column(column.name, "flag" if low.is_in(_FLAGS).all() else "text")
     bad = (~parsed & ~missing).arg_true().to_numpy()
     numbers = values.set(missing, None).fill_null(float("nan")).to_numpy()
-    return Column(column.name, "number", numbers, bad, str(column[int(bad[0])]) if len(bad) else "")
+    if not len(bad):
+        return Column(column.name, "number", numbers, bad)
+    words = cells.gather(bad).unique(maintain_order=True)
+    words = words.filter(~words.str.contains(r"\d")).head(10).to_list()
+    return Column(column.name, "number", numbers, bad, str(column[int(bad[0])]), words)
+
+
+_SIGNED = (
+    r"^[\s(+\-\u2212$\u20ac\u00a3\u00a5]*([A-Z]{3}\s?)?\d[\d.,'\u2019\s]*"
+    r"([%\u2030$\u20ac\u00a3\u00a5]|[A-Z]{3}|[kKM])?[)\-]?$"
+)
+
+
+def has_signs(column: pl.Series) -> bool:
+    """Whether a column of text is one of numbers with something beside or inside them: $1,100.50, 5 %, (7), 1 100."""
+    if column.dtype != pl.String:
+        return False
+    cells = column.drop_nulls().head(200).str.strip_chars()
+    cells = cells.filter(~missing_cells(cells))
+    return len(cells) > 0 and bool((cells.str.contains(_SIGNED) & ~cells.str.contains(r"^0\d+$")).mean() > 0.5)
 
 
 def missing_cells(cells: pl.Series, more: tuple[str, ...] = ()) -> pl.Series:
@@ -105,15 +130,18 @@ def detect_format(frame: pl.DataFrame, decimal: str | None, origin: Origin) -> t
         ValueError: some numbers have a decimal comma, others a decimal point, or a mark may be either.
     """
     separator = origin.facts.get("separator")
-    point = comma = grouped_point = grouped_comma = False
+    point = comma = grouped_point = grouped_comma = all_groups = False
     texts = [c for c in frame.iter_columns() if c.dtype == pl.String]
     if decimal is not None:
         return decimal, _groups_by_other(texts, decimal)
+    dotted_dates = any(c.head(20).str.contains(_DOTTED_DATE).mean() == 1 for c in texts)
     commas = any(c.str.contains(",", literal=True).any() for c in texts)
     for column in texts:
         cells = column.str.strip_chars()
         _check_unambiguous(cells, ".", origin)
         if not commas:
+            if separator == ";" and dotted_dates:
+                _check_groups(cells, origin)
             continue
         if separator != ",":
             _check_unambiguous(cells, ",", origin)
@@ -126,9 +154,11 @@ def detect_format(frame: pl.DataFrame, decimal: str | None, origin: Origin) -> t
         point |= bool(cells.str.contains(r"^[+-]?\d*\.\d*([eE][+-]?\d+)?$").any()) and not comma_groups.all()
         comma |= bool(cells.str.contains(r"^[+-]?\d*,\d*([eE][+-]?\d+)?$").any()) and not only_groups
         grouped_point |= only_groups or bool(cells.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.|(,\d{3}){2}").any())
+        all_groups |= comma_groups.all()
         grouped_comma |= bool(cells.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,|(\.\d{3}){2}").any())
     if comma and grouped_point and not grouped_comma:
         comma = False
+    grouped_comma |= comma and all_groups  # one column has decimal commas, another groups by points
     decimal = "," if (comma or grouped_comma) and not grouped_point else "."
     if comma and point and not (grouped_comma or grouped_point):
         raise ValueError(
@@ -143,7 +173,8 @@ def _groups_by_other(texts: list[pl.Series], decimal: str) -> bool:
     other, found = "," if decimal == "." else ".", False
     for column in texts:
         cells = column.str.strip_chars()
-        cells = cells.filter(cells.str.contains(rf"^[+-]?[\d.,]*[{other}][\d.,]*$"))
+        numeric = cells.str.contains(rf"^[+-]?[\d.,]*[{other}][\d.,]*$")
+        cells = cells.filter(numeric & ~cells.str.contains(_DOTTED_DATE))
         if not cells.str.contains(_GROUPED[decimal]).all():
             return False
         found |= len(cells) > 0
@@ -168,6 +199,22 @@ def _check_unambiguous(cells: pl.Series, mark: str, origin: Origin) -> None:
             f"{origin.column(cells.name)}: {marked[0]} stands beside {hundreds[0]}: set "
             f"{origin.option('decimal', ',' if mark == '.' else '.')} if the mark groups thousands, or "
             f"{origin.option('decimal', mark)} if it is the decimal mark"
+        )
+
+
+def _check_groups(cells: pl.Series, origin: Origin) -> None:
+    """Raises ValueError for 12.345 and its like alone, where dates and separators are written as in Germany."""
+    cells = cells.filter(cells.str.contains(r"^[+-]?[\d.]*\d[\d.]*$"))
+    marked = cells.filter(cells.str.contains(".", literal=True))
+    if (
+        len(marked)
+        and marked.str.contains(_GROUPED[","]).all()
+        and cells.str.contains(r"^[+-]?(\d{1,3})(\.\d{3})*$").all()
+    ):
+        raise ValueError(
+            f"{origin.column(cells.name)}: {marked[0]} may be {marked[0].replace('.', '')} or {float(marked[0]):g}: "
+            f"set {origin.option('decimal', ',')} if the point groups thousands, or {origin.option('decimal', '.')} if "
+            "it is the decimal mark"
         )
 
 

@@ -67,6 +67,8 @@ def notes(report: dict[str, Any], option: Callable[[str, Any], str]) -> list[str
         out.append("numbers have decimal commas")
     if report["grouped_thousands"]:
         out.append(f"thousands are grouped by {'.' if report['decimal'] == ',' else ','!r}")
+    if report["comments"]:
+        out.append(f"{report['comments']:,} lines among the rows begin with # and were left out as comments")
     if report["header"] is False:
         out.append("no header line: columns are named column_1, column_2, ...")
     if report["coarser_series"]:

@@ -41,7 +41,7 @@ _SHORT_YEARS = {
     r"[A-Za-z]{3}-\d{2}": "%b-%y",
 }
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1}
+_UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1, "unix_ns": 0}  # microseconds; of the last 1000 are one
 CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?$"
 
 
@@ -107,10 +107,12 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None, day_
         return replace(stamps, us=stamps.us[number])
     if time_format is not None and time_format not in _UNIX:
         return _strptime(cells, origin, time_format)
-    if cells.str.contains(r"^-?\d{1,18}(\.\d*)?$").all():
-        return _numbers(
-            cells.cast(pl.Int64 if cells.str.contains(r"^-?\d+$").all() else pl.Float64), origin, time_format
-        )
+    if cells.str.contains(r"^-?\d{1,19}(\.\d*)?$").all():
+        whole = cells.str.contains(r"^-?\d+$").all()
+        numbers = cells.cast(pl.Int64 if whole else pl.Float64, strict=False)
+        if numbers.null_count():  # of 19 digits, and too many
+            raise _no_stamp(column, int(numbers.is_null().arg_true()[0]), origin)
+        return _numbers(numbers, origin, time_format)
     sample = cells.head(200)
     best = max(_FAMILIES, key=lambda name: int(sample.str.contains(_FAMILIES[name]).sum()))
     return _assemble(cells, column, best, origin, day_first)
@@ -129,10 +131,10 @@ def _no_stamp(column: pl.Series, row: int, origin: Origin) -> ValueError:
     for pattern, short in _SHORT_YEARS.items():
         if found := re.match(pattern + r"(\s+\d{1,2}:\d{2})?$", cell.strip()):
             example = short + (" %H:%M" if found[1] else "")
-    return ValueError(
-        f"{origin.cell(row, column.name)}: {cell!r} is no date or time that is recognised; mend the "
-        f"cell, or say how stamps are written: {origin.option('time_format', example)}"
-    )
+    advice = f"mend the cell, or say how stamps are written: {origin.option('time_format', example)}"
+    if not any(c.isdigit() for c in cell):
+        advice = f"if the row is none of the data's (a total, a unit, the header again), remove it; else {advice}"
+    return ValueError(f"{origin.cell(row, column.name)}: {cell!r} is no date or time that is recognised; {advice}")
 
 
 def _numbers(column: pl.Series, origin: Origin, time_format: str | None) -> Stamps:
@@ -167,7 +169,7 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
     """Years, dates as 20131231, seconds or milliseconds since 1970, or plain row counts, told apart by their size."""
     n = numbers.to_numpy()
     if time_format in _UNIX:
-        return Stamps((n * _UNIX[time_format]).astype("datetime64[us]"), aware=True, written=time_format)
+        return _unix(n, time_format, numbers.name, origin)
     if time_format is not None:
         return _strptime(numbers.cast(pl.String), origin, time_format)
     low, high = int(n.min()), int(n.max())
@@ -176,6 +178,10 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
     named_year = any(w in numbers.name.lower() for w in ("year", "jahr", "date", "time")) or numbers.name == "ds"
     if low >= 1600 and high <= 2300 and named_year:
         return Stamps((n - 1970).astype("datetime64[Y]").astype("datetime64[us]"), "integer", written="years")
+    weeks = ((n % 100 >= 1) & (n % 100 <= 53)).all() and low >= 170001 and high <= 219953
+    if weeks and any(w in numbers.name.lower() for w in ("week", "woche", "kw")):
+        text = (numbers // 100).cast(pl.String) + "-W" + (numbers % 100).cast(pl.String).str.zfill(2)
+        return _assemble(text, text, "year and week", origin)
     named_month = named_year or any(w in numbers.name.lower() for w in ("month", "monat", "period"))
     if named_month and low >= 170001 and high <= 219912 and (n % 100 - 1 < 12).all() and (n % 100 > 0).all():
         text = numbers.cast(pl.String)
@@ -184,15 +190,25 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
         text = numbers.cast(pl.String)
         if _valid_dates(n // 10000, n // 100 % 100, n % 100).all():
             return _assemble(text, text, "yyyymmdd", origin)
-    for unit, begin in (("unix_s", 10**8), ("unix_ms", 10**11), ("unix_us", 10**14)):
+    for unit, begin in (("unix_s", 10**8), ("unix_ms", 10**11), ("unix_us", 10**14), ("unix_ns", 10**17)):
         if begin <= low and high < 50 * begin:
-            return Stamps((n * _UNIX[unit]).astype("datetime64[us]"), aware=True, written=unit)
+            return _unix(n, unit, numbers.name, origin)
     if low < -(10**15) or high > 10**15:
+        raise ValueError(f"{origin.column(numbers.name)}: the integers {low} to {high} are too large for stamps")
+    if weeks and low // 100 < high // 100:  # a count would pass through 202060, too
         raise ValueError(
-            f"{origin.column(numbers.name)}: the integers {low} to {high} are too large for stamps; nanoseconds since "
-            "1970 are not read, divide them by 1000"
+            f"{origin.column(numbers.name)}: {low} to {high} look like years with a month or a week each; say which: "
+            f"{origin.option('time_format', '%Y%m')} for months, 'week' in the column's name for weeks"
         )
     return Stamps(n.astype("datetime64[us]"), "integer", written="row counts")
+
+
+def _unix(n: np.ndarray, unit: str, name: str, origin: Origin) -> Stamps:
+    """Whole numbers of a unit since 1970."""
+    if unit == "unix_ns" and (n % 1000).any():
+        raise ValueError(f"{origin.column(name)}: stamps finer than a microsecond are not supported")
+    us = n // 1000 if unit == "unix_ns" else n * _UNIX[unit]
+    return Stamps(us.astype("datetime64[us]"), aware=True, written=unit)
 
 
 def _valid_dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
@@ -250,6 +266,11 @@ def _assemble(
             day_first = _day_first(number("a", 0), number("b", 0), parts["sep"], column, origin)
         day, month = (number("a", 0), number("b", 0)) if day_first else (number("b", 0), number("a", 0))
         written = "day/month/year" if day_first else "month/day/year"
+    if family == "year-month" and year.max() > year.min() + 1 and ((year + 1) % 100 == month).all():
+        raise ValueError(
+            f"{origin.column(column.name)}: {str(column[0])!r} and the others look like years that end in the next, "
+            f"not like months; write {year[0]} for it"
+        )
     if "q" in parts.columns:
         month = number("q", 1) * 3 - 2
     if "mon" in parts.columns:
