@@ -233,3 +233,12 @@ def test_levels_beyond_what_was_held_out_are_named():
     said = beyond_errors([0.005, 0.5, 0.995, 0.9995], 150)
     assert "150 held-out errors" in said and "up to 98.6 %" in said and "; 99 %, 99.9 % rests" in said
     assert beyond_errors([0.005, 0.995], 199) is None and beyond_errors([0.005, 0.995], 198) is not None
+
+
+def test_a_level_moved_far_out_does_not_run_into_the_assumed_tails():
+    """After some misses of few errors the level read moves; the heavy tails there are the prior's, not the data's."""
+    shares = prior(0.1, 0.9).double()[None]
+    known, wanted = torch.tensor([4.0]), torch.tensor([[0.1, 0.9, 0.975, 0.995]])
+    usual = State(shares, known, torch.tensor([NORMAL])).quantile(wanted)
+    moved = State(shares, known, 3 * torch.tensor([NORMAL])).quantile(wanted)
+    assert (moved.abs() >= usual.abs()).all() and (moved.abs() < 15 * usual.abs()).all()

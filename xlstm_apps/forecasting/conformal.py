@@ -24,6 +24,8 @@ SPREAD_FLOOR = 1e-3
 """A spread is at least this share of the training deviation."""
 SMALLEST, LARGEST, PER_DECADE = 1e-2, 1e3, 24
 """Bins of |r|: geometric, 10 % wide, beyond them none is told from another."""
+FARTHEST_MOVE = 3.0
+"""Quantile of the normal distribution beyond which no level is moved along the distribution of r."""
 LUMP = 0.05
 """Share in one bin above which its errors are taken to be equal."""
 FILE = "calibration"
@@ -107,8 +109,10 @@ class State(NamedTuple):
         z = torch.special.ndtri(wanted.clamp(1e-6, 1 - 1e-6))
         inner, outer = self.read[..., :1], self.read[..., 1:]
         size, slope = z.abs(), (outer - inner) / (NORMAL[1] - NORMAL[0])
-        z = z.sign() * torch.where(size < NORMAL[0], size * inner / NORMAL[0], inner + (size - NORMAL[0]) * slope)
-        share = torch.special.ndtr(z)
+        moved = torch.where(size < NORMAL[0], size * inner / NORMAL[0], inner + (size - NORMAL[0]) * slope)
+        # Far out the shares are those of the prior's heavy tails: a level moved to there goes on as the normal's would.
+        placed = torch.minimum(moved, size.clamp(min=FARTHEST_MOVE))
+        share = torch.special.ndtr(z.sign() * placed)
         border = edges(self.shares.device)
         place = torch.searchsorted(self.shares.contiguous(), share.contiguous()).clamp(max=self.shares.shape[-1] - 1)
         right = self.shares.gather(-1, place)
@@ -119,7 +123,7 @@ class State(NamedTuple):
         value = torch.where(wanted < 0.5, value.clamp(max=0), value.clamp(min=0))
         z2, n = z.square(), self.known[..., None].clamp(min=1)
         wider = 1 + (z2 + 1) / (4 * n) + (5 * z2.square() + 16 * z2 + 3) / (96 * n.square())
-        return torch.where(wanted == 0.5, 0, value * wider)
+        return torch.where(wanted == 0.5, 0, value * wider * moved / placed)
 
     def share(self, errors: Tensor) -> Tensor:
         """Share of errors below each of `errors`, [..., n]."""
