@@ -142,3 +142,8 @@ def test_names_and_notes_are_text(load):
 
 def test_a_total_at_the_end_has_to_go(refuses):
     refuses("date,v\n2024-01-01,1\n2024-01-02,2\nTotal,3\n", "line 4, column 'date': 'Total'", "a total", "remove it")
+
+
+def test_an_empty_target_is_not_replaced_by_what_stands_beside_it(refuses):
+    rows = "".join(f"{name},2024-01-{i:02},,{i}\n" for name in "ab" for i in range(1, 9))
+    refuses("unique_id,ds,y,price\n" + rows, "column 'y'", "no cell of the target holds a value")

@@ -273,6 +273,9 @@ def _values(frame: pl.DataFrame, data: SeriesData, how: NumberFormat, origin: Or
         roles.targets = [_must_be_number(by_name[n], frame, origin) for n in wanted]
         roles.left_out = {c.name: "not in target_columns" for c in columns if c.name not in wanted}
         return
+    for column in columns:
+        if roles.ids and column.name in _TARGET_NAMES and column.kind == "empty":
+            raise ValueError(f"{origin.column(column.name)}: no cell of the target holds a value; fill it in")
     lone = next((c.name for c in columns if roles.ids and c.name in _TARGET_NAMES and c.kind == "number"), None)
     for column in columns:
         if column.kind != "number":

@@ -240,7 +240,7 @@ class XLSTMForecaster(BaseEstimator):
             `unique_id`, `ds`, `sample` (from 0) and `y_hat`.
         """
         table, kind = self._history(df, future_df)
-        seed = self.seed if seed is None else seed
+        seed = int(self.seed if seed is None else seed)
         return give_back(self._trained_.sample(table, n, device=device_for(self.accelerator), seed=seed), kind)
 
     def cross_validation(

@@ -44,7 +44,8 @@ def train(
         start=start.scaler if start is not None and start.scaler.covariates is not None else None,
         given=given,
     )
-    model = plan.model(forecaster.seed)
+    seed = int(forecaster.seed)  # of NumPy, perhaps
+    model = plan.model(seed)
     if start is not None:
         begin_from(start, plan, model)
     console = None
@@ -52,5 +53,5 @@ def train(
         from rich.console import Console
 
         console = Console(stderr=True)
-    result = plan.train_model(model, forecaster.seed, console=console)
+    result = plan.train_model(model, seed, console=console)
     return plan, model.to(plan.device), result
