@@ -80,7 +80,7 @@ def forward_kernel(
             steps = steps[1:] + (rows[i].to(tl.float32),)
             y = bias
             if PACKED:
-                position = tl.load(position_ptr + row, mask=row < stop, other=0)
+                position = tl.minimum(tl.load(position_ptr + row, mask=row < stop, other=0), TAPS).to(tl.int32)
                 for tap in tl.static_range(TAPS):
                     y += weights[tap] * tl.where(position >= TAPS - 1 - tap, steps[tap], 0.0)
             else:
@@ -126,7 +126,7 @@ def backward_kernel(
             steps = steps[1:] + (rows[i].to(tl.float32),)
             seen = steps
             if PACKED:
-                position = tl.load(position_ptr + row, mask=row < end, other=0)
+                position = tl.minimum(tl.load(position_ptr + row, mask=row < end, other=0), TAPS).to(tl.int32)
                 seen = ()
                 for tap in tl.static_range(TAPS):
                     seen = seen + (tl.where(position >= TAPS - 1 - tap, steps[tap], 0.0),)

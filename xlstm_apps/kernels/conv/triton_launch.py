@@ -30,9 +30,9 @@ class Tiling:
 
     def __init__(self, x: Tensor, weight: Tensor, room: int, most: int) -> None:
         batch, length, width = x.shape
-        taps = weight.shape[0]
-        features = max(1, min(most, room // power_of_2(taps)))
-        rows = min(8, room // features)
+        taps = power_of_2(weight.shape[0])
+        features = max(1, min(most, room // taps))
+        rows = min(8, room // features, max(1, 128 // taps))  # the last bounds the compiled code
         block = min(32 * features, power_of_2(width))
         blocks = tiles(width, block)
         chunk = tiles(batch * length * blocks, processors(x.device) * WARPS)
@@ -42,7 +42,7 @@ class Tiling:
         self.parts = batch * chunks
         self.programs = self.parts * blocks
         self.sizes = (length, chunks, chunk)
-        self.meta = {"E": width, "TAPS": taps, "BLOCK": block, "ROWS": rows, "num_warps": 1}
+        self.meta = {"E": width, "TAPS": weight.shape[0], "BLOCK": block, "ROWS": rows, "num_warps": 1}
 
 
 _plans: dict[tuple, tuple[Plan, Tiling]] = {}
@@ -121,8 +121,6 @@ def _optional(plan: Plan, other, *tensors: Tensor | None) -> list:
     return [other if x is None else plan.tensor(x.dtype) for x in tensors]
 
 
-def _options(
-    strides: tuple[int, ...], window: Tensor | None, position: Tensor | None, silu: bool
-) -> dict[str, object]:
+def _options(strides: tuple[int, ...], window: Tensor | None, position: Tensor | None, silu: bool) -> dict[str, object]:
     aligned = math.gcd(8, *strides)  # elements that may be loaded at once
     return {"ALIGNED": aligned, "SILU": silu, "HAS_WINDOW": window is not None, "PACKED": position is not None}
