@@ -26,6 +26,25 @@ import triton.language as tl
 from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence, rounded_exponents
 
 
+@triton.jit
+def start_of_chunk(
+    decay_ptr, c_ptr, n_ptr, added_ptr, chunk_id, chunk, head, H, tile, rows, row_mask, column_mask,
+    K: tl.constexpr, V: tl.constexpr, TILES: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr,
+):  # fmt: skip
+    """Decay of the memory over a chunk, tiles of C and n before it, and what it adds to the gradient of n."""
+    slot = chunk_id.to(tl.int64) * H + head
+    filled = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # nothing before the first chunk
+    decay = tl.load(decay_ptr + slot).to(tl.float32)
+    c = tl.load(c_ptr + slot * K * V + tile, mask=filled[:, None] & column_mask[None, :], other=0.0)
+    n = tl.load(n_ptr + slot * K + rows, mask=filled, other=0.0).to(tl.float32)
+    added = tl.zeros(rows.shape, tl.float32)
+    if NORMALIZE:
+        for part in tl.static_range(TILES):
+            unit = (chunk_id.to(tl.int64) * TILES + part) * H + head
+            added += tl.load(added_ptr + unit * K + rows, mask=row_mask, other=0.0)
+    return decay, c, n, added
+
+
 @triton.jit(do_not_specialize=["T", "chunks", "H"])
 def memory_gradient_kernel(
     q_ptr, dh_ptr, inter_ptr, added_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
@@ -39,8 +58,9 @@ def memory_gradient_kernel(
 
     `added` has what each of a chunk's TILES parts adds to the gradient of the normaliser state.
 
-    `boundary` gets the tile's part of an inner product: what a chunk's end has left of the memory at its start, with
-    the gradient there. `end` gets that of the final memory with its gradient.
+    `boundary` gets an inner product: of what a chunk's end has left of the memory at its start with the gradient there;
+    `end` gets that of the final memory with its gradient. Both as parts, one for each row of a tile, of C and of n,
+    since a sum over rows would make the warps wait for each other at every chunk.
     """
     v_tiles: tl.constexpr = (V + BV - 1) // BV
     k_tiles: tl.constexpr = (K + BK - 1) // BK
@@ -58,14 +78,16 @@ def memory_gradient_kernel(
     tile = rows[:, None] * V + columns[None, :]
     tile_mask = row_mask[:, None] & column_mask[None, :]
     state = sequence.to(tl.int64) * H + head
-    share = tl.where(v_tile == 0, 1.0, 0.0)
+    parts: tl.constexpr = (v_tiles + 1) * K
     if HAS_DSTATE:
         dc = tl.load(dc_final + state * K * V + tile, mask=tile_mask, other=0.0)
         dn = tl.load(dn_final + state * K + rows, mask=row_mask, other=0.0)
         c_end = tl.load(c_final + state * K * V + tile, mask=tile_mask, other=0.0)
-        n_end = tl.load(n_final + state * K + rows, mask=row_mask, other=0.0)
-        whole = tl.sum(tl.sum(c_end * dc, 1), 0) + share * tl.sum(n_end * dn, 0)
-        tl.store(end_ptr + state * (k_tiles * v_tiles) + k_tile * v_tiles + v_tile, whole)
+        end_rows = end_ptr + state * parts + rows
+        tl.store(end_rows + v_tile * K, tl.sum(c_end * dc, 1), mask=row_mask)
+        if v_tile == 0:
+            n_end = tl.load(n_final + state * K + rows, mask=row_mask, other=0.0)
+            tl.store(end_rows + v_tiles * K, n_end * dn, mask=row_mask)
     else:
         dc = tl.zeros([BK, BV], tl.float32)
         dn = tl.zeros([BK], tl.float32)
@@ -74,27 +96,28 @@ def memory_gradient_kernel(
     g_base = dh_ptr + batch * stride_gb + head.to(tl.int64) * stride_gh + start * stride_gt + columns[None, :]
     gates = (batch * H + head) * T + start
     steps: tl.constexpr = L // BT
+    chunk = tl.maximum(count - 1, 0)
+    decay, c, n, added = start_of_chunk(
+        decay_ptr, c_ptr, n_ptr, added_ptr, first + chunk, chunk, head, H, tile, rows, row_mask, column_mask, K, V,
+        TILES, NORMALIZE, HAS_STATE,
+    )  # fmt: skip
     for index in range(0, count * steps):
         chunk = count - 1 - index // steps
         if index % steps == 0:
             slot = (first + chunk).to(tl.int64) * H + head
-            decay = tl.load(decay_ptr + slot).to(tl.float32)
-            earlier_memory = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # none before the first chunk
-            c = tl.load(c_ptr + slot * K * V + tile, mask=earlier_memory[:, None] & column_mask[None, :], other=0.0)
             tl.store(dc_ptr + slot * K * V + tile, dc.to(dc_ptr.dtype.element_ty), mask=tile_mask)
             dc *= decay
-            across = tl.sum(tl.sum(c.to(tl.float32) * dc, 1), 0)
+            boundary_rows = boundary_ptr + slot * parts + rows
+            tl.store(boundary_rows + v_tile * K, tl.sum(c.to(tl.float32) * dc, 1), mask=row_mask)
             if v_tile == 0:
                 tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
-                dn *= decay
-                if HAS_STATE or chunk > 0:
-                    n = tl.load(n_ptr + slot * K + rows, mask=row_mask, other=0.0).to(tl.float32)
-                    across += tl.sum(n * dn, 0)
-                if NORMALIZE:
-                    for part in tl.static_range(TILES):
-                        unit = ((first + chunk).to(tl.int64) * TILES + part) * H + head
-                        dn += tl.load(added_ptr + unit * K + rows, mask=row_mask, other=0.0)
-            tl.store(boundary_ptr + slot * (k_tiles * v_tiles) + k_tile * v_tiles + v_tile, across)
+                tl.store(boundary_rows + v_tiles * K, n * dn * decay, mask=row_mask)
+            dn = dn * decay + added
+            earlier = tl.maximum(chunk - 1, 0)  # read a chunk ahead, so that no product waits
+            decay, c, n, added = start_of_chunk(
+                decay_ptr, c_ptr, n_ptr, added_ptr, first + earlier, earlier, head, H, tile, rows, row_mask,
+                column_mask, K, V, TILES, NORMALIZE, HAS_STATE,
+            )  # fmt: skip
         local = chunk * L + (index % steps) * BT + tl.arange(0, BT)
         mask = local < length
         tokens = local.to(tl.int64)

@@ -43,16 +43,20 @@ def memory_kernel(
     k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt + rows[:, None]
     v_base = v_ptr + batch * stride_vb + head.to(tl.int64) * stride_vh + start * stride_vt + columns[None, :]
     weights = weight_ptr + (batch * H + head) * T + start
+    slot = first.to(tl.int64) * H + head
+    decay = tl.load(decay_ptr + slot)
+    added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
     for t in range(0, length, BT):
         if t % L == 0:
             slot = (first + t // L).to(tl.int64) * H + head
-            decay = tl.load(decay_ptr + slot)
             tl.store(c_ptr + slot * K * V + tile, c.to(c_ptr.dtype.element_ty), mask=tile_mask)
-            c *= decay.to(tl.float32)
             if v_tile == 0:
-                added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
                 tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
-                n = n * decay + added
+            c *= decay.to(tl.float32)
+            n = n * decay + added
+            slot += tl.where(t + L < length, H, 0)  # read a chunk ahead, so that no product waits
+            decay = tl.load(decay_ptr + slot)
+            added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
         local = t + tl.arange(0, BT)
         mask = local < length
         tokens = local.to(tl.int64)

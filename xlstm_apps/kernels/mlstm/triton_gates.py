@@ -183,6 +183,10 @@ def gate_kernel(
 
     local = chunk * L + tl.arange(0, L)
     mask = local < length
+    dims = tl.arange(0, BK)
+    k_rows = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + (start + local) * stride_kt
+    # Each block of the keys is asked for before the work on what comes before it: the first before the scans.
+    k = tl.load(k_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
     i_base = batch * stride_ib + head.to(tl.int64) * stride_ih
     f_base = batch * stride_fb + head.to(tl.int64) * stride_fh
     write, keep = load_gates(
@@ -208,12 +212,11 @@ def gate_kernel(
     tl.store(weight_ptr + out, weight.to(weight_ptr.dtype.element_ty), mask=mask)
     slot = chunk_id.to(tl.int64) * H + head
     tl.store(decay_ptr + slot, tl.exp2((-end).to(wide)))
-    k_rows = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + (start + local) * stride_kt
     for block in range(0, K, BK):
-        dims = block + tl.arange(0, BK)
+        weighted = k.to(wide) * (weight * scale)[:, None]
+        tl.store(added_ptr + slot * K + dims, tl.sum(weighted, 0), mask=dims < K)
+        dims = block + BK + tl.arange(0, BK)
         k = tl.load(k_rows[:, None] + dims[None, :], mask=mask[:, None] & (dims < K)[None, :], other=0.0)
-        k = k.to(wide) * (weight * scale)[:, None]
-        tl.store(added_ptr + slot * K + dims, tl.sum(k, 0), mask=dims < K)
     tl.store(
         m_final + sequence.to(tl.int64) * H + head + tl.zeros([L], tl.int32),
         (m * LN2).to(tl.float32),

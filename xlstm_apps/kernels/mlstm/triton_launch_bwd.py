@@ -170,9 +170,10 @@ class BackwardPlan(Plan):
         call = self.call
         _, decay, cs, ns, _ = self.saved
         o = call.scan_tiles(backward=True)
-        self._boundaries(tiles(call.K, o["BK"]) * tiles(call.V, o["BV"]))
+        v_tiles = tiles(call.V, o["BV"])
+        self._boundaries((v_tiles + 1) * call.K)
         self.launch(
-            bwd.memory_gradient_kernel, self.parts * call.H * call.sequences,
+            bwd.memory_gradient_kernel, tiles(call.K, o["BK"]) * v_tiles * call.H * call.sequences,
             self.q, self.dh, self.inter, self.added, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.dcs,
             self.dns, self.boundary, self.end, *self.dstate0[:2], *self.tables[:2], *call.q_strides, *self.dh_strides,
             *call.sizes,
