@@ -119,11 +119,13 @@ def test_identifiers_are_no_stamps(name):
 def test_day_or_month_first():
     assert read("01/02/2013", "13/02/2013").us[0] == np.datetime64("2013-02-01")
     assert read("01/02/2013", "02/13/2013").us[0] == np.datetime64("2013-01-02")
-    with pytest.raises(ValueError, match=r"cannot be told apart.*--data.time_format %d/%m/%Y or"):
+    with pytest.raises(ValueError, match=r"cannot be told apart.*--data.time_format day/month/year or"):
         read("01/02/2013", "02/02/2013")
     with pytest.raises(ValueError, match=r"'13/02/2013' has the day first, '02/13/2013' the month \(line 3\)"):
         read("13/02/2013", "02/13/2013")
     assert read("01/02/2013", time_format="%d/%m/%Y").us[0] == np.datetime64("2013-02-01")
+    assert read("01/02/2013 7:00", time_format="day/month/year").us[0] == np.datetime64("2013-02-01T07:00")
+    assert read("01/02/2013", time_format="month/day/year").us[0] == np.datetime64("2013-01-02")
 
 
 @pytest.mark.parametrize(

@@ -101,3 +101,17 @@ def test_stamps_at_a_fixed_offset_come_back_at_it():
         assert given.tolist() == stamps.tolist() and given[0].utcoffset() == pd.Timedelta(hours=hours)
         there = table_from_frame(frame, time_zone="Europe/Berlin", freq="24h")
         assert str(give_back([there.to_frame()], kind_of(frame, None, 1))["ds"].dt.tz) == "Europe/Berlin"
+
+
+def test_a_later_table_is_read_as_the_training_told():
+    def table(first: str, rows: int, cell) -> pd.DataFrame:
+        stamps = pd.date_range(first, periods=rows, freq="D").strftime("%d/%m/%Y")
+        return pd.DataFrame({"ds": stamps, "y": [cell(i) for i in range(rows)], "price": "1.000,5"})
+
+    frame = table("2024-01-01", 60, lambda i: f"1.{200 + i},5")
+    forecaster = XLSTMForecaster(**QUICK, known_covariates=["price"]).fit(frame)
+    ahead = table("2024-03-01", 5, lambda i: "1.260").assign(price="1.000")  # neither day nor decimal mark would tell
+    assert forecaster.predict(future_df=ahead)["0.5"].between(1000, 1500).all()
+    later = forecaster.predict(table("2024-03-01", 7, lambda i: f"1.{260 + i}"), table("2024-03-08", 5, lambda i: "2"))
+    assert later["ds"].tolist() == pd.date_range("2024-03-08", periods=5).tolist()
+    assert later["0.5"].between(1000, 1500).all()

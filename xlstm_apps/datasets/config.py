@@ -84,8 +84,8 @@ class SeriesData:
     counted from 0."""
 
     time_format: str | None = None
-    """How stamps are written, as in strptime (`%d/%m/%Y %H:%M`), or `unix_s`, `unix_ms`, `unix_us`, `unix_ns`. None: as
-    recognised from the cells."""
+    """How stamps are written, as in strptime (`%d/%m/%Y %H:%M`), or `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, or
+    `day/month/year`, `month/day/year` where the cells do not tell. None: as recognised from them."""
 
     time_zone: str | None = None
     """IANA zone such as `Europe/Berlin`: stamps without offset are read in it, the others shown in it. None: as they

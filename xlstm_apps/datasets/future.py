@@ -15,7 +15,7 @@ from .frames import to_polars
 from .frequency import Frequency
 from .grid import shown
 from .layout import number_series, split_names, stamps_of
-from .reading import number_format, without_sentinels
+from .reading import number_format, settled, without_sentinels
 from .source import read_frame
 from .table import SeriesTable
 from .timestamps import Stamps
@@ -62,7 +62,8 @@ class FutureRows:
                 "the table has no known covariates, so future rows say nothing; name them in known_covariates"
             )
         from_file = isinstance(future, str | Path)
-        options = {name: getattr(data, name) for name in _HOW} if data is not None else {}
+        how = settled(data, like.report) if data is not None else None
+        options = {name: getattr(how, name) for name in _HOW} if how is not None else {}
         settings = SeriesData(
             path=str(future) if from_file else "frame",
             known_covariates=[n for n in raw.known.names if n != raw.holidays],

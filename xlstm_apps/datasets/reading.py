@@ -1,6 +1,7 @@
 """Frames of rows as numbers: what the columns are is found in the first frame, and holds for those that follow."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from .delimited import Origin
 from .frequency import Frequency
 from .layout import Roles, assign
 from .numbers import NumberFormat, detect_format, suspicious_sentinel
-from .timestamps import Stamps, read_stamps
+from .timestamps import DAY_FIRST, Stamps, read_stamps
 
 
 @dataclass
@@ -117,6 +118,16 @@ def begin(frame: pl.DataFrame, data: SeriesData, origin: Origin, whole: bool = T
     names = [c.name for c in roles.targets]
     stamps = roles.stamps if roles.time else started(roles.stamps, data, origin)
     return Reading(data, origin, how, roles, names, stamps, beside), roles
+
+
+def settled(data: SeriesData, report: dict[str, Any]) -> SeriesData:
+    """The section with what the cells of a table have told, for further tables like it whose cells may not tell."""
+    told: dict[str, Any] = {}
+    if data.time_format is None and report.get("time_written") in DAY_FIRST:
+        told["time_format"] = report["time_written"]
+    if data.decimal is None and (report.get("decimal") == "," or report.get("grouped_thousands")):
+        told["decimal"] = report["decimal"]
+    return replace(data, **told)
 
 
 def number_format(frame: pl.DataFrame, data: SeriesData, origin: Origin) -> NumberFormat:

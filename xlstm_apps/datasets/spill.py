@@ -16,7 +16,7 @@ from .files import resolve
 from .layout import number_series, stamps_of
 from .numbers import missing_cells
 from .reading import Block, Reading, begin
-from .timestamps import Stamps
+from .timestamps import DAY_FIRST, Stamps
 
 ROWS = 1 << 19  # of a piece, unless one series has more
 
@@ -148,7 +148,7 @@ def _record(values: int, static: int) -> np.dtype:
 def _alike(frame: pl.DataFrame, reading: Reading, origin: Origin) -> Stamps:
     """Stamps of a later frame, written as those of the first."""
     first = reading.stamps
-    day_first = {"day/month/year": True, "month/day/year": False}.get(first.written)
+    day_first = DAY_FIRST.get(first.written)
     stamps = stamps_of(frame, reading.roles.time, origin, reading.data.time_format, day_first)
     if (stamps.written, stamps.aware, stamps.kind) != (first.written, first.aware, first.kind):
         raise ValueError(

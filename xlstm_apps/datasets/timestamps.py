@@ -41,6 +41,7 @@ _SHORT_YEARS = {
     r"[A-Za-z]{3}-\d{2}": "%b-%y",
 }
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+DAY_FIRST = {"day/month/year": True, "month/day/year": False}
 _UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1, "unix_ns": 0}  # microseconds; of the last 1000 are one
 CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?$"
 
@@ -80,6 +81,8 @@ def read_stamps(column: pl.Series, origin: Origin, time_format: str | None, day_
     Raises:
         ValueError: a cell is empty or no stamp (names its line), or day and month cannot be told apart.
     """
+    if time_format in DAY_FIRST:
+        day_first, time_format = DAY_FIRST[time_format], None
     dtype = column.dtype
     if isinstance(dtype, pl.Datetime):
         _no_nulls(column.is_null(), column, origin)
@@ -343,5 +346,5 @@ def _day_first(a: np.ndarray, b: np.ndarray, separators: pl.Series, column: pl.S
     raise ValueError(
         f"{origin.column(column.name)}: in {str(column[0])!r} day and month cannot be told apart; say which comes "
         f"first: "
-        f"{origin.option('time_format', '%d/%m/%Y')} or {origin.option('time_format', '%m/%d/%Y')} (or with %H:%M)"
+        f"{origin.option('time_format', 'day/month/year')} or {origin.option('time_format', 'month/day/year')}"
     )

@@ -9,6 +9,7 @@ from typing import Any, Self
 import polars as pl
 
 from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable
+from xlstm_apps.datasets.reading import settled
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
 from xlstm_apps.estimators.forecast_frames import predict_frames, quantile_columns, sample_frames
 from xlstm_apps.estimators.forecast_plan import ForecastPlan
@@ -36,7 +37,7 @@ class TrainedForecaster:
         Args:
             plan: What it was trained on; rows behind its training part calibrate the intervals.
             model: On the device to compute on.
-            data: How the table was read.
+            data: How the table was read; what its cells told of day and month or of the decimal mark is added.
             calibrated: False: intervals stay as the model gives them.
         """
         calibrator = calibrator_for(model, plan.table, plan.scaler, plan.split) if calibrated else None
@@ -45,7 +46,7 @@ class TrainedForecaster:
             scaler=plan.scaler,
             calibration=None if calibrator is None else calibrator.at_end(),
             freq=plan.table.freq,
-            data=data,
+            data=settled(data, plan.table.report),
         )
 
     @property
