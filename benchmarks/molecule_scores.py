@@ -195,12 +195,12 @@ def scores(smiles: list[str], training: set[str], references: dict[str, Known]) 
 
 
 def mended(drawn: list[list[str]], folder: Path, seed: int) -> list[str]:
-    """Tokens that a model drew, with those that are no molecules drawn anew from where they went wrong."""
+    """Tokens that a model drew, with those that are no molecules drawn anew, as `generate --valid` does."""
     import torch
 
     from xlstm_apps.biosequence.smiles_validity import ValidSmiles
     from xlstm_apps.biosequence.tokenizer import Tokenizer
-    from xlstm_apps.estimators.sequence_generation import mend
+    from xlstm_apps.estimators.sequence_generation import only_molecules
     from xlstm_apps.estimators.sequence_saved import language_model
 
     model, constraint = language_model(folder, "cpu", verb="generate"), ValidSmiles()
@@ -212,7 +212,7 @@ def mended(drawn: list[list[str]], folder: Path, seed: int) -> list[str]:
         members = wrong[at : at + 64]
         rows = [torch.tensor([*(symbols[token] for token in drawn[n]), model.alphabet.end]) for n in members]
         options = {"temperature": 1.0, "generator": generator}
-        made = mend(model, [""] * len(rows), rows, constraint, 0, 100, options)
+        made = only_molecules(model, [""] * len(rows), rows, constraint, 0, 100, options)
         for n, row in zip(members, made, strict=True):
             out[n] = tokenizer.decode(row.numpy())
         print(f"{at + len(members):,} of {len(wrong):,} strings that were no molecules", flush=True)

@@ -19,6 +19,8 @@ from xlstm_apps.core.state import xLSTMState
 
 _MOST_DRAWS = 50
 """Draws of a molecule until it is taken for impossible."""
+_WORTHWHILE = 0.25
+"""Share of strings drawn anew that have to be molecules, for another turn of it: below, mending costs less."""
 
 
 class Made(NamedTuple):
@@ -72,7 +74,8 @@ def generate_sequences(
         batch_size: Sequences at a time.
         seed: Of the draws; the same seed and batch size give the same sequences.
         family: Homologs, or molecules, that were read before; of several draws each sequence takes the next.
-        valid: Molecules: what RDKit does not read is taken back to where it went wrong, and drawn anew from there.
+        valid: Molecules: what RDKit does not read is drawn anew as a whole, so that molecules are those of the model;
+            where that seldom helps, it is taken back to where it went wrong, and drawn on from there.
 
     Raises:
         ValueError: Options that make no sense, a masked model, or a prompt that cannot be read.
@@ -99,15 +102,13 @@ def generate_sequences(
         options = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "generator": generator}
         before = None if family is None else family.state.select(draws)
         rows = strings.generate_ids(model, texts, min_length, max_length, options, before)
-        if constraint is not None and model.sequence.vocabulary is not None:
-            rows = draw_again(model, texts, rows, constraint, min_length, max_length, options)
-        elif constraint is not None:
-            rows = mend(model, texts, rows, constraint, min_length, max_length, options, before)
+        if constraint is not None:
+            rows = only_molecules(model, texts, rows, constraint, min_length, max_length, options, before)
         context = None if family is None else family.begin(model).select(draws)
         yield _judged(model, [prompts[i] for i in members], members, rows, context)
 
 
-def draw_again(
+def only_molecules(
     model: SequenceModel,
     prompts: Sequence[str],
     rows: list[torch.Tensor],
@@ -115,21 +116,45 @@ def draw_again(
     least: int,
     most: int,
     options: dict[str, Any],
+    before: xLSTMState | None = None,
 ) -> list[torch.Tensor]:
-    """The rows [T], with those that are no molecules drawn anew as a whole: for models of other tokens than the
-    constraint knows.
+    """The rows [T], with those that are no molecules drawn anew as a whole, as the model would draw molecules if it
+    drew nothing else; where that seldom helps, they are mended, or, for models of other tokens than the constraint
+    knows, drawn on.
+
+    Args:
+        model: A model of molecules.
+        prompts: What the rows begin with.
+        rows: Ids drawn freely.
+        constraint: What tells molecules, and makes some.
+        least: Fewest symbols to add.
+        most: Most symbols to add.
+        options: Those of the draws.
+        before: What was read before the begin tokens, a row for each.
 
     Raises:
-        ValueError: There is still none after `_MOST_DRAWS` draws.
+        ValueError: A prompt that no molecule begins with, or none after `_MOST_DRAWS` draws.
     """
     tokenizer, out = Tokenizer(model.alphabet), list(rows)
+    mendable = model.sequence.vocabulary is None
+
+    def no_molecules(of: Sequence[int]) -> list[int]:
+        return [i for i in of if not constraint.is_molecule(tokenizer.decode(out[i].cpu().numpy()))]
+
+    wrong = no_molecules(range(len(out)))
     for _ in range(_MOST_DRAWS):
-        wrong = [i for i, row in enumerate(out) if not constraint.is_molecule(tokenizer.decode(row.cpu().numpy()))]
         if not wrong:
             return out
-        made = strings.generate_ids(model, [prompts[i] for i in wrong], least, most, options)
+        state = None if before is None else before.select(wrong)
+        made = strings.generate_ids(model, [prompts[i] for i in wrong], least, most, options, state)
         for i, row in zip(wrong, made, strict=True):
             out[i] = row
+        left = no_molecules(wrong)
+        if mendable and len(wrong) - len(left) < _WORTHWHILE * len(wrong):
+            break
+        wrong = left
+    if mendable:
+        return mend(model, prompts, out, constraint, least, most, options, before)
     raise ValueError(
         f"{_MOST_DRAWS} draws behind {prompts[wrong[0]]!r} gave no molecule; give a lower temperature or a greater "
         "max_length, or leave valid out"

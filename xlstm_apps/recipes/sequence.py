@@ -327,8 +327,8 @@ def generate(
         temperature: 1 draws as the model says, less keeps to what is probable, 0 takes the most probable symbol.
         top_k: Draw among the k most probable symbols only.
         top_p: Draw among the most probable symbols that together reach this probability only.
-        valid: Molecules: emit none that RDKit does not read; tokens are drawn as the model says among those that can
-            still become a molecule.
+        valid: Molecules: emit none that RDKit does not read. What is none is drawn anew; where that seldom helps, it is
+            drawn on from where it went wrong, among the tokens that can still become a molecule.
         context: File of `sequence context`, homologs or molecules to read first; several draws take turns. Models of
             sets of molecules: also the molecules themselves, as .smi, .sdf, .csv, ...
         page: Molecules: file for a page with structures, how many are molecules, distinct and new, and properties;
