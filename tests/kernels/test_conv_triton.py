@@ -118,7 +118,8 @@ def test_more_elements_than_32_bits_can_count(kernels) -> None:
     window = x.detach()[:, -103:-100]
     y_end = kernels.causal_conv1d(end, weight, bias, window, position=None, activation="silu")
     (dx_end,) = torch.autograd.grad(y_end, end, end.detach())
-    assert torch.equal(y[:, -100:], y_end) and torch.equal(dx[:, -100:], dx_end)
+    # Compiled for a window they may round otherwise.
+    assert cases.difference(y_end, y[:, -100:]) < 1e-3 and cases.difference(dx_end, dx[:, -100:]) < 1e-3
 
 
 @pytest.mark.gpu
