@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-NETWORKS = ("xlstm", "xlstm-mlstm", "xlstm-mixed", "xlstm-slstm", "lstm", "transformer")
+NETWORKS = (
+    "xlstm", "xlstm-mlstm", "xlstm-wide", "xlstm-mixed", "xlstm-mixed-wide", "xlstm-slstm", "lstm", "transformer"
+)  # fmt: skip
+WIDE = 16  # symbols that a convolution sees where the name says so
 SIZES = ("65k", "500k", "2m", "7m", "86m")
 LSTM_LAYERS = 3  # as LSTM language models have; deeper ones only read more slowly
 DEFAULT = "xlstm-mlstm"  # what `xlstm` stands for: the lowest bits in trials on one core
@@ -60,12 +63,14 @@ def stack(size: str) -> Any:
 
 
 def _xlstm(name: str, size: str, alphabet: str) -> Any:
-    layers = stack(size)
-    if name == "xlstm-mlstm":
+    layers, target = stack(size), _count(stack(size), alphabet)
+    if name.endswith("-wide"):
+        layers = replace(layers, conv1d_kernel_size=WIDE)
+    if name in ("xlstm-mlstm", "xlstm-wide"):
         return layers
     # mixed: every other block; where their number is odd, one more mLSTM
     at = "all" if name == "xlstm-slstm" else tuple(range(1, layers.num_blocks, 2))
-    return _with_feed_forward(replace(layers, slstm_at=at, proj_round_to=8), alphabet, _count(layers, alphabet))
+    return _with_feed_forward(replace(layers, slstm_at=at, proj_round_to=8), alphabet, target)
 
 
 def _with_feed_forward(layers: Any, alphabet: str, target: int) -> Any:

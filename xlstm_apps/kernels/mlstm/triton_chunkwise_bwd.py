@@ -27,22 +27,26 @@ from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence, round
 
 
 @triton.jit
-def start_of_chunk(
-    decay_ptr, c_ptr, n_ptr, added_ptr, chunk_id, chunk, head, H, tile, rows, row_mask, column_mask,
-    K: tl.constexpr, V: tl.constexpr, TILES: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr,
+def memory_before(
+    decay_ptr, c_ptr, n_ptr, chunk_id, chunk, head, H, tile, rows, row_mask, column_mask, K: tl.constexpr,
+    V: tl.constexpr, HAS_STATE: tl.constexpr,
 ):  # fmt: skip
-    """Decay of the memory over a chunk, tiles of C and n before it, and what it adds to the gradient of n."""
+    """Decay of the memory over a chunk, and C and n before it: nothing, before the first."""
     slot = chunk_id.to(tl.int64) * H + head
-    filled = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # nothing before the first chunk
+    filled = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)
     decay = tl.load(decay_ptr + slot).to(tl.float32)
     c = tl.load(c_ptr + slot * K * V + tile, mask=filled[:, None] & column_mask[None, :], other=0.0)
-    n = tl.load(n_ptr + slot * K + rows, mask=filled, other=0.0).to(tl.float32)
+    return decay, c, tl.load(n_ptr + slot * K + rows, mask=filled, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def added_in(added_ptr, chunk_id, head, H, rows, row_mask, K: tl.constexpr, TILES: tl.constexpr):
+    """What the parts of a chunk add to the gradient of n."""
     added = tl.zeros(rows.shape, tl.float32)
-    if NORMALIZE:
-        for part in tl.static_range(TILES):
-            unit = (chunk_id.to(tl.int64) * TILES + part) * H + head
-            added += tl.load(added_ptr + unit * K + rows, mask=row_mask, other=0.0)
-    return decay, c, n, added
+    for part in tl.static_range(TILES):
+        unit = (chunk_id.to(tl.int64) * TILES + part) * H + head
+        added += tl.load(added_ptr + unit * K + rows, mask=row_mask, other=0.0)
+    return added
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H"])
@@ -97,10 +101,12 @@ def memory_gradient_kernel(
     gates = (batch * H + head) * T + start
     steps: tl.constexpr = L // BT
     chunk = tl.maximum(count - 1, 0)
-    decay, c, n, added = start_of_chunk(
-        decay_ptr, c_ptr, n_ptr, added_ptr, first + chunk, chunk, head, H, tile, rows, row_mask, column_mask, K, V,
-        TILES, NORMALIZE, HAS_STATE,
-    )  # fmt: skip
+    added = tl.zeros([BK], tl.float32)
+    if NORMALIZE:
+        added = added_in(added_ptr, first + chunk, head, H, rows, row_mask, K, TILES)
+    decay, c, n = memory_before(
+        decay_ptr, c_ptr, n_ptr, first + chunk, chunk, head, H, tile, rows, row_mask, column_mask, K, V, HAS_STATE
+    )
     for index in range(0, count * steps):
         chunk = count - 1 - index // steps
         if index % steps == 0:
@@ -114,10 +120,12 @@ def memory_gradient_kernel(
                 tl.store(boundary_rows + v_tiles * K, n * dn * decay, mask=row_mask)
             dn = dn * decay + added
             earlier = tl.maximum(chunk - 1, 0)  # read a chunk ahead, so that no product waits
-            decay, c, n, added = start_of_chunk(
-                decay_ptr, c_ptr, n_ptr, added_ptr, first + earlier, earlier, head, H, tile, rows, row_mask,
-                column_mask, K, V, TILES, NORMALIZE, HAS_STATE,
+            decay, c, n = memory_before(
+                decay_ptr, c_ptr, n_ptr, first + earlier, earlier, head, H, tile, rows, row_mask, column_mask, K, V,
+                HAS_STATE,
             )  # fmt: skip
+            if NORMALIZE:
+                added = added_in(added_ptr, first + earlier, head, H, rows, row_mask, K, TILES)
         local = chunk * L + (index % steps) * BT + tl.arange(0, BT)
         mask = local < length
         tokens = local.to(tl.int64)

@@ -1,8 +1,8 @@
 """mLSTM kernels for small heads (K, V <= 64), one program per head: the memory never leaves the chip within a kernel.
 
 They stand in for groups of the general kernels and fill the same buffers, so that either can follow the other:
-`fused_forward_kernel` for the gate scan, memory scan and outputs; `fused_scan_kernel` for the row statistics and the
-backward memory scan; `fused_gradient_kernel` for pair matrices and all three products of one chunk.
+`fused_forward_kernel` for the gate scan, memory scan and outputs; `fused_scan_kernel` for the backward memory scan;
+`fused_gradient_kernel` for pair matrices, all three products of one chunk and its row statistics.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from xlstm_apps.kernels.mlstm.triton_chunkwise_bwd import memory_before
 from xlstm_apps.kernels.mlstm.triton_gates import (
     LN2,
     LOG2E,
@@ -18,7 +19,9 @@ from xlstm_apps.kernels.mlstm.triton_gates import (
     locate_sequence,
     maximum,
     rounded_exponents,
+    row_factors,
     split_exponents,
+    store_stabiliser,
 )
 
 
@@ -165,13 +168,13 @@ def fused_forward_kernel(
 @triton.jit(do_not_specialize=["T", "chunks", "H", "eps", "plane"])
 def fused_scan_kernel(
     q_ptr, dh_ptr, h_ptr, qn_ptr, gates_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
-    stats_ptr, carry_ptr, open_ptr, dc_ptr, dn_ptr, boundary_ptr, end_ptr, cu_seqlens, chunk_offsets,
+    dc_ptr, dn_ptr, boundary_ptr, end_ptr, cu_seqlens, chunk_offsets,
     stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
-    M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Row statistics and the gradient of the memory of one sequence and head, backwards."""
+    """The gradient of the memory of one sequence and head, backwards."""
     pid = tl.program_id(0)
     head = pid % H
     sequence = pid // H
@@ -197,6 +200,10 @@ def fused_scan_kernel(
     q_base = q_ptr + batch * stride_qb + long_head * stride_qh + start * stride_qt
     g_base = dh_ptr + batch * stride_gb + long_head * stride_gh + start * stride_gt
     within = tl.arange(0, L)
+    chunk = tl.maximum(count - 1, 0)
+    decay, c, n = memory_before(
+        decay_ptr, c_ptr, n_ptr, first + chunk, chunk, head, H, tile, rows, row_mask, column_mask, K, V, HAS_STATE
+    )
     for index in range(0, count):
         chunk = count - 1 - index
         slot = (first + chunk).to(tl.int64) * H + head
@@ -204,10 +211,6 @@ def fused_scan_kernel(
         mask = local < length
         tokens = local.to(tl.int64)
         gates = (batch * H + head) * T + start + local
-        decay = tl.load(decay_ptr + slot).to(tl.float32)
-        earlier_memory = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # none before the first chunk
-        c = tl.load(c_ptr + slot * K * V + tile, mask=earlier_memory[:, None] & column_mask[None, :], other=0.0)
-        n = tl.load(n_ptr + slot * K + rows, mask=earlier_memory, other=0.0).to(tl.float32)
         qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
         inter = tl.exp2((-qexp).to(tl.float32))
         value_mask = mask[:, None] & column_mask[None, :]
@@ -215,54 +218,37 @@ def fused_scan_kernel(
         q = tl.load(
             q_base + tokens[:, None] * stride_qt + rows[None, :], mask=mask[:, None] & row_mask[None, :], other=0.0
         )
-        rowscale = tl.full([L], 1.0, tl.float32)
-        dqn = tl.zeros([L], tl.float32)
-        dm = tl.zeros([L], tl.float32)
-        if not SIGMOID:
-            m = tl.load(gates_ptr + 2 * plane + gates, mask=mask, other=0.0).to(tl.float32)
-            rowscale = tl.exp2(m)
-        if NORMALIZE:
-            out = ((batch * T + start + local) * H + head) * V
-            h = tl.load(h_ptr + out[:, None] + columns[None, :], mask=value_mask, other=0.0)
-            delta = tl.sum(h.to(tl.float32) * g.to(tl.float32), 1)
-            qn = tl.load(qn_ptr + gates, mask=mask, other=0.0)
-            floor = tl.full([L], 1.0, tl.float32)
-            if not SIGMOID:
-                floor = tl.exp2(tl.minimum(-m, 115.0))
-            rowscale = 1.0 / (tl.maximum(tl.abs(qn), floor) + eps)
-            dqn = tl.where(tl.abs(qn) > floor, -delta * rowscale * tl.where(qn > 0.0, 1.0, -1.0), 0.0)
-            dm = -delta * rowscale * eps
-        tl.store(stats_ptr + gates, rowscale, mask=mask)
-        tl.store(stats_ptr + plane + gates, dqn, mask=mask)
-        if M_PATH:
-            tl.store(stats_ptr + 2 * plane + gates, dm, mask=mask)
-            kexp = tl.load(gates_ptr + gates, mask=mask, other=float("-inf"))
-            earlier = tl.load(gates_ptr + plane + gates - 1, mask=mask & (within > 0), other=0.0)
-            winner = tl.min(tl.where(kexp > earlier, local, length), 0)
-            tl.store(carry_ptr + slot, tl.sum(tl.where(mask & (local < winner), dm, 0.0), 0))
-            tl.store(open_ptr + slot, tl.where(winner < length, 0.0, 1.0))
-
+        r, slope = row_factors(qn_ptr, gates_ptr + 2 * plane, gates, mask, eps, SIGMOID, NORMALIZE)
         if HAS_DSTATE or index > 0:
             tl.store(dc_ptr + slot * K * V + tile, dc.to(aux), mask=tile_mask)
             tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
         dc *= decay
         dn *= decay
         tl.store(boundary_ptr + slot * KP + rows, tl.sum(c.to(tl.float32) * dc, 1) + n * dn)
+        earlier = tl.maximum(chunk - 1, 0)  # read a chunk ahead, so that nothing waits
+        decay, c, n = memory_before(
+            decay_ptr, c_ptr, n_ptr, first + earlier, earlier, head, H, tile, rows, row_mask, column_mask, K, V,
+            HAS_STATE,
+        )  # fmt: skip
         q32 = q.to(tl.float32)
-        dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
-        weighted = (q32 * (inter * rowscale)[:, None]).to(aux)
+        if NORMALIZE:
+            out = ((batch * T + start + local) * H + head) * V
+            h = tl.load(h_ptr + out[:, None] + columns[None, :], mask=value_mask, other=0.0)
+            dqn = -tl.sum(h.to(tl.float32) * g.to(tl.float32), 1) * r * slope
+            dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
+        weighted = (q32 * (inter * r)[:, None]).to(aux)
         dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps", "plane"])
 def fused_gradient_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, qn_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr,
-    sums_ptr, cu_seqlens, chunk_offsets, chunk_docs,
+    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, qn_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr,
+    sums_ptr, dm_ptr, carry_ptr, open_ptr, cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
-    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, plane,
+    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
-    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, PACKED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
+    M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dq, dk, dv of one chunk, and the sums its gate gradients need.
 
@@ -301,8 +287,9 @@ def fused_gradient_kernel(
     kexp = tl.load(gates_ptr + gates, mask=mask, other=float("-inf"))
     qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
     kexp, qexp = rounded_exponents(kexp, aux), rounded_exponents(qexp, aux)
-    r = tl.load(stats_ptr + gates, mask=mask, other=0.0)
-    dqn = tl.load(stats_ptr + plane + gates, mask=mask, other=0.0)
+    r, slope = row_factors(qn_ptr, gates_ptr + 2 * plane, gates, mask, eps, SIGMOID, NORMALIZE)
+    dqn = tl.zeros([L], tl.float32)
+    dm = tl.zeros([L], tl.float32)
     memory = rows[:, None] * V + columns[None, :]
     memory_mask = row_mask[:, None] & column_mask[None, :]
 
@@ -325,9 +312,8 @@ def fused_gradient_kernel(
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     ds = tl.dot(g, tl.trans(v), input_precision=PRECISION)
     if NORMALIZE:
-        qn = tl.load(qn_ptr + gates, mask=mask, other=0.0)
-        delta = tl.sum(s * ds * pair_weight, 1) * r + qdq
-        dqn = tl.where(dqn == 0.0, 0.0, delta * r * tl.where(qn > 0.0, -1.0, 1.0))
+        dm = -(tl.sum(s * ds * pair_weight, 1) * r + qdq) * r
+        dqn = dm * slope
         dq += (inter * dqn)[:, None] * n[None, :]
         qdq += inter * dqn * qn_inter
     tl.store(sums_ptr + gates, qdq, mask=mask)
@@ -363,3 +349,7 @@ def fused_gradient_kernel(
     dv = tl.dot(p.to(aux), g.to(aux), dv, input_precision=PRECISION)
     value_out = ((batch * T + tokens) * H + head) * V
     tl.store(dv_ptr + value_out[:, None] + columns[None, :], dv.to(dv_ptr.dtype.element_ty), mask=value_mask)
+    if M_PATH:
+        store_stabiliser(
+            gates_ptr, gates_ptr + plane, dm_ptr, carry_ptr, open_ptr, slot, gates, dm * eps, local, chunk * L, length
+        )  # fmt: skip

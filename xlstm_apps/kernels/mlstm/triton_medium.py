@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_gates import locate, rounded_exponents
+from xlstm_apps.kernels.mlstm.triton_gates import locate, rounded_exponents, row_factors, store_stabiliser
 
 
 @triton.jit
@@ -74,18 +74,9 @@ def medium_query_kernel(
     qexp = tl.load(gates_ptr + plane + base + queries, mask=mask, other=float("inf"))
     qexp = rounded_exponents(qexp, aux)
     # Rows past the end have g = 0, and so need no mask.
-    r = tl.full([BM], 1.0, tl.float32)
-    floor = tl.full([BM], 1.0, tl.float32)
+    r, slope = row_factors(qn_ptr, gates_ptr + 2 * plane, base + queries, mask, eps, SIGMOID, NORMALIZE)
     dqn = tl.zeros([BM], tl.float32)
     dm = tl.zeros([BM], tl.float32)
-    if not SIGMOID:
-        m = tl.load(gates_ptr + 2 * plane + base + queries, mask=mask, other=0.0).to(tl.float32)
-        r = tl.exp2(m)
-        floor = tl.exp2(tl.minimum(-m, 115.0))
-    if NORMALIZE:
-        qn = tl.load(qn_ptr + base + queries, mask=mask, other=0.0)
-        r = 1.0 / (tl.maximum(tl.abs(qn), floor) + eps)
-        slope = tl.where(qn > floor, 1.0, tl.where(-qn > floor, -1.0, 0.0))  # of the denominator
 
     if HAS_STATE or chunk > 0:
         c = tl.load(
@@ -155,12 +146,10 @@ def medium_query_kernel(
     tl.store(stats_ptr + base + queries, r, mask=mask)
     tl.store(stats_ptr + plane + base + queries, dqn, mask=mask)
     if M_PATH:
-        tl.store(stats_ptr + 2 * plane + base + queries, dm, mask=mask)
-        kexp = tl.load(gates_ptr + base + queries, mask=mask, other=float("-inf"))
-        past = tl.load(gates_ptr + plane + base + queries - 1, mask=mask & (queries > chunk * L), other=0.0)
-        winner = tl.min(tl.where(kexp > past, queries, length), 0)
-        tl.store(carry_ptr + unit, tl.sum(tl.where(queries < winner, dm, 0.0), 0))
-        tl.store(open_ptr + unit, tl.where(winner < length, 0.0, 1.0))
+        store_stabiliser(
+            gates_ptr, gates_ptr + plane, stats_ptr + 2 * plane, carry_ptr, open_ptr, unit, base + queries, dm, queries,
+            chunk * L, length,
+        )  # fmt: skip
     if NORMALIZE:
         # Read again: kept in registers until here, the queries would push others out.
         q = tl.load(q_rows[:, None] + rows[None, :], mask=key_mask, other=0.0).to(tl.float32)
