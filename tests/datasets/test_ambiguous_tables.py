@@ -147,3 +147,46 @@ def test_a_total_at_the_end_has_to_go(refuses):
 def test_an_empty_target_is_not_replaced_by_what_stands_beside_it(refuses):
     rows = "".join(f"{name},2024-01-{i:02},,{i}\n" for name in "ab" for i in range(1, 9))
     refuses("unique_id,ds,y,price\n" + rows, "column 'y'", "no cell of the target holds a value")
+
+
+@pytest.mark.parametrize(("step", "form"), [("h", "%Y%m%d%H"), ("min", "%Y%m%d%H%M"), ("s", "%Y%m%d%H%M%S")])
+def test_dates_with_a_clock_as_integers(step, form):
+    stamps = pd.date_range("2024-01-30", periods=60, freq=step)
+    for column in (stamps.strftime(form), stamps.strftime(form).astype(np.int64)):
+        table = table_from_frame(pd.DataFrame({"when": column, "y": range(60)}), time_column="when")
+        assert (table.timestamps == stamps.to_numpy()).all() and table.time_zone is None
+
+
+@pytest.mark.parametrize("form", ["%y%m%d", "%Y%j"])
+def test_shortened_dates_are_asked_about(form):
+    frame = pd.DataFrame({"date": DAYS.strftime(form).astype(np.int64), "y": range(40)})
+    with pytest.raises(ValueError, match=f"look like .*time_format='{form}'"):
+        table_from_frame(frame)
+    assert (table_from_frame(frame, time_format=form).timestamps == DAYS.to_numpy()).all()
+
+
+@pytest.mark.parametrize("stamp", ["1899-12-30", "2204-01-01"])
+def test_a_stamp_far_from_few_others_is_a_mistake(stamp):
+    stamps = sorted([*DAYS[:39], pd.Timestamp(stamp)])
+    with pytest.raises(ValueError, match=r"days after the one before it.* mend the stamp"):
+        table_from_frame(pd.DataFrame({"ds": stamps, "y": range(40)}))
+
+
+@pytest.mark.parametrize("kind", ["dates and times", "dates and hours", "stamps and hours", "text"])
+def test_the_clock_in_a_column_of_its_own(kind):
+    stamps = pd.date_range("2024-01-01", periods=96, freq="h")
+    midnight, y = stamps.normalize(), range(96)
+    frame = {
+        "dates and times": pl.DataFrame({"date": list(stamps.date), "time": list(stamps.time), "y": y}),
+        "dates and hours": pl.DataFrame({"date": list(stamps.date), "hour": stamps.hour.tolist(), "y": y}),
+        "stamps and hours": pd.DataFrame({"ds": midnight, "Hour": stamps.hour, "y": y}),
+        "text": pd.DataFrame({"Datum": stamps.strftime("%d.%m.%Y"), "Uhrzeit": stamps.strftime("%H:%M"), "y": y}),
+    }[kind]
+    table = table_from_frame(frame)
+    assert (table.timestamps == stamps.to_numpy()).all() and table.channels == ["y"]
+
+
+def test_months_are_proposed_where_steps_are_about_one():
+    ends = pd.date_range("2020-01-31", periods=40, freq="BME")
+    with pytest.raises(ValueError, match="for example freq='1mo' resample='mean'"):
+        table_from_frame(pd.DataFrame({"ds": ends, "y": range(40)}))

@@ -12,6 +12,7 @@ from .frequency import Frequency
 from .inference import changing_offsets, infer, month_ends
 from .zones import to_local, to_utc
 
+_FAR = 10_000  # steps of one gap beyond which a stamp far from few others is taken for a mistake
 _LARGEST = 2_000_000  # grid rows beyond which a mostly empty grid is taken for a mistake
 
 
@@ -101,7 +102,8 @@ def build(
         rows, starts, lengths, steps = _drop_off_grid(rows, freq, ends, data, origin, report)
     sizes = steps[starts + lengths - 1] + 1
     total = int(sizes.sum())
-    if total > _LARGEST and total > 20 * len(rows.us):
+    longest = int(np.diff(steps).max(initial=0))  # between series it goes back to 0
+    if (longest > _FAR and longest > 20 * len(rows.us)) or (total > _LARGEST and total > 20 * len(rows.us)):
         raise _too_sparse(rows, freq, origin, total)
     jumps = np.append(np.diff(steps), 0)
     jumps[np.append(starts[1:], len(steps)) - 1] = np.iinfo(np.int64).max  # between series

@@ -58,9 +58,11 @@ def infer(us: np.ndarray, codes: np.ndarray, origin: Origin, integer: bool = Fal
         return Frequency(kind, mode)  # a few stamps lie off the grid: told apart there
     top = np.argsort(-counts, kind="stable")[:4]
     listed = ", ".join(f"{Frequency(kind, int(steps[i]))} {counts[i] / counts.sum():.0%}" for i in top)
+    resampled = f"{origin.option('freq', _nice(diffs))} {origin.option('resample', 'mean')}"
     advice = changing_offsets(origin) or (
-        f"bring the rows to one, for example {origin.option('freq', str(Frequency(kind, _nice(diffs))))} "
-        f"{origin.option('resample', 'mean')}"
+        f"where rows are in order without stamps, say {origin.option('time_column', 'none')}"
+        if integer
+        else f"bring the rows to one, for example {resampled}"
     )
     more = ", ..." if len(steps) > 4 else ""
     raise ValueError(
@@ -109,8 +111,9 @@ def _business(us: np.ndarray, first: np.ndarray, mode: int, steps: np.ndarray) -
     return Frequency("business", 1) if fits else None
 
 
-def _nice(diffs: np.ndarray) -> int:
+def _nice(diffs: np.ndarray) -> str:
     """A round step near the median one, to propose."""
     median = float(np.median(diffs))
     seconds = [1, 5, 10, 30, 60, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400, 604800]
-    return min((s * 1_000_000 for s in seconds), key=lambda s: abs(np.log(s / median)))
+    steps = [Frequency("fixed", s * 1_000_000) for s in seconds] + [Frequency("month", m) for m in (1, 3, 12)]
+    return str(min(steps, key=lambda step: abs(np.log(step.typical.astype(np.int64) / median))))

@@ -116,6 +116,7 @@ def stamps_of(
 
 def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:
     """Date and clock in two columns, or year, month, day (hour, minute, second) in several, as one text."""
+    frame = frame.with_columns(pl.col(n).cast(pl.Date) for n in names if isinstance(frame[n].dtype, pl.Datetime))
     texts = [pl.col(n).cast(pl.String).str.strip_chars() for n in names]
     parts = [_part(n) for n in names]
     if parts in (["year", "quarter"], ["year", "week"]):
@@ -165,18 +166,38 @@ def _find_time(frame: pl.DataFrame, origin: Origin) -> list[str]:
         return [min(named, key=lambda c: (_clocks(frame[c]), rank(c)))] if named else []
     # Stamps with a clock before bare dates, then the better-known name, then the first column.
     clock, _, best = min(found, key=lambda f: (not f[0], f[1]))
-    if not clock and frame[best].dtype == pl.String and frame[best].n_unique() < frame.height:
-        for other in frame.iter_columns():
-            if (
-                other.name != best
-                and other.dtype == pl.String
-                and other.name.lower() in ("time", "hour", "clock", "uhrzeit")
-            ):
-                cells = other.str.strip_chars()
-                pattern = CLOCK_ONLY if other.name.lower() != "hour" else rf"{CLOCK_ONLY}|^\d{{1,2}}$"
-                if cells.filter(~missing_cells(cells)).str.contains(pattern).all():
-                    return [best, other.name]
+    if _bare_dates(frame[best]) if frame[best].dtype.is_temporal() else not clock and frame[best].dtype == pl.String:
+        repeated = frame[best].n_unique() < frame.height
+        other = next((c for c in frame.iter_columns() if repeated and c.name != best and _tells_clock(c)), None)
+        return [best] if other is None else [best, other.name]
     return [best]
+
+
+def _bare_dates(column: pl.Series) -> bool:
+    """Whether a column of dates, or of stamps that are all at midnight, knows no time of day."""
+    if column.dtype == pl.Date:
+        return True
+    return isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is None and _at_midnight(column)
+
+
+def _at_midnight(column: pl.Series) -> bool:
+    return bool((column.dt.truncate("1d") == column).all())
+
+
+def _tells_clock(column: pl.Series) -> bool:
+    """Whether a column holds the time of day, or the hour, by its name and its cells."""
+    name, hour = column.name.lower(), _part(column.name) == "hour"
+    if not hour and name not in ("time", "clock", "uhrzeit"):
+        return False
+    if column.dtype == pl.Time:
+        return True
+    if column.dtype.is_integer():
+        return hour and bool(column.is_between(0, 24).all())
+    if column.dtype != pl.String:
+        return False
+    cells = column.str.strip_chars()
+    pattern = rf"{CLOCK_ONLY}|^\d{{1,2}}$" if hour else CLOCK_ONLY
+    return cells.filter(~missing_cells(cells)).str.contains(pattern).all()
 
 
 def _clocks(column: pl.Series) -> bool:

@@ -193,6 +193,14 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
         text = numbers.cast(pl.String)
         if _valid_dates(n // 10000, n // 100 % 100, n % 100).all():
             return _assemble(text, text, "yyyymmdd", origin)
+    for digits in (10, 12, 14):  # 2024010100: with the hour, the minute, the second
+        if low >= 17 * 10 ** (digits - 2) and high < 22 * 10 ** (digits - 2):
+            day, clock = np.divmod(n, 10 ** (digits - 8))
+            valid = _valid_dates(day // 10000, day // 100 % 100, day % 100)
+            clock = clock * 10 ** (14 - digits)
+            if (valid & (clock // 10000 < 24) & (clock // 100 % 100 < 60) & (clock % 100 < 60)).all():
+                text = numbers.cast(pl.String) + "0" * (14 - digits)
+                return _assemble(text, text, "yyyymmdd", origin)
     for unit, begin in (("unix_s", 10**8), ("unix_ms", 10**11), ("unix_us", 10**14), ("unix_ns", 10**17)):
         if begin <= low and high < 50 * begin:
             return _unix(n, unit, numbers.name, origin)
@@ -203,6 +211,22 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
             f"{origin.column(numbers.name)}: {low} to {high} look like years with a month or a week each; say which: "
             f"{origin.option('time_format', '%Y%m')} for months, 'week' in the column's name for weeks"
         )
+    dated = any(w in numbers.name.lower() for w in ("date", "datum"))
+    for what, example, year, month, day in (
+        ("dates with two digits for the year", "%y%m%d", 2000 + n // 10000, n // 100 % 100, n % 100),
+        (
+            "years with the day's number",
+            "%Y%j",
+            n // 1000,
+            np.ones_like(n),
+            np.minimum(n % 1000, 31) * (n % 1000 < 367),
+        ),
+    ):
+        if dated and low > 9999 and ((year > 1699) & (year < 2200)).all() and _valid_dates(year, month, day).all():
+            raise ValueError(
+                f"{origin.column(numbers.name)}: {low} to {high} look like {what}: say so with "
+                f"{origin.option('time_format', example)}"
+            )
     return Stamps(n.astype("datetime64[us]"), "integer", written="row counts")
 
 
