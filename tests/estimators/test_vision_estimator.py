@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 from xlstm_apps.estimators import ViLClassifier
-from xlstm_apps.estimators.vision_images import array_of
+from xlstm_apps.estimators.vision_images import array_of, listing_of, scale_of
 
 SMALL = {"embedding_dim": 16, "num_blocks": 1, "num_heads": 2}
 
@@ -76,6 +76,24 @@ def test_numbers_of_any_range(fitted):
     other = estimator().fit((X.astype(np.float64) / 255 * 16).reshape(60, -1), y)
     assert other.scale_.high == pytest.approx(float(X.max()) / 255 * 16)
     assert other.score((X / 255 * 16).reshape(60, -1), y) > 0.9
+
+
+def test_a_scale_other_than_the_one_learned_is_refused(fitted):
+    X, y = toy(20)
+    for other, words in ((X.astype(int), "from 0 to"), (X.astype(np.float32), "were bytes, or from 0 to 1")):
+        with pytest.raises(ValueError, match=words):
+            fitted.predict(other)  # clipped, all would be white
+        with pytest.raises(ValueError, match=r"X\[0\] has pixels"):
+            fitted.predict([*other])
+    listed, whole = scale_of([*X.astype(float)]), scale_of(X.astype(float))
+    assert listed == whole and whole.high > 200
+    same = [listing_of(images, whole).records[3].pixels for images in (X.astype(float), [*X.astype(float)])]
+    assert (same[0] == same[1]).all() and same[0].max() > 0.8
+    with pytest.raises(ValueError, match="from 0 to 0.89.*scale them alike"):
+        listing_of(X / 255, whole)
+    assert listing_of(X * 0.0, whole).records[0].pixels.max() == 0  # black is black on any scale
+    with pytest.raises(ValueError, match="y mixes numbers and strings"):
+        estimator().fit(X, np.array([1, "a"] * 10, dtype=object))
 
 
 def test_classes_are_what_they_were_and_survive_saving(fitted, tmp_path):

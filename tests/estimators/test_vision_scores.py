@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xlstm_apps.estimators.vision_scores import row, tables, top_k
+from xlstm_apps.estimators.vision_scores import chance, row, tables, top_k
 
 
 def test_scores_of_a_few_images():
@@ -37,3 +37,9 @@ def test_many_classes_take_little_room():
     files = tables(truth, said, [str(n) for n in range(150)], [str(n) for n in range(300)]).tables
     assert set(files["predictions"][0]) == {"id", "label", "predicted", "p_predicted"} and len(files["confusion"]) < 300
     assert row("m", truth, said)["accuracy"] == pytest.approx(291 / 300)
+
+
+def test_chance_is_right_as_often_as_there_are_classes_whatever_their_order():
+    found = chance(np.array([0, 0, 0, 0, 1, 2]), 3)
+    assert found["accuracy"] == pytest.approx(1 / 3) and found["top2"] == pytest.approx(2 / 3)
+    assert found["log_loss"] == pytest.approx(np.log(3)) and "top3" not in found

@@ -155,11 +155,14 @@ def test_predictions_are_those_of_the_run(run, folder, tmp_path):
         assert float(now[row["id"]]["p_across"]) == pytest.approx(float(row["p_across"]), abs=1e-5)
 
 
-def test_evaluate_on_other_images(run, folder, tmp_path):
+def test_evaluate_on_other_images(run, folder, tmp_path, capsys):
     cli.run(["vision", "evaluate", str(run), "--data.path", str(folder), "--output", str(tmp_path / "scores")])
     rows = rows_of(tmp_path / "scores" / "evaluation" / "comparison.csv")
     assert [row["model"] for row in rows] == ["xlstm", "chance"] and int(rows[0]["n"]) == 60
-    assert (tmp_path / "scores" / "report.html").is_file()
+    assert float(rows[1]["accuracy"]) == 0.5
+    told = capsys.readouterr().out, (tmp_path / "scores" / "report.html").read_text()
+    assert "On 60 labelled images" in told[0] and "frequencies" not in told[0]
+    assert "On these images" in told[1] and "held-out" not in "".join(told)  # they may have been learned from
     (tmp_path / "other" / "cat").mkdir(parents=True)
     stripes(1, True).save(tmp_path / "other" / "cat" / "1.png")
     with pytest.raises(ValueError, match=r"the model knows no class cat; it knows across, upright"):
@@ -205,6 +208,7 @@ def test_mistakes_are_told_before_a_folder_is_made(folder, tmp_path, monkeypatch
     for more, words in (
         (["--network.name", "vil_tinny"], "did you mean 'vil_tiny'"),
         (["--network.num_heads", "7"], "num_heads"),
+        (["--network.patch_size", "64"], "network.patch_size=64 is more than"),
         (["--ema", "1"], "ema is a share"),
         (["--fit.accelerator", "cuda"], "no CUDA device"),
         (["--data.val_fraction", "0.9", "--data.test_fraction", "0.2"], "leave nothing"),

@@ -26,7 +26,7 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
 
     Images are an array [N, H, W], [N, H, W, C], [N, C, H, W] or [N, H * W] (rows of squares), or a list of arrays,
     pictures of Pillow or paths, then of any sizes. Bytes go from 0 to 255; the least and greatest of other numbers are
-    learned.
+    learned, and images on quite another scale are refused when predicting.
 
     Args:
         name: As in `NetworkConfig`; None: by the size of the images.
@@ -110,7 +110,10 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         missing = y.dtype.kind == "f" and not np.isfinite(y).all()
         if missing or (y.dtype == object and any(one is None for one in y)):
             raise ValueError("y has missing classes; leave out images whose class is not known")
-        self.classes_, numbers = np.unique(y, return_inverse=True)
+        try:
+            self.classes_, numbers = np.unique(y, return_inverse=True)
+        except TypeError:
+            raise ValueError("y mixes numbers and strings; give classes of one kind") from None
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class only, {self.classes_.tolist()}; a classifier needs two or more")
         self.scale_ = scale_of(X)

@@ -57,12 +57,41 @@ def array_of(X: Any) -> np.ndarray | None:  # noqa: N803 - scikit-learn's name
 def scale_of(X: Any) -> Scale:  # noqa: N803
     """The least and the greatest pixel of what is not bytes; 0 and 1 for what lies between them."""
     array = array_of(X)
-    if array is None or array.dtype == np.uint8:
+    arrays = [array] if array is not None else [] if isinstance(X, str | Path | bytes) else [*map(_held, X)]
+    ranges = [(float(a.min()), float(a.max())) for a in arrays if a is not None and a.size and a.dtype != np.uint8]
+    if not ranges:
         return Scale()
-    low, high = float(array.min()), float(array.max())
+    low, high = min(least for least, _ in ranges), max(most for _, most in ranges)
     if low >= 0 and high <= 1:
         return Scale()
     return Scale(min(low, 0.0), high) if high > low else Scale(low, low + 1)
+
+
+def _held(one: Any) -> np.ndarray | None:
+    """The array that is one image, if it is one; what is wrong with it is told when it is read."""
+    if isinstance(one, str | Path) or hasattr(one, "getbands"):
+        return None
+    found = one.detach().cpu().numpy() if hasattr(one, "detach") else np.asarray(one)
+    return found if found.dtype.kind in "buif" and np.isfinite(found).all() else None
+
+
+def _scaled(pixels: np.ndarray, scale: Scale, where: str) -> np.ndarray:
+    """Pixels from 0 to 1.
+
+    Raises:
+        ValueError: They are on quite another scale than those that were learned from; clipped, they would be all white,
+            or all but black.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    low, high, span = float(pixels.min()), float(pixels.max()), scale.high - scale.low
+    small = scale.high > 2 and low >= 0 and 0 < high <= 1 and bool((pixels != np.rint(pixels)).any())
+    if high > scale.high + span or low < scale.low - span or small:
+        learned = "bytes, or from 0 to 1" if scale == Scale() else f"from {scale.low:g} to {scale.high:g}"
+        raise ValueError(
+            f"{where} has pixels from {low:g} to {high:g}; those learned from were {learned}: scale them alike"
+        )
+    return ((pixels.astype(np.float32) - scale.low) / span).clip(0, 1)
 
 
 def listing_of(X: Any, scale: Scale) -> Listing:  # noqa: N803
@@ -73,9 +102,7 @@ def listing_of(X: Any, scale: Scale) -> Listing:  # noqa: N803
     """
     array, rows = array_of(X), []
     if array is not None:
-        if array.dtype != np.uint8:
-            array = ((array.astype(np.float32) - scale.low) / (scale.high - scale.low)).clip(0, 1)
-        pixels: list[Any] = list(array)
+        pixels: list[Any] = list(_scaled(array, scale, "X")) if array.size else []
     else:
         if isinstance(X, str | Path | bytes):
             raise ValueError("X is one image; give a list of them, [X] for a single one")
@@ -110,6 +137,4 @@ def _single(n: int, one: Any, scale: Scale) -> Path | np.ndarray:
         raise ValueError(f"X[{n}]: {str(error).replace('[N, ', '[')}") from None
     if array is None:
         raise ValueError(f"X[{n}] is of the type {type(one).__name__}; give arrays, pictures or paths")
-    if array.dtype == np.uint8:
-        return array[0]
-    return ((array[0].astype(np.float32) - scale.low) / (scale.high - scale.low)).clip(0, 1)
+    return _scaled(array[0], scale, f"X[{n}]")

@@ -163,6 +163,11 @@ def plan_vision(
         raise ValueError("head_only trains the head of a trained model; name one with from_model")
     size, channels = images.reading.img_size, images.reading.in_chans
     if start is None:
+        if (network.patch_size or 1) > min(images.reading.sides):
+            raise ValueError(
+                f"network.patch_size={network.patch_size} is more than the {min(images.reading.sides)} pixels of the "
+                "shorter side of images; take smaller patches, or larger images (data.img_size)"
+            )
         made = create_model(
             network.named(size),
             num_classes=len(images.classes),

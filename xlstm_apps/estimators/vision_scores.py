@@ -113,6 +113,14 @@ def row(model: str, truth: np.ndarray, said: np.ndarray, **more: Any) -> dict[st
     return {"model": model, **shown, **{key: value for key, value in found.items() if key not in shown}, **more}
 
 
+def chance(truth: np.ndarray, classes: int) -> dict[str, Any]:
+    """The row of who says all classes alike and guesses one of them."""
+    found = row("chance", truth, np.full((len(truth), classes), 1 / classes), parameters=0, seconds=None)
+    expected = dict.fromkeys(("accuracy", "accuracy_lo", "accuracy_hi"), 1 / classes)
+    expected[f"top{top_k(classes)}"] = top_k(classes) / classes
+    return found | {key: value for key, value in expected.items() if key in found}
+
+
 def tables(
     truth: np.ndarray, said: np.ndarray, classes: Sequence[str], ids: Sequence[str], *, most: int = 24
 ) -> Tables:

@@ -70,7 +70,8 @@ def predict(
     if bad:
         notes.append(f"{bad:,} of {len(rows):,} images cannot be used; masks.csv says why")
     tell(console, (f"note: {note}" for note in notes))
-    tell(console, [f"{len(rows) - bad:,} masks in {path}"])
+    made = len(rows) - bad
+    tell(console, [f"{made:,} {'mask' if made == 1 else 'masks'} in {path}"])
 
 
 def mask_name(pair: Pair, dims: int) -> str:

@@ -28,6 +28,7 @@ from xlstm_apps.vision.model import VisionLSTM
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
 MAIN = "xlstm"
+FREQUENCIES = "frequencies"
 MOST_MISTAKES = 24
 
 
@@ -204,7 +205,7 @@ def score(job: Job, classifier: ImageClassifier) -> None:
             )
     shares = np.bincount(plan.images.labels[plan.parts["train"]], minlength=len(plan.looks.classes))
     guess = np.tile(shares / shares.sum(), (len(truth), 1))
-    rows.append(vision_scores.row("frequencies", truth, guess, parameters=len(shares), seconds=None))
+    rows.append(vision_scores.row(FREQUENCIES, truth, guess, parameters=len(shares), seconds=None))
     names = [plan.images.ids[n] for n in plan.parts["test"].tolist()]
     found = vision_scores.tables(truth, said, plan.looks.classes, names, most=MOST_MISTAKES)
     for name, table in {"comparison": rows, **found.tables}.items():
@@ -259,14 +260,17 @@ def summary(job: Job) -> dict[str, Any]:
     }
 
 
-def comparison_table(rows: list[dict[str, Any]]) -> Table:
-    """The comparison for the terminal, best values in bold."""
+def comparison_table(rows: list[dict[str, Any]], images: str = "held-out images") -> Table:
+    """The comparison for the terminal, best values in bold; `images` says on what."""
     tops = [key for key in rows[0] if key.startswith("top")]
     titles = {"accuracy": "accuracy", **{key: f"top {key[3:]}" for key in tops}, "mcc": "MCC", "log_loss": "log loss"}
-    caption = "frequencies: says how often each class is in training, for all"
+    told = []
+    if any(row["model"] == FREQUENCIES for row in rows):
+        told.append(f"{FREQUENCIES}: says how often each class is in training, for all")
     if "accuracy_lo" in rows[0]:
-        caption += "; ±: half of the interval that holds 95 % of other draws of the test"
-    table = Table(title=f"On {rows[0]['n']:,} held-out images", caption=caption, header_style="bold", min_width=60)
+        told.append("±: half of the interval that holds 95 % of other draws of the test")
+    title, caption = f"On {rows[0]['n']:,} {images}", "; ".join(told)
+    table = Table(title=title, caption=caption, header_style="bold", min_width=60)
     table.add_column("model")
     for title in (*titles.values(), "weights"):
         table.add_column(title, justify="right")

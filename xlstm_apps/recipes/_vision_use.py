@@ -147,8 +147,7 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, o
         said = vision_scores.probabilities(classifier, batches_of(classifier, images, own_size), step.advance)
     truth, size = images.labels, sum(p.numel() for p in classifier.parameters())
     table = [vision_scores.row(MAIN, truth, said, parameters=size, seconds=None)]
-    guess = np.full((len(truth), len(looks.classes)), 1 / len(looks.classes))
-    table.append(vision_scores.row("chance", truth, guess, parameters=0, seconds=None))
+    table.append(vision_scores.chance(truth, len(looks.classes)))
     found = vision_scores.tables(truth, said, looks.classes, images.ids, most=top_mistakes)
     folder = RunFolder.create(
         path, "vision-evaluate", {"data": data, "model": str(model), "own_size": own_size}, parameters=size,
@@ -168,5 +167,5 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, o
     report = write_report(path)
     tell(console, told(images))
     shown = table_console()
-    shown.print(comparison_table(table))
+    shown.print(comparison_table(table, f"images of the {held} part" if held else "labelled images"))
     tell(shown, [f"results in {path}; see {report}"])

@@ -38,7 +38,7 @@ def comparison(run: Run) -> Section | None:
             _add_gain(scores, columns, cells)
             _add_interval(scores, name, columns, cells)
     table = Table(
-        caption="On the held-out test part",
+        caption="On these images" if scores.summary.run.task == "vision-evaluate" else "On the held-out test part",
         columns=columns,
         rows=cells,
         note=_note(scores),
