@@ -246,13 +246,13 @@ def _check_cells(records: _Records, start: int, width: int, data: bytes, separat
     what = f"{name} line {records.line[start + row]}: {cells[row]} cells, but the header has {width}"
     if len(wrong) == len(cells) and (cells == cells[0]).all():
         above = " remove the lines above it if they are a title," if width == 1 else ""
-        raise ValueError(f"{what}, as in all lines;{above} name every column in the header, or set --data.separator")
+        raise ValueError(f"{what}, as in all lines;{above} name every column in the header, or set data.separator")
     if start + row == len(records.begin) - 1 and cells[row] < width:
         raise ValueError(f"{what}: the last line is cut short; remove it or fetch the file again")
     more = f" ({len(wrong)} such lines)" if len(wrong) > 1 else ""
     if len(wrong) == len(cells) - row and (cells[row:] == cells[row]).all():
         raise ValueError(f"{what}, as in all lines after it; if the table begins there, remove the lines above")
-    raise ValueError(f"{what}{more}; mend the line, or set --data.separator if it was read wrongly as {separator!r}")
+    raise ValueError(f"{what}{more}; mend the line, or set data.separator if it was read wrongly as {separator!r}")
 
 
 def _detect_separator(data: bytes, name: str) -> str:
