@@ -10,6 +10,7 @@ from PIL import Image
 from xlstm_apps.datasets.images import SegmentData, load_masked, split_masked
 from xlstm_apps.datasets.images.nifti import HEADER, orientation, place_of, write_nifti
 from xlstm_apps.datasets.images.segmentation_files import read_pixels
+from xlstm_apps.datasets.images.segmentation_pairs import find_images
 
 
 def picture(seed, size=(12, 16, 3)):
@@ -84,6 +85,18 @@ def test_names_that_differ_in_their_bytes_only_and_masks_without_the_ending_of_t
     with pytest.raises(ValueError, match=r"other.png is a mask whose name does not end in '_mask'"):
         load_masked(data(folder))
     assert len(load_masked(data(folder, on_bad="skip")).rejected) == 1
+
+
+def test_numbers_of_channels_are_no_part_of_a_name(folder):
+    for n, file in enumerate(sorted((folder / "images").iterdir())):
+        file.rename(file.with_stem(f"{file.stem}_0000"))
+        if n == 4:
+            assert find_images(data(folder)).found[0].id == "c0_0000"  # not all have one
+    assert (
+        load_masked(data(folder)).ids
+        == [pair.id for pair in find_images(data(folder)).found]
+        == [f"c{n}" for n in range(6)]
+    )
 
 
 def test_tiff_pictures_in_colour_and_of_floating_point(folder):

@@ -79,7 +79,7 @@ def test_numbers_of_any_range(fitted):
 
 
 def test_a_scale_other_than_the_one_learned_is_refused(fitted):
-    X, y = toy(20)
+    X, _ = toy(20)
     for other, words in ((X.astype(int), "from 0 to"), (X.astype(np.float32), "were bytes, or from 0 to 1")):
         with pytest.raises(ValueError, match=words):
             fitted.predict(other)  # clipped, all would be white
@@ -89,7 +89,7 @@ def test_a_scale_other_than_the_one_learned_is_refused(fitted):
     assert listed == whole and whole.high > 200
     same = [listing_of(images, whole).records[3].pixels for images in (X.astype(float), [*X.astype(float)])]
     assert (same[0] == same[1]).all() and same[0].max() > 0.8
-    with pytest.raises(ValueError, match="from 0 to 0.89.*scale them alike"):
+    with pytest.raises(ValueError, match=r"from 0 to 0\.89.*scale them alike"):
         listing_of(X / 255, whole)
     assert listing_of(X * 0.0, whole).records[0].pixels.max() == 0  # black is black on any scale
     with pytest.raises(ValueError, match="y mixes numbers and strings"):

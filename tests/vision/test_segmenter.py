@@ -165,6 +165,7 @@ def test_a_model_of_slices_reads_them_one_by_one(flips):
     model = Segmenter(config, images(3, slices=True)).eval()
     assert model.network.spatial_dims == 2
     volume = np.random.default_rng(0).normal(size=(1, 4, 12, 10)).astype(np.float32)
+    volume.setflags(write=False)  # as what was unpacked from a file
     deepest = []
 
     class Volume:
@@ -179,7 +180,7 @@ def test_a_model_of_slices_reads_them_one_by_one(flips):
         assert max(deepest) == number + 1
         slabs.append(slab)
     with torch.no_grad():  # mirrored in the slices, not in their order
-        x = torch.from_numpy(volume)[None]
+        x = torch.from_numpy(volume.copy())[None]
         axes = [(), (3,), (4,), (3, 4)] if flips else [()]
         whole = sum(model.probabilities(x.flip(a)).flip(a) for a in axes) / len(axes)
     np.testing.assert_allclose(np.concatenate(slabs, axis=1), whole[0].numpy(), atol=1e-4)

@@ -78,7 +78,7 @@ class Segmenter(nn.Module, PretrainedMixin):
         mean, std = (torch.tensor([*part], dtype=torch.float32).view(shape) for part in moments)
 
         def read(box: tuple[slice, ...]) -> Tensor:
-            part = torch.from_numpy(np.ascontiguousarray(pixels[(slice(None), *box)], np.float32))
+            part = torch.from_numpy(np.require(pixels[(slice(None), *box)], np.float32, ["C", "W"]))
             return ((part - mean) / std).to(device)
 
         if self.images.slices:

@@ -15,6 +15,8 @@ from .segmentation_files import VOLUMES, ending, stem
 IMAGES = ("images", "imagesTr", "image", "imgs", "img")
 MASKS = ("masks", "labelsTr", "labels", "mask", "label", "annotations", "segmentations")
 SUFFIXES = ("_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_gt", "_L", "_annotation")
+_CHANNEL = "_0000"
+"""What nnU-Net writes behind the name of an image."""
 _PICTURES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".webp", ".gif", ".ppm", ".pgm")
 ENDINGS = (*VOLUMES, *_PICTURES)
 
@@ -50,7 +52,7 @@ def find_images(data: SegmentSource) -> Pairs:
         pairs.found.append(Pair(id=stem(path), image=path))
         return pairs
     folder = _inner(path, IMAGES) or path
-    pairs.found = [Pair(id=name, image=file) for name, file in _by_name(folder, pairs, data).items()]
+    pairs.found = [Pair(id=name, image=file) for name, file in _unnumbered(_by_name(folder, pairs, data)).items()]
     if not pairs.found:
         raise ValueError(f"{folder}: no images there ({', '.join(ENDINGS[:6])} ...)")
     return pairs
@@ -95,8 +97,8 @@ def _match(pairs: Pairs, folder: Path, masks_folder: Path, part: str | None, dat
     suffix = _suffix(images, masks, mixed) if data.mask_suffix is None else data.mask_suffix
     if suffix and mixed:
         images = {name: file for name, file in images.items() if not name.endswith(suffix)}
-    if all(name.endswith("_0000") for name in images) and not any(name.endswith("_0000") for name in masks):
-        images = {name.removesuffix("_0000"): file for name, file in images.items()}  # nnU-Net's number of a channel
+    if not any(name.endswith(_CHANNEL) for name in masks):
+        images = _unnumbered(images)
     plain = [] if mixed else [file for name, file in masks.items() if not name.endswith(suffix)]
     masks = {name.removesuffix(suffix): file for name, file in masks.items() if name.endswith(suffix)}
     lonely = [(file, f"is a mask whose name does not end in {suffix!r}, as others do") for file in plain]
@@ -115,6 +117,13 @@ def _match(pairs: Pairs, folder: Path, masks_folder: Path, part: str | None, dat
         for name in images
         if name in masks
     ]  # fmt: skip
+
+
+def _unnumbered(images: dict[str, Path]) -> dict[str, Path]:
+    """Names without the number of a channel, where all have it; masks have none."""
+    if not all(name.endswith(_CHANNEL) for name in images):
+        return images
+    return {name.removesuffix(_CHANNEL): file for name, file in images.items()}
 
 
 def _suffix(images: dict[str, Path], masks: dict[str, Path], mixed: bool) -> str:
