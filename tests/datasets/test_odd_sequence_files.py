@@ -134,6 +134,22 @@ def test_the_column_is_that_of_the_alphabet(tmp_path, alphabet, header, expected
     assert get_tokenizer(alphabet).decode(corpus[0]) == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"weight_column": "w"}, "column 'w' holds weights below 0 or without bound"),
+        ({"weight_column": "v"}, "column 'v' holds weights below 0 or without bound"),
+        ({"label_columns": ["y", "y"]}, "label columns y, y name one twice"),
+        ({"label_columns": ["sequence"]}, r"name one twice, or the sequences \(sequence\)"),
+    ],
+)
+def test_columns_that_cannot_be_meant(tmp_path, options, message):
+    path = tmp_path / "t.csv"
+    path.write_text("sequence,y,w,v\nACGT,1,1,1\nGGCC,0,-0.5,inf\n")
+    with pytest.raises(ValueError, match=message):
+        load_corpus(SequenceData(path=[str(path)], **options), DNA, tmp_path / "c", labels=True)
+
+
 def test_a_feature_in_two_records_is_refused(tmp_path):
     pytest.importorskip("Bio", reason="needs Biopython")
     path = tmp_path / "x.gb"

@@ -81,6 +81,16 @@ def test_measurements_with_a_few_qualified_ones_do_not_become_classes():
         read([*measured, ">10"])
     assert read([*measured, ">10"], task="classification").head.num_outputs == 31
     assert read(["0", "1", "unknown"] * 9).head.names == ("0", "1", "unknown")
-    with pytest.raises(ValueError, match=r"record '2': '0,5' has a comma where a number has a point; write 0.5"):
+    with pytest.raises(ValueError, match="record '2': '0,5' holds a comma; write a point before decimals"):
         read(["1", "0,5", None, "-2,25"])
     assert read(["1", "0,5"], task="classification").head.names == ("0,5", "1")
+
+
+def test_classes_that_are_hardly_meant_are_told():
+    found = read(["yes", "Yes ", " yes", "no", "NA", None])
+    assert found.head.names == ("NA", "Yes", "no", "yes") and found.values.tolist() == [3, 1, 3, 2, 0, -1]
+    assert found.notes[0] == "classes that differ by upper and lower case only: Yes, yes"
+    assert found.notes[1] == "NA: taken for a class; leave cells empty where nothing is known"
+    with pytest.raises(ValueError, match=r"all 30 labels are different .* is this the column of the labels"):
+        read([f"{n} nM" for n in range(30)])
+    assert len(read([f"{n} nM" for n in range(30)], task="classification").head.names) == 30

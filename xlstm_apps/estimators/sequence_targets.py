@@ -14,6 +14,7 @@ from xlstm_apps.biosequence.heads import MISSING
 MOST_CLASSES = 20
 """Whole numbers of more than so many kinds are quantities, not classes, unless the task says otherwise."""
 _UNKNOWN = ("?", "")
+_LIKE_MISSING = ("?", "na", "n/a", "nan", "null", "none", "unknown")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _YES, _NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 
@@ -117,8 +118,8 @@ def _check_qualified(labels: list[Any], ids: Sequence[str]) -> None:
     name, text = next(((name, text) for name, text in texts if "," in text), ("", ""))
     if text and all(_NUMBER.fullmatch(other.replace(",", ".", 1)) for _, other in texts):
         raise ValueError(
-            f"record {name!r}: {text!r} has a comma where a number has a point; write {text.replace(',', '.')}, or set "
-            "head.task to classification"
+            f"record {name!r}: {text!r} holds a comma; write a point before decimals and nothing between thousands, or "
+            "set head.task to classification"
         )
     odd = [(name, text) for name, text in texts if not _NUMBER.fullmatch(text)]
     measured = {text for _, text in texts if _NUMBER.fullmatch(text)}
@@ -180,6 +181,16 @@ def _classes(labels: list[Any], head: HeadConfig, ids: Sequence[str]) -> Targets
             raise ValueError(f"record {ids[number]!r}: class {text!r} is none of head.names ({', '.join(names)})")
     values = np.array([MISSING if text is None else number_of[text] for text in texts], np.int64)
     notes = []
+    if head.names is None and head.task is None and len(names) == counts.total() > MOST_CLASSES:
+        raise ValueError(
+            f"all {len(names):,} labels are different ({', '.join(names[:3])} ...), so there is nothing to learn of a "
+            "class; is this the column of the labels? Numbers stand without units"
+        )
+    alike = Counter(name.casefold() for name in names)
+    if head.names is None and (cased := [name for name in names if alike[name.casefold()] > 1]):
+        notes.append(f"classes that differ by upper and lower case only: {', '.join(cased[:6])}")
+    if head.names is None and (missing := [name for name in names if name.lower() in _LIKE_MISSING]):
+        notes.append(f"{', '.join(missing)}: taken for a class; leave cells empty where nothing is known")
     if head.names is None and len(names) > max(MOST_CLASSES, len(texts) // 3):
         notes.append(f"{len(names)} classes in {len(texts)} records: is this the column of the classes?")
     return Targets(_finished(head, "classification", names, len(names)), values, notes)
@@ -278,7 +289,7 @@ def _in_order(names: Any) -> list[str]:
 def _text(label: Any) -> str:
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
-    return str(label)
+    return str(label).strip()
 
 
 def _words(text: str) -> set[str]:

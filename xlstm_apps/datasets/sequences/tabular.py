@@ -84,6 +84,13 @@ def frame_records(frame: Any, columns: TableColumns, path: str | Path, lines: Se
             f"{path}: column {columns.weight!r} has empty cells; weights are numbers, 1 where all count alike"
         )
 
+    if columns.weight is not None and not (frame[columns.weight].is_finite() & (frame[columns.weight] >= 0)).all():
+        raise ValueError(
+            f"{path}: column {columns.weight!r} holds weights below 0 or without bound; 0 leaves a row out"
+        )
+    if sequence in labels or len({*labels}) < len(labels):
+        raise ValueError(f"{path}: label columns {', '.join(labels)} name one twice, or the sequences ({sequence})")
+
     frame = frame.with_columns(as_numbers(frame[name]) for name in labels)
 
     def label(row: dict[str, Any]) -> Any:
