@@ -95,6 +95,12 @@ def test_groups_stay_together(build, tmp_path):
     path.write_text("r1\n")
     with pytest.raises(ValueError, match="line 1: a line is representative and member"):
         read_clusters(path)
+    path.write_text("".join(f"r{i // 10 * 10}\tr{i}\n" for i in range(50)))
+    told = split_by_group(corpus, 0.2, 0.2, clusters=read_clusters(path)).rule
+    assert told == "cluster; 10 of 60 records are in no cluster, and stand by themselves"
+    path.write_text("r1\tr1\nr1\tr2\nr3\tr2\n")
+    with pytest.raises(ValueError, match="line 3: 'r2' is in the cluster 'r1' already"):
+        read_clusters(path)
 
 
 def test_at_random_and_by_the_data(build):

@@ -122,7 +122,10 @@ def split_by_group(
     keys = [(0, group) if group is not None else (1, name) for group, name in zip(groups, corpus.ids, strict=True)]
     numbers = {key: i for i, key in enumerate(dict.fromkeys(keys))}
     member = np.array([numbers[key] for key in keys])
-    return _of_records(corpus, _shares(member, val_fraction, test_fraction, seed), "cluster" if clusters else "group")
+    rule = "cluster" if clusters else "group"
+    if clusters and (alone := sum(group is None for group in groups)):
+        rule = f"cluster; {alone:,} of {len(groups):,} records are in no cluster, and stand by themselves"
+    return _of_records(corpus, _shares(member, val_fraction, test_fraction, seed), rule)
 
 
 def split_at_random(corpus: Corpus, val_fraction: float = 0.1, test_fraction: float = 0.1, seed: int = 0) -> Split:
@@ -155,7 +158,7 @@ def read_clusters(path: str | Path) -> dict[str, str]:
     """Cluster of each member, from two columns, representative and member, as MMseqs2 writes them.
 
     Raises:
-        ValueError: a line without two columns; names it.
+        ValueError: a line without two columns, or a member of two clusters; names it.
     """
     out: dict[str, str] = {}
     for number, text in lines(path):
@@ -164,7 +167,10 @@ def read_clusters(path: str | Path) -> dict[str, str]:
         cells = text.split("\t") if "\t" in text else text.split()
         if len(cells) < 2:
             raise ValueError(f"{path} line {number}: a line is representative and member, parted by a tab")
-        out[cells[1]] = cells[0]
+        if out.setdefault(cells[1], cells[0]) != cells[0]:
+            raise ValueError(
+                f"{path} line {number}: {cells[1]!r} is in the cluster {out[cells[1]]!r} already; a record is in one"
+            )
     return out
 
 
