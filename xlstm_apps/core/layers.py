@@ -137,7 +137,7 @@ class CausalConv1d(nn.Module):
         y = causal_conv1d(
             x, self.weight, self.bias, window,
             position=None if packing is None else packing.position, activation="silu",
-            backend="torch" if T == 1 and self.backend == "auto" else self.backend,
+            backend=self.backend,
         )  # fmt: skip
         if packing is not None:
             return y, packing.last(x, past)

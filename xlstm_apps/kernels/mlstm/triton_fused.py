@@ -1,8 +1,8 @@
 """mLSTM kernels for small heads (K, V <= 64), one program per head: the memory never leaves the chip within a kernel.
 
 They stand in for groups of the general kernels and fill the same buffers, so that either can follow the other:
-`fused_forward_kernel` for the gate scan, memory scan and outputs; `fused_scan_kernel` for the backward memory scan;
-`fused_gradient_kernel` for pair matrices, all three products of one chunk and its row statistics.
+`fused_forward_kernel` for the gate scan, memory scan and outputs; `fused_scan_kernel` for the row statistics and the
+backward memory scan; `fused_gradient_kernel` for pair matrices and all three products of one chunk.
 """
 
 from __future__ import annotations
@@ -168,13 +168,13 @@ def fused_forward_kernel(
 @triton.jit(do_not_specialize=["T", "chunks", "H", "eps", "plane"])
 def fused_scan_kernel(
     q_ptr, dh_ptr, h_ptr, qn_ptr, gates_ptr, decay_ptr, c_ptr, n_ptr, c_final, n_final, dc_final, dn_final,
-    dc_ptr, dn_ptr, boundary_ptr, end_ptr, cu_seqlens, chunk_offsets,
+    stats_ptr, carry_ptr, open_ptr, dc_ptr, dn_ptr, boundary_ptr, end_ptr, cu_seqlens, chunk_offsets,
     stride_qb, stride_qt, stride_qh, stride_gb, stride_gt, stride_gh, T, chunks, H, eps, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
     SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
-    PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of the memory of one sequence and head, backwards."""
+    """Row statistics and the gradient of the memory of one sequence and head, backwards."""
     pid = tl.program_id(0)
     head = pid % H
     sequence = pid // H
@@ -231,24 +231,35 @@ def fused_scan_kernel(
             HAS_STATE,
         )  # fmt: skip
         q32 = q.to(tl.float32)
+        dqn = tl.zeros([L], tl.float32)
+        dm = tl.zeros([L], tl.float32)
         if NORMALIZE:
             out = ((batch * T + start + local) * H + head) * V
             h = tl.load(h_ptr + out[:, None] + columns[None, :], mask=value_mask, other=0.0)
-            dqn = -tl.sum(h.to(tl.float32) * g.to(tl.float32), 1) * r * slope
+            dm = -tl.sum(h.to(tl.float32) * g.to(tl.float32), 1) * r
+            dqn = dm * slope
+            dm *= eps
             dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
         weighted = (q32 * (inter * r)[:, None]).to(aux)
         dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
+        tl.store(stats_ptr + gates, r, mask=mask)
+        tl.store(stats_ptr + plane + gates, dqn, mask=mask)
+        if M_PATH:
+            store_stabiliser(
+                gates_ptr, gates_ptr + plane, stats_ptr + 2 * plane, carry_ptr, open_ptr, slot, gates, dm, local,
+                chunk * L, length,
+            )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps", "plane"])
+@triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
 def fused_gradient_kernel(
-    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, qn_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr,
-    sums_ptr, dm_ptr, carry_ptr, open_ptr, cu_seqlens, chunk_offsets, chunk_docs,
+    q_ptr, k_ptr, v_ptr, dh_ptr, gates_ptr, stats_ptr, qn_ptr, c_ptr, n_ptr, dc_ptr, dn_ptr, dq_ptr, dk_ptr, dv_ptr,
+    sums_ptr, cu_seqlens, chunk_offsets, chunk_docs,
     stride_qb, stride_qt, stride_qh, stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh,
-    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, eps, plane,
+    stride_gb, stride_gt, stride_gh, T, chunks, H, scale, plane,
     K: tl.constexpr, V: tl.constexpr, KP: tl.constexpr, VP: tl.constexpr, L: tl.constexpr,
-    SIGMOID: tl.constexpr, NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr,
-    M_PATH: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
+    NORMALIZE: tl.constexpr, HAS_STATE: tl.constexpr, HAS_DSTATE: tl.constexpr, PACKED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dq, dk, dv of one chunk, and the sums its gate gradients need.
 
@@ -287,9 +298,8 @@ def fused_gradient_kernel(
     kexp = tl.load(gates_ptr + gates, mask=mask, other=float("-inf"))
     qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
     kexp, qexp = rounded_exponents(kexp, aux), rounded_exponents(qexp, aux)
-    r, slope = row_factors(qn_ptr, gates_ptr + 2 * plane, gates, mask, eps, SIGMOID, NORMALIZE)
-    dqn = tl.zeros([L], tl.float32)
-    dm = tl.zeros([L], tl.float32)
+    r = tl.load(stats_ptr + gates, mask=mask, other=0.0)
+    dqn = tl.load(stats_ptr + plane + gates, mask=mask, other=0.0)
     memory = rows[:, None] * V + columns[None, :]
     memory_mask = row_mask[:, None] & column_mask[None, :]
 
@@ -312,8 +322,9 @@ def fused_gradient_kernel(
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     ds = tl.dot(g, tl.trans(v), input_precision=PRECISION)
     if NORMALIZE:
-        dm = -(tl.sum(s * ds * pair_weight, 1) * r + qdq) * r
-        dqn = dm * slope
+        qn = tl.load(qn_ptr + gates, mask=mask, other=0.0)
+        delta = tl.sum(s * ds * pair_weight, 1) * r + qdq
+        dqn = tl.where(dqn == 0.0, 0.0, delta * r * tl.where(qn > 0.0, -1.0, 1.0))
         dq += (inter * dqn)[:, None] * n[None, :]
         qdq += inter * dqn * qn_inter
     tl.store(sums_ptr + gates, qdq, mask=mask)
@@ -349,7 +360,3 @@ def fused_gradient_kernel(
     dv = tl.dot(p.to(aux), g.to(aux), dv, input_precision=PRECISION)
     value_out = ((batch * T + tokens) * H + head) * V
     tl.store(dv_ptr + value_out[:, None] + columns[None, :], dv.to(dv_ptr.dtype.element_ty), mask=value_mask)
-    if M_PATH:
-        store_stabiliser(
-            gates_ptr, gates_ptr + plane, dm_ptr, carry_ptr, open_ptr, slot, gates, dm * eps, local, chunk * L, length
-        )  # fmt: skip

@@ -106,11 +106,11 @@ class BackwardPlan(Plan):
         self._boundaries(kp)
         self.launch(
             fused.fused_scan_kernel, call.sequences * call.H,
-            self.q, self.dh, self.h, qn, gate_values, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.dcs,
-            self.dns, self.boundary, self.end, *self.tables[:2], *call.q_strides, *self.dh_strides, *call.sizes,
-            call.eps, call.plane,
+            self.q, self.dh, self.h, qn, gate_values, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.stats,
+            self.carry, self.open, self.dcs, self.dns, self.boundary, self.end, *self.tables[:2], *call.q_strides,
+            *self.dh_strides, *call.sizes, call.eps, call.plane,
             K=call.K, V=call.V, KP=kp, VP=vp, L=call.L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
-            HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate, **self.flags,
+            HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate, M_PATH=self.m_path, **self.flags,
             num_warps=2 if vp <= 32 else 4, num_stages=1 if call.exact else 2,
         )  # fmt: skip
         self.sums, self.k_tiles = new(F32, 4, call.plane), 1
@@ -118,12 +118,10 @@ class BackwardPlan(Plan):
         kp, vp = call.gradient_tiles
         self.launch(
             fused.fused_gradient_kernel, call.slots,
-            self.q, self.k, self.v, self.dh, gate_values, qn, cs, ns, self.dcs, self.dns, self.dq, self.dk, self.dv,
-            self.sums, self.stats.part(2 * call.plane), self.carry, self.open, *self.tables, *call.qkv_strides,
-            *self.dh_strides, *call.sizes, call.scale, call.eps, call.plane,
-            K=call.K, V=call.V, KP=kp, VP=vp, L=call.L, SIGMOID=call.sigmoid, NORMALIZE=call.normalize,
-            HAS_STATE=call.has_state, HAS_DSTATE=self.has_dstate, M_PATH=self.m_path, **self.flags,
-            num_warps=4, num_stages=1,
+            self.q, self.k, self.v, self.dh, gate_values, self.stats, qn, cs, ns, self.dcs, self.dns, self.dq,
+            self.dk, self.dv, self.sums, *self.tables, *call.qkv_strides, *self.dh_strides, *call.sizes, call.scale,
+            call.plane, K=call.K, V=call.V, KP=kp, VP=vp, L=call.L, NORMALIZE=call.normalize, HAS_STATE=call.has_state,
+            HAS_DSTATE=self.has_dstate, **self.flags, num_warps=4, num_stages=1,
         )  # fmt: skip
 
     def _medium(self) -> None:
