@@ -143,6 +143,16 @@ def test_mistakes_leave_no_folder(genome, tmp_path):
         assert not run.exists() and not list(tmp_path.glob(".run*"))
 
 
+def test_a_part_in_which_nothing_counts_is_refused(tmp_path):
+    path, run = tmp_path / "masked.fa", tmp_path / "run"
+    path.write_text(f">a\n{letters(800, 1)}{letters(400, 2).lower()}\n")  # validation and test are its end
+    with pytest.raises(
+        ValueError, match="softmask_weight 0 leaves nothing of the val part: all of it is in lower case"
+    ):
+        train(path, run, data={"softmask_weight": 0.0})
+    assert not run.exists()
+
+
 def test_no_test_part_and_no_validation(genome, tmp_path, capsys):
     train(genome, tmp_path / "run", data={"val_fraction": 0, "test_fraction": 0})
     assert "no test part" in capsys.readouterr().err

@@ -250,7 +250,17 @@ class _Cutter:
         }
         if left:
             self.notes.append(f"{left:,} {part} windows left out: more than {most:.0%} {_wildcard(self.alphabet)}")
+        if self.data.softmask_weight == 0 and len(kept) and self._masked(kept):
+            raise ValueError(
+                f"data.softmask_weight 0 leaves nothing of the {part} part: all of it is in lower case; give a weight "
+                "above 0, or split in another way"
+            )
         return kept
+
+    def _masked(self, spans: Spans) -> bool:
+        """Whether every symbol is soft-masked."""
+        places = zip(spans.record.tolist(), spans.start.tolist(), spans.stop.tolist(), strict=True)
+        return all(self.corpus.soft_mask(*place).all() for place in places)
 
     def held(self, part: str, spans: Spans, length: int, step: int, most: int, each: int | None = None) -> Spans | None:
         """Windows of a part that is not trained on, evenly spread where they are too many; None: it is empty.

@@ -63,12 +63,12 @@ def split_by_region(
         for number, start, end in rows:
             if not 0 <= start < end <= corpus.lengths[number]:
                 size = int(corpus.lengths[number])
-                raise ValueError(f"{corpus.ids[number]}:{start}-{end} is no stretch of its {size:,} symbols")
+                raise ValueError(f"{corpus.ids[number]}:{start + 1}-{end} is no stretch of its {size:,} symbols")
         held.append(sorted(rows))
     both = sorted(held[0] + held[1])
     for (a, _, end), (b, start, _) in pairwise(both):
         if a == b and start < end:
-            raise ValueError(f"held-out stretches overlap at {corpus.ids[a]}:{start}-{end}; cut one of them")
+            raise ValueError(f"held-out stretches overlap at {corpus.ids[a]}:{start + 1}-{end}; cut one of them")
     left = []
     for number in range(len(corpus)):
         at = 0
