@@ -226,6 +226,8 @@ def test_gff_counts_from_one(build, tmp_path):
     assert DNA.decode(corpus.fetch(0, int(spans.start[0]), int(spans.stop[0]), -1)) == "AAAC"
     with pytest.raises(ValueError, match="no region found of kind 'CDS'"):
         read_regions(path, kind="CDS")
+    path.write_text('chr1\tx\texon\t1\t4\t.\t+\t.\tnote "a; b"; gene_id "g; 1"; transcript_id "t";\n')
+    assert [region.name for region in read_regions(path)] == ["g; 1"]
 
 
 @pytest.mark.parametrize(

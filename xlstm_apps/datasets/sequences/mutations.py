@@ -2,7 +2,7 @@
 
 `A10G` puts glycine in the place of the alanine at position 10. Between several mutations of one mutant stands `:`, `,`,
 `;`, `_`, `/`, `+` or a blank. HGVS is read too: `p.Ala10Gly`, `p.(A10G)`, `p.[Ala10Gly;Leu12Pro]`, `p.Ala10=`,
-`p.Ala10Ter`, `p.Ala10del`.
+`p.Ala10Ter`, `p.Ala10del`, `NP_000001.1:p.Ala10Gly`.
 """
 
 import re
@@ -26,6 +26,8 @@ _THREE = {
 }  # fmt: skip
 _NAMES = {name.upper(): letter for name, letter in _THREE.items()}
 _ONE = re.compile(r"([A-Z]{3}|[A-Z])(-?\d+)([A-Z]{3,4}|[A-Z*=-])")
+_REFERENCE = re.compile(r"[A-Z]+_?\d+(\.\d+)?:(?=P\.)")
+"""What HGVS may put before a change: the protein it is of."""
 _BETWEEN = re.compile(r"[:;,_/+\s]+")
 _WILD = ("WT", "WILDTYPE", "WILD", "TYPE", "WILD-TYPE", "=")
 _SHOWN = 3
@@ -66,7 +68,7 @@ def parse_mutations(text: str) -> list[Mutation]:
     Raises:
         ValueError: It cannot be read, or changes one position twice.
     """
-    bare = text.strip().strip("()[]").upper().removeprefix("P.").strip("()[]")
+    bare = _REFERENCE.sub("", text.strip().strip("()[]").upper(), count=1).removeprefix("P.").strip("()[]")
     words = [word.strip("()[]").removeprefix("P.") for word in _BETWEEN.split(bare)]
     words = [word for word in words if word]
     if words and all(word in _WILD for word in words):

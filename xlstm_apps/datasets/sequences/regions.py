@@ -1,5 +1,6 @@
 """Regions of a genome from BED, GFF and GTF files, and their places in a corpus."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from .opening import lines
 from .spans import Spans
 
 _HEADERS = ("track", "browser")
+_ITEMS = re.compile(r'(?:"[^"]*"|[^;"])+')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +133,8 @@ def _strand(cells: list[str], i: int, where: str) -> str:
 
 
 def _attributes(text: str) -> list[tuple[str, str]]:
-    pairs = (item.strip().replace(" ", "=", 1).partition("=") for item in text.split(";") if item.strip())
+    items = (item.strip() for item in _ITEMS.findall(text))
+    pairs = (item.replace(" ", "=", 1).partition("=") for item in items if item)
     return [(key, value.strip('" =')) for key, _, value in pairs]
 
 
