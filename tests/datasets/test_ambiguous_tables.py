@@ -86,8 +86,28 @@ def test_points_in_german_numbers_alone_are_asked_about(load, refuses):
     text = german("1.234", "12.345", "2.001")
     refuses(text, "column 'Umsatz': 1.234 may be 1234 or 1.234: set --data.decimal ,", "or --data.decimal . if")
     assert load(text, decimal=",").values.ravel().tolist() == [1234, 12345, 2001]
+    refuses(german("1.234.567", "1.234"), "'1.234.567' is not a number", "set --data.decimal ,")
     assert load(german("1.234", "0.345", "2.001")).values[1, 0] == np.float32(0.345)
     assert load(german("1.234", "1.5", "2.001")).values[1, 0] == 1.5
+
+
+@pytest.mark.parametrize("separator", ["\t", "|", None])
+def test_commas_in_thousands_are_asked_about(load, separator):
+    cells = ["1,234", "12,345", "987,001", "2,000"]
+
+    def read(other=("1", "2", "3", "4"), **options):
+        frame = pd.DataFrame({"date": DAYS[:4].strftime("%Y-%m-%d"), "v": cells, "w": other})
+        if separator is None:
+            return table_from_frame(frame, **options).values[:, 0].tolist()
+        return load(frame.to_csv(sep=separator, index=False), **options).values[:, 0].tolist()
+
+    with pytest.raises(ValueError, match=r"column 'v': 1,234 may be 1234 or 1\.234: set .*decimal"):
+        read()
+    assert read(decimal=".") == [1234, 12345, 987001, 2000]
+    assert read(decimal=",") == [np.float32(float(c.replace(",", "."))) for c in cells]
+    assert read(("1.5", "2", "3", "4")) == [1234, 12345, 987001, 2000]
+    assert read(("1,5", "2", "3", "4"))[0] == np.float32(1.234)
+    assert read(("1,234,567", "2", "3", "4")) == [1234, 12345, 987001, 2000]
 
 
 def test_points_beside_decimal_commas_group_thousands(load):

@@ -357,6 +357,8 @@ def bad_number(column: Column, origin: Origin) -> ValueError:
         advice = "write it as a plain number"
     elif any(ch.isdigit() for ch in text):
         mark = "," if text.rfind(",") > text.rfind(".") else "."
+        if text.count(mark) > 1:  # only thousands are grouped by more than one
+            mark = "." if mark == "," else ","
         advice = f"set {origin.option('decimal', mark)} or mend the cell"
     else:
         words = list(dict.fromkeys([text, *column.spellings]))

@@ -131,6 +131,7 @@ def detect_format(frame: pl.DataFrame, decimal: str | None, origin: Origin) -> t
     """
     separator = origin.facts.get("separator")
     point = comma = grouped_point = grouped_comma = all_groups = False
+    unsure: pl.Series | None = None
     texts = [c for c in frame.iter_columns() if c.dtype == pl.String]
     if decimal is not None:
         return decimal, _groups_by_other(texts, decimal)
@@ -149,13 +150,19 @@ def detect_format(frame: pl.DataFrame, decimal: str | None, origin: Origin) -> t
         if len(cells) == 0:
             continue
         point_groups, comma_groups = cells.str.contains(_GROUPED["."]), cells.str.contains(_GROUPED[","])
-        # 1,234 groups thousands where commas separate the cells, and is a decimal elsewhere, where Europeans write.
+        if separator not in (",", ";") and cells.str.contains(r"^[+-]?[1-9]\d{0,2},\d{3}$").all():
+            unsure = cells if unsure is None else unsure
+            continue
+        # 1,234 groups thousands where commas separate the cells, and is a decimal where semicolons do, as in Europe.
         only_groups = point_groups.all() and separator == ","
         point |= bool(cells.str.contains(r"^[+-]?\d*\.\d*([eE][+-]?\d+)?$").any()) and not comma_groups.all()
         comma |= bool(cells.str.contains(r"^[+-]?\d*,\d*([eE][+-]?\d+)?$").any()) and not only_groups
         grouped_point |= only_groups or bool(cells.str.contains(r"^[+-]?\d{1,3}(,\d{3})+\.|(,\d{3}){2}").any())
         all_groups |= comma_groups.all()
         grouped_comma |= bool(cells.str.contains(r"^[+-]?\d{1,3}(\.\d{3})+,|(\.\d{3}){2}").any())
+    if unsure is not None and not (comma or grouped_comma or point or grouped_point):
+        raise _unsure(unsure, ",", origin)
+    grouped_point |= unsure is not None and not (comma or grouped_comma)  # other columns have decimal points
     if comma and grouped_point and not grouped_comma:
         comma = False
     grouped_comma |= comma and all_groups  # one column has decimal commas, another groups by points
@@ -205,17 +212,19 @@ def _check_unambiguous(cells: pl.Series, mark: str, origin: Origin) -> None:
 def _check_groups(cells: pl.Series, origin: Origin) -> None:
     """Raises ValueError for 12.345 and its like alone, where dates and separators are written as in Germany."""
     cells = cells.filter(cells.str.contains(r"^[+-]?[\d.]*\d[\d.]*$"))
-    marked = cells.filter(cells.str.contains(".", literal=True))
-    if (
-        len(marked)
-        and marked.str.contains(_GROUPED[","]).all()
-        and cells.str.contains(r"^[+-]?(\d{1,3})(\.\d{3})*$").all()
-    ):
-        raise ValueError(
-            f"{origin.column(cells.name)}: {marked[0]} may be {marked[0].replace('.', '')} or {float(marked[0]):g}: "
-            f"set {origin.option('decimal', ',')} if the point groups thousands, or {origin.option('decimal', '.')} if "
-            "it is the decimal mark"
-        )
+    marked = cells.str.contains(".", literal=True)
+    if marked.any() and cells.str.contains(r"^[+-]?(\d{1,3}|[1-9]\d{0,2}\.\d{3})$").all():
+        raise _unsure(cells.filter(marked), ".", origin)
+
+
+def _unsure(cells: pl.Series, mark: str, origin: Origin) -> ValueError:
+    """The error for cells whose mark may group thousands or be the decimal one."""
+    whole, part = cells[0].replace(mark, ""), float(cells[0].replace(mark, "."))
+    return ValueError(
+        f"{origin.column(cells.name)}: {cells[0]} may be {whole} or {part:g}: set "
+        f"{origin.option('decimal', '.' if mark == ',' else ',')} if the mark groups thousands, or "
+        f"{origin.option('decimal', mark)} if it is the decimal mark"
+    )
 
 
 def suspicious_sentinel(values: np.ndarray) -> tuple[float, int] | None:
