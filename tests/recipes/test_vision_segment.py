@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_scores_of_a_folder(run, folder, tmp_path, capsys):
     assert not (tmp_path / "x").exists()
 
 
-def test_volumes(tmp_path):
+def test_volumes(tmp_path, capsys):
     for n in range(5):
         image, numbers = scene(n, (8, 12, 12))
         for part, values in (("imagesTr", image), ("labelsTr", (numbers > 0).astype(np.uint8))):
@@ -161,6 +162,17 @@ def test_volumes(tmp_path):
     cli.run(["vision", "segment", "predict", str(run), "--data.path", str(volume), "--output", str(tmp_path / "out")])
     found = read_nifti(tmp_path / "out" / "v0.nii.gz")
     assert found.pixels.shape == (1, 8, 12, 12) and found.spacing == (4.0, 1.0, 1.0)
+    assert "of training" not in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    header = bytearray(read_nifti(volume).header)
+    struct.pack_into("<4f", header, 280, -1.0, 0.0, 0.0, 0.0)  # the first axis leads to the left
+    write_nifti(tmp_path / "other" / "a.nii.gz", scene(9, (8, 12, 12))[0], bytes(header))
+    write_nifti(tmp_path / "other" / "b.nii.gz", scene(9, (8, 12, 12))[0], spacing=(1.0, 1.0, 1.0))
+    cli.run(["vision", "segment", "predict", str(run), "--data.path", str(tmp_path / "other"),
+             "--output", str(tmp_path / "out1")])  # fmt: skip
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 volume: axes that lead to LAS, those of training to RAS; nothing is turned" in said
+    assert "1 volume: voxels of 1 x 1 x 1, those of training were 4 x 1 x 1; nothing is resampled" in said
     run = tmp_path / "slices"
     cli.run([*words, "--data.patch_size", "8,8,8", "--data.slices", "--run_dir", str(run)])
     cli.run(["vision", "segment", "predict", str(run), "--data.path", str(volume), "--output", str(tmp_path / "out2")])

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from xlstm_apps import training
 from xlstm_apps.datasets.images.segmentation_config import SegmentData
+from xlstm_apps.datasets.images.segmentation_doubts import usual_axes
 from xlstm_apps.datasets.images.segmentation_patches import Moments, Patches, all_moments
 from xlstm_apps.datasets.images.segmentation_set import SegmentSet
 from xlstm_apps.estimators.saved import resolve_device
@@ -135,6 +136,8 @@ def plan_segmentation(
         slices=data.slices, masks=meaning.masks,  # type: ignore[arg-type]
         mean=None if moments is None else tuple(moments[0]), std=None if moments is None else tuple(moments[1]),
         spacing=None if data.spacing is None else tuple(data.spacing),
+        seen_spacing=spacing if dims == 3 and data.spacing is None else None,
+        seen_axes=usual_axes([images.images[n] for n in parts["train"]]),
     )  # fmt: skip
     valid = parts.get("val")
     if valid is None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from xlstm_apps.datasets.images.objects import Separation
 from xlstm_apps.datasets.images.segmentation_config import MaskedImages
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
-from xlstm_apps.recipes._segment_run import Scored, comparison_table, read, told
+from xlstm_apps.recipes._segment_run import Scored, comparison_table, counted, read, strange, told
 from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.report import write_report
 from xlstm_apps.training import RunFolder, files
@@ -36,6 +36,7 @@ def evaluate(
     segmenter = load_segmenter(model, device)
     reading.of(segmenter)  # options that do not fit the model say so before anything is read
     images = read(data, console, meaning_of(segmenter.images))
+    images.report["notes"] += counted(word for image in images.images for word in strange(image, segmenter.images))
     tell(console, told(images))
     with showing(console, "scoring", len(images)) as step:
         scored = Scored(

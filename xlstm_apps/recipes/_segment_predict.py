@@ -15,6 +15,7 @@ from xlstm_apps.datasets.images.segmentation_pairs import Pair, find_images
 from xlstm_apps.datasets.images.segmentation_set import Unusable, read_for
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
 from xlstm_apps.recipes import _segment_pictures as pictures
+from xlstm_apps.recipes._segment_run import counted, strange
 from xlstm_apps.recipes._terminal import showing, tell
 from xlstm_apps.training import files
 from xlstm_apps.vision.segmenter import Segmenter
@@ -41,6 +42,7 @@ def predict(
     reading.of(segmenter)
     listed = find_images(data)
     rows: list[dict[str, Any]] = []
+    odd: list[str] = []
     with pillow(), files.replacing_folder(path) as aside, showing(console, "segmenting", len(listed.found)) as step:
         for pair in listed.found:
             try:
@@ -51,6 +53,7 @@ def predict(
                 rows.append({"id": pair.id, "status": error.reason})
                 step.advance(1)
                 continue
+            odd += strange(image, segmenter.images)
             found = segment(segmenter, image.values, reading)
             name, labels = mask_name(pair, found.ndim), values(segmenter, found, objects, smallest)
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ def predict(
             first = rows[0]
             raise ValueError(f"{data.path}: none of {bad:,} images can be used: {first['id']} {first['status']}")
         files.write_rows(aside / "masks.csv", sorted(rows, key=lambda row: row["status"] == "ok", reverse=True))
-    notes = [*listed.notes]
+    notes = [*listed.notes, *counted(odd)]
     if bad:
         notes.append(f"{bad:,} of {len(rows):,} images cannot be used; masks.csv says why")
     tell(console, (f"note: {note}" for note in notes))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from rich.table import Table
 
 from xlstm_apps.datasets.images.objects import Separation
 from xlstm_apps.datasets.images.segmentation_config import MaskedImages, SegmentSource
+from xlstm_apps.datasets.images.segmentation_doubts import unlike
+from xlstm_apps.datasets.images.segmentation_files import Pixels
 from xlstm_apps.datasets.images.segmentation_pairs import find_pairs
 from xlstm_apps.datasets.images.segmentation_set import Meaning, SegmentSet, load_masked
 from xlstm_apps.estimators.segment_scores import ImageScores, by_class, summary
 from xlstm_apps.recipes import _segment_pictures as pictures
 from xlstm_apps.recipes._terminal import showing
 from xlstm_apps.training import files
+from xlstm_apps.vision.segment_config import SegmentImages
 
 _SHOWN = 5
 Find = Callable[[np.ndarray], np.ndarray]
@@ -48,6 +52,17 @@ def read(data: MaskedImages, console: Console, meaning: Meaning | None = None) -
     """All images with their masks, with a bar while they are read."""
     with showing(console, "reading", len(find_pairs(data).found)) as step:
         return load_masked(data, meaning, step.advance)
+
+
+def strange(image: Pixels, known: SegmentImages) -> list[str]:
+    """In what an image differs from those that a model learned from."""
+    return unlike(image, known.seen_spacing, known.seen_axes)
+
+
+def counted(words: Iterable[str]) -> list[str]:
+    """Notes on how many volumes differ in what."""
+    found = Counter(words)
+    return [f"{count:,} {'volume' if count == 1 else 'volumes'}: {word}" for word, count in found.most_common(_SHOWN)]
 
 
 def told(images: SegmentSet) -> list[str]:

@@ -30,10 +30,14 @@ class SegmentImages:
     """Standard deviation likewise."""
     spacing: tuple[float, ...] | None = None
     """Length of a pixel in each dimension, where the files do not say it."""
+    seen_spacing: tuple[float, ...] | None = None
+    """What the files said, of half of the training volumes or more. None: not known, or they are pictures."""
+    seen_axes: str = ""
+    """Where the axes of most training volumes lead, such as RAS. Empty: not known."""
 
     def __post_init__(self) -> None:
         check_choices(self)
-        for name in ("names", "values", "patch_size", "mean", "std", "spacing"):
+        for name in ("names", "values", "patch_size", "mean", "std", "spacing", "seen_spacing"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from .segmentation_files import Pixels, ending
 from .segmentation_pairs import Pair
 
 _USUAL_UNKNOWN = 255
+_FAR = 1.5
+"""Factor by which voxels may be larger or smaller than those of training before it is told."""
 
 
 def check_values(where: str, masks: Sequence[set[int]]) -> list[str]:
@@ -71,6 +74,26 @@ def places(pairs: Sequence[Pair], images: Sequence[Pixels]) -> list[str]:
             "is left in one is right in another: turn them alike first"
         )
     return notes
+
+
+def usual_axes(images: Sequence[Pixels]) -> str:
+    """Where the axes of most volumes lead, such as RAS; empty where their files do not say it."""
+    found = Counter(orientation(image.header) for image in images if image.header is not None)
+    return found.most_common(1)[0][0] if found else ""
+
+
+def unlike(image: Pixels, spacing: Sequence[float] | None, axes: str) -> list[str]:
+    """In what a volume differs from those that a model learned from: their spacing, and where their axes led."""
+    found = []
+    if spacing is not None and len(spacing) == len(image.spacing):
+        ratios = np.abs(np.log(np.divide(image.spacing, spacing)))
+        if ratios.max() > math.log(_FAR):
+            own, known = (" x ".join(f"{length:.3g}" for length in lengths) for lengths in (image.spacing, spacing))
+            found.append(f"voxels of {own}, those of training were {known}; nothing is resampled")
+    turned = "" if image.header is None else orientation(image.header)
+    if axes and turned and turned != axes:
+        found.append(f"axes that lead to {turned}, those of training to {axes}; nothing is turned")
+    return found
 
 
 def _distance(own: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
