@@ -52,7 +52,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("told")
     forecast.train(
         SeriesData(path=write(folder / "t.csv", names=("b", "a")), static_covariates=["region"]),
-        head=ForecastConfig(prediction_length=4, context_length=14, model="nlinear"),
+        head=ForecastConfig(
+            prediction_length=4, context_length=14, model="nlinear", quantiles=[0.001, 0.1, 0.5, 0.9, 0.999]
+        ),
         fit=FitConfig(max_steps=2),
         run_dir=str(folder / "run"),
     )
@@ -67,6 +69,18 @@ def test_a_baseline_as_the_model_is_called_what_it_is(run):
     assert "NLinear, median" in page and "xLSTM, median" not in page
     drawn = pl.read_csv(run / "evaluation" / "forecasts.csv")["unique_id"].unique(maintain_order=True)
     assert drawn.to_list() == ["b", "a"]  # as in the table
+
+
+def test_levels_that_the_held_out_errors_do_not_support_are_told(run, tmp_path, capsys):
+    beyond = "held-out errors of each step support intervals up to 9"
+    assert beyond in (run / "report.html").read_text() and beyond in (run / "run.json").read_text()
+    forecast.predict(str(run), level=[80, 99.99], output=str(tmp_path / "next.csv"))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count(beyond) == 1 and "; 99.99 % rests on assumed heavy tails" in said
+    forecast.backtest(str(run), n_windows=2, level=[99.5], output=str(tmp_path / "back.csv"))
+    assert beyond in " ".join(capsys.readouterr().err.split())
+    forecast.predict(str(run), level=[80, 95], output=str(tmp_path / "next.csv"))
+    assert beyond not in " ".join(capsys.readouterr().err.split())
 
 
 def test_values_that_training_did_not_see_are_told(run, tmp_path, capsys):
