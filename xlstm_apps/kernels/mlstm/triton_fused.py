@@ -10,7 +10,6 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_chunkwise_bwd import memory_before
 from xlstm_apps.kernels.mlstm.triton_gates import (
     LN2,
     LOG2E,
@@ -200,10 +199,6 @@ def fused_scan_kernel(
     q_base = q_ptr + batch * stride_qb + long_head * stride_qh + start * stride_qt
     g_base = dh_ptr + batch * stride_gb + long_head * stride_gh + start * stride_gt
     within = tl.arange(0, L)
-    chunk = tl.maximum(count - 1, 0)
-    decay, c, n = memory_before(
-        decay_ptr, c_ptr, n_ptr, first + chunk, chunk, head, H, tile, rows, row_mask, column_mask, K, V, HAS_STATE
-    )
     for index in range(0, count):
         chunk = count - 1 - index
         slot = (first + chunk).to(tl.int64) * H + head
@@ -211,6 +206,10 @@ def fused_scan_kernel(
         mask = local < length
         tokens = local.to(tl.int64)
         gates = (batch * H + head) * T + start + local
+        decay = tl.load(decay_ptr + slot).to(tl.float32)
+        earlier_memory = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # none before the first chunk
+        c = tl.load(c_ptr + slot * K * V + tile, mask=earlier_memory[:, None] & column_mask[None, :], other=0.0)
+        n = tl.load(n_ptr + slot * K + rows, mask=earlier_memory, other=0.0).to(tl.float32)
         qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
         inter = tl.exp2((-qexp).to(tl.float32))
         value_mask = mask[:, None] & column_mask[None, :]
@@ -218,37 +217,33 @@ def fused_scan_kernel(
         q = tl.load(
             q_base + tokens[:, None] * stride_qt + rows[None, :], mask=mask[:, None] & row_mask[None, :], other=0.0
         )
-        r, slope = row_factors(qn_ptr, gates_ptr + 2 * plane, gates, mask, eps, SIGMOID, NORMALIZE)
-        if HAS_DSTATE or index > 0:
-            tl.store(dc_ptr + slot * K * V + tile, dc.to(aux), mask=tile_mask)
-            tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
-        dc *= decay
-        dn *= decay
-        tl.store(boundary_ptr + slot * KP + rows, tl.sum(c.to(tl.float32) * dc, 1) + n * dn)
-        earlier = tl.maximum(chunk - 1, 0)  # read a chunk ahead, so that nothing waits
-        decay, c, n = memory_before(
-            decay_ptr, c_ptr, n_ptr, first + earlier, earlier, head, H, tile, rows, row_mask, column_mask, K, V,
-            HAS_STATE,
-        )  # fmt: skip
-        q32 = q.to(tl.float32)
+        rowscale, slope = row_factors(qn_ptr, gates_ptr + 2 * plane, gates, mask, eps, SIGMOID, NORMALIZE)
         dqn = tl.zeros([L], tl.float32)
         dm = tl.zeros([L], tl.float32)
         if NORMALIZE:
             out = ((batch * T + start + local) * H + head) * V
             h = tl.load(h_ptr + out[:, None] + columns[None, :], mask=value_mask, other=0.0)
-            dm = -tl.sum(h.to(tl.float32) * g.to(tl.float32), 1) * r
+            dm = -tl.sum(h.to(tl.float32) * g.to(tl.float32), 1) * rowscale
             dqn = dm * slope
             dm *= eps
-            dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
-        weighted = (q32 * (inter * r)[:, None]).to(aux)
-        dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
-        tl.store(stats_ptr + gates, r, mask=mask)
+        tl.store(stats_ptr + gates, rowscale, mask=mask)
         tl.store(stats_ptr + plane + gates, dqn, mask=mask)
         if M_PATH:
             store_stabiliser(
                 gates_ptr, gates_ptr + plane, stats_ptr + 2 * plane, carry_ptr, open_ptr, slot, gates, dm, local,
                 chunk * L, length,
             )  # fmt: skip
+
+        if HAS_DSTATE or index > 0:
+            tl.store(dc_ptr + slot * K * V + tile, dc.to(aux), mask=tile_mask)
+            tl.store(dn_ptr + slot * K + rows, dn, mask=row_mask)
+        dc *= decay
+        dn *= decay
+        tl.store(boundary_ptr + slot * KP + rows, tl.sum(c.to(tl.float32) * dc, 1) + n * dn)
+        q32 = q.to(tl.float32)
+        dn += tl.sum(q32 * (dqn * inter)[:, None], 0)
+        weighted = (q32 * (inter * rowscale)[:, None]).to(aux)
+        dc = tl.dot(tl.trans(weighted), g.to(aux), dc, input_precision=PRECISION)
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "plane"])
