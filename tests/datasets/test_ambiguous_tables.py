@@ -206,6 +206,14 @@ def test_the_clock_in_a_column_of_its_own(kind):
     assert (table.timestamps == stamps.to_numpy()).all() and table.channels == ["y"]
 
 
+def test_a_start_is_for_rows_without_stamps(refuses, load):
+    counted = "t,v\n" + "".join(f"{i},{i}\n" for i in range(9))
+    refuses(counted, "--data.start 2020-01-01 and --data.time_column none", freq="1d")
+    refuses(counted, "the stamps are in 't', so nothing starts at 2024-01-01", freq="1d", start="2024-01-01")
+    read = load("v\n" + "".join(f"{i}\n" for i in range(9)), freq="1d", start="2024-01-01", time_column="none")
+    assert str(read.timestamps[0])[:10] == "2024-01-01"
+
+
 def test_months_are_proposed_where_steps_are_about_one():
     ends = pd.date_range("2020-01-31", periods=40, freq="BME")
     with pytest.raises(ValueError, match="for example freq='1mo' resample='mean'"):

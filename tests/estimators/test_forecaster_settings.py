@@ -94,11 +94,14 @@ def test_messages_name_no_option_of_the_command_line():
 
 
 def test_stamps_at_a_fixed_offset_come_back_at_it():
-    for offset, hours in (("+02:00", 2), ("-03:30", -3.5)):
+    for offset, hours in (("+02:00", 2), ("+05:30", 5.5), ("-03:30", -3.5)):
         stamps = pd.date_range("2024-01-01", periods=40, freq="D", tz=offset)
         frame = pd.DataFrame({"ds": stamps, "y": np.arange(40.0)})
         given = give_back([table_from_frame(frame).to_frame()], kind_of(frame, None, 1))["ds"]
         assert given.tolist() == stamps.tolist() and given[0].utcoffset() == pd.Timedelta(hours=hours)
+        if hours > 0:  # days are those of the user's clock
+            week = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=40, freq="B", tz=offset), "y": range(40)})
+            assert table_from_frame(week).freq == "1b"
         there = table_from_frame(frame, time_zone="Europe/Berlin", freq="24h")
         assert str(give_back([there.to_frame()], kind_of(frame, None, 1))["ds"].dt.tz) == "Europe/Berlin"
 

@@ -69,7 +69,9 @@ def build(
     if asked is not None and counted and asked.kind != "index":
         raise ValueError(
             f"{origin.name}: the stamps are {integer}; {origin.option('freq', data.freq)} needs dates: say where they "
-            f"begin with {origin.option('start', '2020-01-01')}, or leave freq out"
+            f"begin with {origin.option('start', '2020-01-01')}"
+            + (f" and {origin.option('time_column', 'none')}" if integer == "row counts" else "")
+            + ", or leave freq out"
         )
     unit = Frequency.parse("1d") if asked is None else asked
     if zone is not None and unit.by_wall_clock and asked is not None:

@@ -116,6 +116,11 @@ def begin(frame: pl.DataFrame, data: SeriesData, origin: Origin, whole: bool = T
     beside = _reader(data, frame, how, origin, whole)
     roles = assign(frame, data, how, origin)
     names = [c.name for c in roles.targets]
+    if roles.time and data.start is not None:
+        raise ValueError(
+            f"{origin.name}: the stamps are in {'+'.join(roles.time)!r}, so nothing starts at {data.start}; leave "
+            f"{origin.option('start', data.start)} out, or count the rows with {origin.option('time_column', 'none')}"
+        )
     stamps = roles.stamps if roles.time else started(roles.stamps, data, origin)
     return Reading(data, origin, how, roles, names, stamps, beside), roles
 

@@ -6,6 +6,16 @@ import polars as pl
 from .delimited import Origin
 from .timestamps import Stamps, seconds
 
+_NO_WHOLE_HOURS = {
+    16_200: "Asia/Kabul",
+    19_800: "Asia/Kolkata",
+    20_700: "Asia/Kathmandu",
+    23_400: "Asia/Yangon",
+    34_200: "Australia/Darwin",
+    -34_200: "Pacific/Marquesas",
+}
+"""Places where clocks have not been changed since 1986; the other offsets of half hours are those of summer times."""
+
 
 def to_local(us: np.ndarray, zone: str) -> np.ndarray:
     """UTC to the wall clock of `zone`: datetime64[us] both."""
@@ -78,8 +88,10 @@ def _zone_of(offsets: list[str]) -> str:
 
 
 def fixed_zone(offset: int) -> str:
-    """The zone that is always so many seconds ahead of UTC, if they are whole hours, else UTC."""
+    """A zone that is always so many seconds ahead of UTC; UTC where there is none."""
     hours, rest = divmod(offset, 3600)
+    if offset in _NO_WHOLE_HOURS:
+        return _NO_WHOLE_HOURS[offset]
     if rest or not -12 <= hours <= 14 or hours == 0:
         return "UTC"
     return f"Etc/GMT{-hours:+d}"  # the sign of Etc zones counts westward
