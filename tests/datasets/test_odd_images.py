@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xlstm_apps.datasets.images import BadImage, ImageData, load_images, read_image, split_images
+from xlstm_apps.datasets.images import (
+    BadImage,
+    ImageData,
+    ImageSource,
+    find_images,
+    load_images,
+    read_image,
+    split_images,
+)
 from xlstm_apps.datasets.images.decoding import decode_image
 
 
@@ -130,3 +138,13 @@ def test_tables_that_cannot_be_meant(folder, content, words):
     (folder.parent / "t.csv").write_text(content)
     with pytest.raises(ValueError, match=words):
         load(folder.parent / "t.csv")
+
+
+def test_files_of_one_name_in_several_folders_are_told_apart(folder):
+    Image.fromarray(picture(77)).save(folder / "dog" / "0.png")
+    found = find_images(ImageSource(path=[str(folder / "cat"), str(folder / "dog")]), labelled=False).records
+    names = [record.id for record in found]
+    assert len({*names}) == 13 and {str(folder / "cat" / "0.png"), str(folder / "dog" / "0.png"), "1.png"} <= {*names}
+    (folder.parent / "t.csv").write_text("path\npets/cat/0.png\npets/cat/0.png\n")
+    twice = find_images(ImageSource(path=[str(folder.parent / "t.csv")]), labelled=False).records
+    assert [record.id for record in twice] == ["pets/cat/0.png"] * 2

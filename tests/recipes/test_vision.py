@@ -148,6 +148,20 @@ def test_new_images_are_predicted(run, folder, tmp_path):
         cli.run(["vision", "predict", str(run), "--data.path", str(new), "--top", "3"])
 
 
+def test_files_of_one_name_in_two_folders_keep_their_own_predictions(run, tmp_path):
+    for number, (place, across) in enumerate((("a", True), ("b", False))):
+        (tmp_path / place).mkdir()
+        stripes(700 + number, across).save(tmp_path / place / "1.png")
+    (tmp_path / "b" / "2.png").write_bytes(b"")
+    folders = [str(tmp_path / "a"), str(tmp_path / "b")]
+    for name, path in (("both", ",".join(folders)), ("a", folders[0]), ("b", folders[1])):
+        cli.run(["vision", "predict", str(run), "--data.path", path, "--output", str(tmp_path / f"{name}.csv")])
+    both, alone = rows_of(tmp_path / "both.csv"), rows_of(tmp_path / "a.csv") + rows_of(tmp_path / "b.csv")
+    assert [row["p_across"] for row in both] == [row["p_across"] for row in alone]
+    assert [row["path"] for row in both] == [str(tmp_path / "a" / "1.png"), str(tmp_path / "b" / "1.png"), "2.png"]
+    assert both[0]["p_across"] != both[1]["p_across"] and both[2]["status"] == "is empty"
+
+
 def test_predictions_are_those_of_the_run(run, folder, tmp_path):
     cli.run(["vision", "predict", str(run / "model"), "--data.path", str(folder), "--output", str(tmp_path / "p.csv")])
     now = {row["path"]: row for row in rows_of(tmp_path / "p.csv")}

@@ -28,12 +28,12 @@ def embed(model: str, data: ImageSource, output: str, own_size: bool, device: st
     listing = listed(data, console, labelled=False)
     names, parts, bad = [], [], {}
     with showing(console, "embedding", len(listing.records)) as step:
-        for images, rejected, all_names in blocks(classifier, data, listing, own_size):
+        for images, rejected, records in blocks(classifier, data, listing, own_size):
             bad |= rejected
             if images is not None:
                 names += images.ids
                 parts.append(features(classifier, batches_of(classifier, images, own_size)))
-            step.advance(len(all_names))
+            step.advance(len(records))
     tell(console, (f"note: {note}" for note in listing.notes))
     tell(console, left_out(bad))
     if not parts:

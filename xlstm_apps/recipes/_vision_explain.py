@@ -76,7 +76,7 @@ def explain(
     rows, figures, bad = [], [], {}
     shown = None if target is None else classes.index(target)
     with files.replacing_folder(path) as aside, showing(console, "explaining", len(listing.records)) as step:
-        for images, rejected, names in blocks(classifier, data, listing, own_size):
+        for images, rejected, records in blocks(classifier, data, listing, own_size):
             bad |= rejected
             for n, image in enumerate(_seen(classifier, images, own_size)):
                 if own_size and (patches := math.prod(classifier.model.vision.grid_of(tuple(image.shape[1:])))) > MANY:
@@ -89,7 +89,7 @@ def explain(
                 (aside / name).write_bytes(packed.getvalue())
                 rows.append({"path": images.ids[n], "picture": name, **row})
                 figures.append(_figure(images.ids[n], row, packed.getvalue()))
-            step.advance(len(names))
+            step.advance(len(records))
         if not rows:
             name, reason = next(iter(bad.items()))
             raise ValueError(f"none of {len(bad):,} images can be shown: {name} {reason}")

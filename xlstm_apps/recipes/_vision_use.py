@@ -10,7 +10,16 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from xlstm_apps.datasets.images import ImageBatches, ImageData, ImageSet, ImageSource, Listing, OwnSizes, read_images
+from xlstm_apps.datasets.images import (
+    ImageBatches,
+    ImageData,
+    ImageRecord,
+    ImageSet,
+    ImageSource,
+    Listing,
+    OwnSizes,
+    read_images,
+)
 from xlstm_apps.datasets.images.collection import NothingReadable
 from xlstm_apps.datasets.images.config import LabelledImages
 from xlstm_apps.estimators import vision_scores
@@ -55,31 +64,35 @@ def _frames(
     own_size: bool,
 ) -> Iterator[pl.DataFrame]:
     """Rows in the order of the files, those without a prediction among them."""
-    for images, rejected, names in blocks(classifier, data, listing, own_size):
+    for images, rejected, records in blocks(classifier, data, listing, own_size):
         said = _said(classifier, images, own_size)
-        found = {}
-        for name, p in zip(images.ids if images is not None else [], said, strict=True):
-            found[name] = {"path": name, "status": "ok", **_cells(classifier.images.classes, p, top)}
-        bad += list(rejected)
-        rows = [found.get(name) or {"path": name, "status": rejected[name]} for name in names]
+        found = dict(zip(map(id, images.records if images is not None else []), said, strict=True))
+        rows: list[dict[str, Any]] = []
+        for record in records:
+            p = found.get(id(record))
+            if p is None:
+                rows.append({"path": record.id, "status": rejected[record.id]})
+                bad.append(record.id)
+            else:
+                rows.append({"path": record.id, "status": "ok", **_cells(classifier.images.classes, p, top)})
         empty = dict.fromkeys(_cells(classifier.images.classes, np.zeros(len(classifier.images.classes)), top))
         texts = {"path", "status", "predicted", *(f"top{n}" for n in range(1, top + 1))}
         schema = {key: pl.String if key in texts else pl.Float64 for key in ("path", "status", *empty)}
         yield pl.DataFrame([{**empty, **row} for row in rows], schema=schema)
-        tick(len(names))
+        tick(len(records))
 
 
 def blocks(
     classifier: ImageClassifier, data: ImageSource, listing: Any, own_size: bool = False
-) -> Iterator[tuple[ImageSet | None, dict, list]]:
-    """Images some hundred at a time, reasons of those that cannot be read, and the names of all."""
+) -> Iterator[tuple[ImageSet | None, dict[str, str], list[ImageRecord]]]:
+    """Images some hundred at a time, reasons of those that cannot be read by their names, and the records of all."""
     count = _FEW if own_size else _BLOCK
     for begin in range(0, len(listing.records), count):
         part = Listing(records=listing.records[begin : begin + count])
         images, rejected = readable(part, data, classifier, own_size)
         where = {str(record.path): record.id for record in part.records}
         reasons = {where[row["path"]]: row["reason"] for row in rejected}
-        yield images, reasons, [record.id for record in part.records]
+        yield images, reasons, part.records
 
 
 def readable(

@@ -6,7 +6,7 @@ import glob
 import os
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,18 @@ def find_images(data: ImageSource, *, labelled: bool) -> Listing:
             _add(listing, file, data, labelled)
     if not listing.records:
         raise ValueError(f"{', '.join(data.path[:3])}: no images there")
+    listing.records = _told_apart(listing.records)
     return listing
+
+
+def _told_apart(records: list[ImageRecord]) -> list[ImageRecord]:
+    """Files of several folders whose names below these are the same, by their whole path."""
+    places: dict[str, set[Path | None]] = {}
+    for record in records:
+        places.setdefault(record.id, set()).add(record.path)
+    if len(places) == len(records):
+        return records
+    return [replace(r, id=str(r.path)) if r.path and len(places[r.id]) > 1 else r for r in records]
 
 
 def _check_columns(data: ImageSource) -> None:
