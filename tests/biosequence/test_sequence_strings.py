@@ -67,7 +67,7 @@ def test_prompts_of_strings_are_continued_as_strings():
 
 
 def test_no_sequence_ends_before_its_least_length():
-    model = causal()
+    model = causal(end_token=True)
     with torch.no_grad():  # the end is what it likes best
         model.head.weight[model.alphabet.eos] = 0
         model.head.weight[list(model.alphabet.definite)] = 0
@@ -82,6 +82,14 @@ def test_no_sequence_ends_before_its_least_length():
         model.generate("AC", 4, min_new_tokens=5)
     with pytest.raises(ValueError, match="not with padded rows"):
         model.generate(bases(2, 3), 4, min_new_tokens=2, lengths=[3, 2])
+
+
+def test_a_model_that_has_learned_no_end_does_not_end():
+    model = causal()
+    with torch.no_grad():  # a logit that nothing has ever pushed down
+        model.head.weight[list(model.alphabet.definite)] = 0
+    for prompt in ("ACGNNN", "A"):
+        assert len(model.generate(prompt, 20, temperature=1.0)) == len(prompt) + 20
 
 
 def test_a_context_is_kept_on_disk_and_shared_by_strings(tmp_path):

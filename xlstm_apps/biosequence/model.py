@@ -62,7 +62,7 @@ class SequenceModel(xLSTMLanguageModel):
         pairs = None if alphabet.complement is None else torch.from_numpy(alphabet.complement.astype(np.int64))
         self.register_buffer("complement", pairs, persistent=False)
         forbidden = torch.ones(len(alphabet), dtype=torch.bool)
-        forbidden[[*alphabet.definite, alphabet.end]] = False
+        forbidden[[*alphabet.definite, *([alphabet.end] if sequence.ends else [])]] = False  # ends have to be learned
         self.register_buffer("forbidden", forbidden, persistent=False)
         self._impossible: Tensor | None = None
 
@@ -222,7 +222,7 @@ class SequenceModel(xLSTMLanguageModel):
         return scoring.read(self, ids, context)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Head and soft cap on features [..., E]; while generating, only definite symbols and the end are possible."""
+        """Head and soft cap on features [..., E]; while generating, only definite symbols and learned ends."""
         logits = super().logits(x)
         return logits if self._impossible is None else logits.masked_fill(self._impossible, -torch.inf)
 
