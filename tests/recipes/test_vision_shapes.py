@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from xlstm_apps import cli
+from xlstm_apps import ViLClassifier, cli
 from xlstm_apps.datasets.images import ImageBatches, ImageData, load_images
 from xlstm_apps.datasets.images.batches import fitted
 from xlstm_apps.datasets.images.shapes import _parted, chosen_shapes, cut_off, nearest_shapes
@@ -131,6 +131,9 @@ def test_fine_tuning_keeps_the_shapes_or_chooses_others(run, folder, tmp_path):
     cli.run([*common, "--run_dir", str(tmp_path / "same")])
     cli.run([*common, "--data.num_shapes", "2", "--run_dir", str(tmp_path / "two")])
     cli.run([*common, "--data.img_size", "12", "--run_dir", str(tmp_path / "square")])
+    pictures = [np.zeros(size, np.uint8) for size in SIZES] * 4
+    made = ViLClassifier(from_model=str(run), max_epochs=1, accelerator="cpu").fit(pictures, [0, 1] * 6)
+    assert made.model_.images.shapes == load_classifier(run, "cpu").images.shapes and len(made.predict(pictures)) == 12
     said = [json.loads((tmp_path / name / "run.json").read_text())["resolved"]["images"]["shapes"]
             for name in ("same", "two", "square")]  # fmt: skip
     assert [len(shapes) for shapes in said] == [3, 2, 0]

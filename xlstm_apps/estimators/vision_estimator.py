@@ -123,13 +123,13 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
             raise ValueError(f"X has {len(listing.records):,} images and y {len(y):,} entries")
         listing.records = [replace(one, label=names[n]) for one, n in zip(listing.records, numbers, strict=True)]
         start = self._start()
-        size, channels = self.img_size, None
+        size, channels, known = self.img_size, None, {}
         if isinstance(start, ImageClassifier):
-            size, channels = size or start.images.sides, start.model.vision.in_chans
+            channels, known = start.model.vision.in_chans, start.images.sizes if size is None else {}
         elif start is not None:
             size, channels = size or start.vision.img_size, start.vision.in_chans
         data = self._data(size)
-        images = read_images(listing, data, labelled=True, in_chans=channels, classes=names)
+        images = read_images(listing, data, labelled=True, in_chans=channels, classes=names, **known)
         held = held_out(images.labels, self.val_fraction, self.seed, len(images))
         parts = {"train": np.flatnonzero(~held), "val": np.flatnonzero(held)}
         parts = {name: rows for name, rows in parts.items() if len(rows)}
@@ -176,9 +176,10 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         looks = self.model_.images
         images: ImageSet = read_images(
             listing_of(X, self.scale_),
-            self._data(looks.sides),
+            self._data(None),
             labelled=False,
             in_chans=self.model_.model.vision.in_chans,
+            **looks.sizes,
         )
         return self._on_device(), ImageBatches(images, np.arange(len(images)), looks.fit)
 

@@ -114,9 +114,7 @@ def source_of(data: ImageSource, classifier: ImageClassifier) -> ImageData:
 
 def sizes(classifier: ImageClassifier) -> dict[str, Any]:
     """How a classifier wants its images read."""
-    looks = classifier.images
-    known = {name: getattr(looks, name) for name in ("img_size", "shape", "shapes")}
-    return known | {"in_chans": classifier.model.vision.in_chans}
+    return classifier.images.sizes | {"in_chans": classifier.model.vision.in_chans}
 
 
 def _said(classifier: ImageClassifier, images: ImageSet | None, own_size: bool) -> np.ndarray:

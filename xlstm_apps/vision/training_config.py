@@ -166,3 +166,8 @@ class ImagesConfig:
     def sides(self) -> tuple[int, int]:
         """Height and width."""
         return self.shape or (self.img_size, self.img_size)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What images are brought to, as `read_images` takes it."""
+        return {"img_size": self.img_size, "shape": self.shape, "shapes": self.shapes}
