@@ -61,6 +61,8 @@ def check_sets(corpus: Corpus, data: SequenceSource, repeats: bool) -> None:
     once = made.get("standardise") and made.get("repeats") == "first" and data.repeats == "first"
     if corpus.alphabet["name"] != "smiles" or _families(data) or repeats or not once:
         return
+    if all(group is None for group in corpus.groups):
+        return  # no sets, so each is there once
     twice = len(corpus) - len({corpus[number].tobytes() for number in range(len(corpus))})
     if twice:
         raise ValueError(
