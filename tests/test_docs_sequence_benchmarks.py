@@ -56,22 +56,48 @@ def test_secondary_structure():
     assert max(found, key=lambda name: float(found[name]["accuracy"])) == "xlstm"
 
 
+def spread(values: list[float], digits: int, unit: str = "") -> str:
+    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}{unit}"
+
+
+def test_more_training():
+    """The rows made on a GPU, of the learning rate with the lowest loss at seed 0."""
+    found = rows("protein_finetune")
+    for task, steps, tables in (("structure", "1500", "network"), ("location", "600", "model")):
+        lines = TEXT.partition(f"| {tables}, longer |")[2].partition("\n\n")[0].splitlines()[2:]
+        assert [line.split()[1] for line in lines] == ["xlstm", "cnn"]
+        for line in lines:
+            own = [r for r in found if (r["task"], r["network"], r["steps"]) == (task, line.split()[1], steps)]
+            first = [row for row in own if row["seed"] == "0"]
+            best = min(first, key=lambda row: float(row["val_loss"]))["learning_rate"]
+            own = [row for row in own if row["learning_rate"] == best]
+            accuracy, mcc = [100 * float(row["accuracy"]) for row in own], [float(row["mcc"]) for row in own]
+            texts = (
+                [spread(accuracy, 1, " %"), spread(mcc, 3)]
+                if len(own) > 1
+                else [f"{accuracy[0]:.1f} %", f"{mcc[0]:.3f}"]
+            )
+            assert line.strip("| ").split(" | ")[1:] == [f"{int(own[0]['parameters']):,}", str(len(own)), *texts]
+
+
+def located() -> list[dict[str, str]]:
+    """Rows of localisation but those of the longer training."""
+    return [row for row in rows("protein_finetune") if row["task"] == "location" and row["steps"] != "600"]
+
+
 def test_localisation():
     for name, cells in table("Localisation").items():
         network, kind = ("xlstm", "joined_") if name == "joined" else (name, "")
-        own = [row for row in rows("protein_finetune") if (row["task"], row["network"]) == ("location", network)]
+        own = [row for row in located() if row["network"] == network]
         weights = int(own[0]["parameters"])
         if kind:  # those of the k-mers too
             weights += next(int(row["parameters"]) for row in rows("protein_finetune") if row["network"] == "kmers")
         texts = [f"{weights:,}", str(len(own))]
         for field, scale, digits, unit in (("accuracy", 100, 1, " %"), ("mcc", 1, 3, "")):
             values = [scale * float(row[kind + field]) for row in own]
-            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(own) > 1 else ""
-            texts.append(f"{statistics.mean(values):.{digits}f}{spread}{unit}")
+            texts.append(spread(values, digits, unit))
         assert cells == texts
-    found = {
-        row["seed"]: row for row in rows("protein_finetune") if (row["task"], row["network"]) == ("location", "xlstm")
-    }
+    found = {row["seed"]: row for row in located() if row["network"] == "xlstm"}
     beside = {row["seed"]: row for row in rows("protein_finetune") if row["network"] == "kmers"}
     gains = [
         [float(row[f"joined_{name}"]) - float(beside[seed][name]) for seed, row in found.items()]
