@@ -224,6 +224,8 @@ def test_mistakes_are_told_before_a_folder_is_made(folder, tmp_path, monkeypatch
         (["--network.num_heads", "7"], "num_heads"),
         (["--network.patch_size", "64"], "network.patch_size=64 is more than"),
         (["--ema", "1"], "ema is a share"),
+        (["--seed", "-1"], "seed=-1 must not be negative"),
+        (["--data.split_seed", "-1"], "data.split_seed must not be negative"),
         (["--fit.accelerator", "cuda"], "no CUDA device"),
         (["--data.val_fraction", "0.9", "--data.test_fraction", "0.2"], "leave nothing"),
         (["--baselines", "svm"], "baselines"),

@@ -189,6 +189,8 @@ def test_volumes(tmp_path, capsys):
         (["--unet.features", "8"], "two or more"),
         (["--unet.strides", "1,2,2"], "strides has 3 entries"),
         (["--data.val_fraction", "0.9"], "leave nothing"),
+        (["--seed", "-1"], "seed=-1"),
+        (["--data.split_seed", "-1"], "split_seed"),
         (["--data.slices"], "data.slices is for volumes"),
         (["--data.masks", "objects", "--data.values", "0,1"], "masks of classes"),
     ],

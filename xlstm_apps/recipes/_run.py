@@ -52,8 +52,10 @@ def find_place(
         console: Where to say it.
 
     Raises:
-        ValueError: The folder is in use, or what is to be resumed had other settings or files.
+        ValueError: A negative seed; the folder is in use, or what is to be resumed had other settings or files.
     """
+    if sections["seed"] < 0:
+        raise ValueError(f"seed={sections['seed']} must not be negative")
     folder = find_run(run_dir, task, stem) if resume else None
     if folder is None:
         return Place(task, new_path(run_dir, task, stem), None, digest)

@@ -110,5 +110,7 @@ class ImageData(LabelledImages):
                 raise ValueError(f"data.{name} is a share of the images, at least 0 and below 1")
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError("data.val_fraction and data.test_fraction leave nothing to train on")
+        if self.split_seed < 0:
+            raise ValueError(f"data.split_seed must not be negative, not {self.split_seed}")
         if self.memory_gb < 0:
             raise ValueError(f"data.memory_gb must not be negative, not {self.memory_gb}")

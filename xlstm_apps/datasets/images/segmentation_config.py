@@ -95,6 +95,8 @@ class SegmentData(MaskedImages):
                 raise ValueError(f"data.{name}={getattr(self, name)} must be at least 0 and below 1")
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError("data.val_fraction and data.test_fraction leave nothing to train on")
+        if self.split_seed < 0:
+            raise ValueError(f"data.split_seed={self.split_seed} must not be negative")
         if self.values is not None and (len(self.values) < 2 or len(set(self.values)) < len(self.values)):
             raise ValueError(f"data.values={self.values} must be two or more different values, the background first")
         if self.masks == "objects" and (self.values or self.names or self.ignore_value is not None):
