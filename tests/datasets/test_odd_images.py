@@ -95,6 +95,12 @@ def test_folders_of_parts_are_not_taken_for_classes(folder, tmp_path):
     assert load(folder).classes == ["cat", "dog", "test"]  # one such folder may be a class
 
 
+def test_classes_one_folder_too_deep(folder):
+    outer = ImageData(path=[str(folder.parent)])
+    with pytest.raises(ValueError, match="one class only, pets; .*if cat, dog are the classes, give the folder pets"):
+        split_images(load_images(outer), outer)
+
+
 def test_classes_by_their_letters(folder):
     cat = folder / "cat"
     cat.rename(folder / unicodedata.normalize("NFD", "kätzchen"))

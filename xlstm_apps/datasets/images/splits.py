@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from .collection import ImageSet
@@ -78,7 +80,11 @@ def _check(images: ImageSet, parts: Parts) -> None:
     counts = images.counts(parts["train"])
     if len(counts) < 2:
         name = next(iter(counts), "none")
-        raise ValueError(f"there is one class only, {name}; a classifier needs two or more, each in its own folder")
+        inner = sorted({places[1] for record in images.records if len(places := Path(record.id).parts) > 2})
+        hint = f"; if {', '.join(inner[:4])} are the classes, give the folder {name} itself" if len(inner) > 1 else ""
+        raise ValueError(
+            f"there is one class only, {name}; a classifier needs two or more, each in its own folder{hint}"
+        )
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
         raise ValueError(f"no training image of class {', '.join(empty[:5])}; a part cannot have classes of its own")
