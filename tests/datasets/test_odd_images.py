@@ -97,7 +97,7 @@ def test_folders_of_parts_are_not_taken_for_classes(folder, tmp_path):
 
 def test_classes_one_folder_too_deep(folder):
     outer = ImageData(path=[str(folder.parent)])
-    with pytest.raises(ValueError, match="one class only, pets; .*if cat, dog are the classes, give the folder pets"):
+    with pytest.raises(ValueError, match=r"one class only, pets; .*if cat, dog are the classes, give the folder pets"):
         split_images(load_images(outer), outer)
 
 
