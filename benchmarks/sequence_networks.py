@@ -22,6 +22,9 @@ def build(
     All mLSTM blocks: the published size, or the one trained where the user names none (65k). The others have as many
     blocks (an LSTM at most three) and within 2 % as many parameters: an xLSTM through the width of its feed-forward,
     the others through their widths.
+
+    Raises:
+        ValueError: That is not so: `xlstm-wide` below 2m, whose taps nothing makes up for.
     """
     from xlstm_apps.biosequence.alphabets import get_alphabet
     from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
