@@ -167,6 +167,18 @@ def test_shipped_recipes_train_two_steps(name, genome, tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_new_causal_models_of_dna_have_wide_convolutions(genome, tmp_path):
+    def taps(run, **options):
+        train(genome, tmp_path / run, **options)
+        return SequenceModel.from_pretrained(tmp_path / run / "model").config.option("conv1d_kernel_size")
+
+    assert taps("new") == 16
+    assert taps("masked", sequence=SequenceConfig(objective="masked")) == 4
+    narrow = replace(BACKBONE, conv1d_kernel_size=4)
+    assert taps("narrow", backbone=narrow) == 4
+    assert taps("further", backbone=narrow, from_model=str(tmp_path / "narrow")) == 4
+
+
 @pytest.mark.parametrize("name", ["dna-500k", "dna-2m", "prot-26m", "prot-102m"])
 def test_recipes_of_the_paper_have_its_layers(name):
     recipe = yaml.safe_load(recipe_path(f"sequence/{name}").read_text())

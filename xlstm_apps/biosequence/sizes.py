@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from xlstm_apps.biosequence.config import SequenceConfig
 from xlstm_apps.core.config import xLSTMConfig
 
 SIZES: dict[str, xLSTMConfig] = {
@@ -29,10 +30,25 @@ RESIDUE_TAPS = 9
 with it leave less loss on validation than 500 steps with the 4 that all other models have."""
 
 
+BASE_TAPS = 16
+"""Width of the convolutions in a causal model of DNA where the user names none. On E. coli they are worth 0.013 bits per
+base on validation against the 4 that all other models have, at 2 million weights, and 0.017 at 60,000."""
+
+
+def _open(layers: xLSTMConfig) -> bool:
+    return layers.family == "xlstm" and layers.conv1d_kernel_size is None
+
+
+def language_layers(layers: xLSTMConfig, sequence: SequenceConfig) -> xLSTMConfig:
+    """The layers of a new language model, with what the user left open."""
+    if _open(layers) and sequence.alphabet == "dna" and sequence.objective == "causal":
+        return replace(layers, conv1d_kernel_size=BASE_TAPS)
+    return layers
+
+
 def predictor_layers(layers: xLSTMConfig, alphabet: str, per_symbol: bool) -> xLSTMConfig:
     """The layers of a new predictor, with what the user left open."""
-    opened = layers.family == "xlstm" and layers.conv1d_kernel_size is None
-    if opened and per_symbol and alphabet == "protein":
+    if _open(layers) and per_symbol and alphabet == "protein":
         return replace(layers, conv1d_kernel_size=RESIDUE_TAPS)
     return layers
 

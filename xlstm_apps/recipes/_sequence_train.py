@@ -14,7 +14,7 @@ from rich.table import Table
 from xlstm_apps import training
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel
 from xlstm_apps.biosequence.baselines.markov import MarkovModel
-from xlstm_apps.biosequence.sizes import SMALL
+from xlstm_apps.biosequence.sizes import SMALL, language_layers
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences import SequenceData, Spans, windows
 from xlstm_apps.datasets.sequences.loading import located
@@ -86,6 +86,8 @@ def prepare(
     if from_model is not None:
         sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
         start, sequence, backbone, fit = adopt(from_model, sequence, backbone, fit)
+    else:
+        backbone = language_layers(backbone, sequence)
     with console.status("reading the sequences"):
         digest = data_fingerprint(data)
         place = find_place(TASK, stem(data), sections, digest, run_dir=run_dir, resume=resume, console=console)
