@@ -31,8 +31,8 @@ with it leave less loss on validation than 500 steps with the 4 that all other m
 
 
 BASE_TAPS = 16
-"""Width of the convolutions in a causal model of DNA where the user names none. On E. coli they are worth 0.013 bits per
-base on validation against the 4 that all other models have, at 2 million weights, and 0.017 at 60,000."""
+"""Width of the convolutions in a causal model of DNA where the user names none. On E. coli, against the 4 that all
+other models have, they are worth 0.013 bits per base on validation at 2 million weights, and 0.017 at 60,000."""
 
 
 def _open(layers: xLSTMConfig) -> bool:

@@ -1,73 +1,11 @@
-"""Forward of the chunkwise mLSTM: a scan of the matrix memory over chunks, then all outputs in parallel."""
+"""Outputs of the chunkwise mLSTM, all in parallel, once the memory at the start of each chunk is there."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_gates import locate, locate_sequence, split_exponents
-
-
-@triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
-def memory_kernel(
-    k_ptr, v_ptr, weight_ptr, decay_ptr, added_ptr, c_initial, n_initial, c_ptr, n_ptr, c_final, n_final,
-    cu_seqlens, chunk_offsets,
-    stride_kb, stride_kt, stride_kh, stride_vb, stride_vt, stride_vh, T, chunks, H, scale,
-    K: tl.constexpr, V: tl.constexpr, L: tl.constexpr, BT: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr,
-    HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """One tile of the memory `C` [BK, BV] and of `n` [BK] through one sequence; written at the start of each chunk."""
-    v_tiles: tl.constexpr = (V + BV - 1) // BV
-    k_tiles: tl.constexpr = (K + BK - 1) // BK
-    pid = tl.program_id(0)
-    v_tile = pid % v_tiles
-    k_tile = (pid // v_tiles) % k_tiles
-    head = (pid // (v_tiles * k_tiles)) % H
-    sequence = pid // (v_tiles * k_tiles * H)
-    first, _, batch, start, length = locate_sequence(sequence, T, chunks, cu_seqlens, chunk_offsets, PACKED)
-
-    rows = k_tile * BK + tl.arange(0, BK)
-    columns = v_tile * BV + tl.arange(0, BV)
-    row_mask = rows < K
-    column_mask = columns < V
-    tile = rows[:, None] * V + columns[None, :]
-    tile_mask = row_mask[:, None] & column_mask[None, :]
-    state = sequence.to(tl.int64) * H + head
-    if HAS_STATE:
-        c = tl.load(c_initial + state * K * V + tile, mask=tile_mask, other=0.0).to(tl.float32)
-        n = tl.load(n_initial + state * K + rows, mask=row_mask, other=0.0).to(n_ptr.dtype.element_ty)
-    else:
-        c = tl.zeros([BK, BV], tl.float32)
-        n = tl.zeros([BK], n_ptr.dtype.element_ty)
-
-    k_base = k_ptr + batch * stride_kb + head.to(tl.int64) * stride_kh + start * stride_kt + rows[:, None]
-    v_base = v_ptr + batch * stride_vb + head.to(tl.int64) * stride_vh + start * stride_vt + columns[None, :]
-    weights = weight_ptr + (batch * H + head) * T + start
-    slot = first.to(tl.int64) * H + head
-    decay = tl.load(decay_ptr + slot)
-    added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
-    for t in range(0, length, BT):
-        if t % L == 0:
-            slot = (first + t // L).to(tl.int64) * H + head
-            tl.store(c_ptr + slot * K * V + tile, c.to(c_ptr.dtype.element_ty), mask=tile_mask)
-            if v_tile == 0:
-                tl.store(n_ptr + slot * K + rows, n, mask=row_mask)
-            c *= decay.to(tl.float32)
-            n = n * decay + added
-            slot += tl.where(t + L < length, H, 0)  # read a chunk ahead, so that no product waits
-            decay = tl.load(decay_ptr + slot)
-            added = tl.load(added_ptr + slot * K + rows, mask=row_mask, other=0.0)
-        local = t + tl.arange(0, BT)
-        mask = local < length
-        tokens = local.to(tl.int64)
-        weight = tl.load(weights + local, mask=mask, other=0.0).to(tl.float32) * scale
-        k = tl.load(k_base + tokens[None, :] * stride_kt, mask=row_mask[:, None] & mask[None, :], other=0.0)
-        v = tl.load(v_base + tokens[:, None] * stride_vt, mask=mask[:, None] & column_mask[None, :], other=0.0)
-        k = (k.to(tl.float32) * weight[None, :]).to(c_ptr.dtype.element_ty)
-        c = tl.dot(k, v.to(c_ptr.dtype.element_ty), c, input_precision=PRECISION)
-    tl.store(c_final + state * K * V + tile, c, mask=tile_mask)
-    if v_tile == 0:
-        tl.store(n_final + state * K + rows, n.to(tl.float32), mask=row_mask)
+from xlstm_apps.kernels.mlstm.triton_gates import locate, split_exponents
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps"])

@@ -18,10 +18,9 @@ from xlstm_apps.kernels.mlstm.triton_gates import (
     locate_sequence,
     maximum,
     rounded_exponents,
-    row_factors,
     split_exponents,
-    store_stabiliser,
 )
+from xlstm_apps.kernels.mlstm.triton_rows import row_factors, store_stabiliser
 
 
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale", "eps", "plane"])

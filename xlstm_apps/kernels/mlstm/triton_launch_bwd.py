@@ -14,6 +14,8 @@ from xlstm_apps.kernels.mlstm import triton_chunkwise_bwd as bwd
 from xlstm_apps.kernels.mlstm import triton_fused as fused
 from xlstm_apps.kernels.mlstm import triton_gates as gates
 from xlstm_apps.kernels.mlstm import triton_medium as medium
+from xlstm_apps.kernels.mlstm import triton_memory as memory
+from xlstm_apps.kernels.mlstm import triton_rows as row_kernels
 from xlstm_apps.kernels.mlstm.triton_call import SUMMARY_BLOCK, Call
 from xlstm_apps.kernels.triton_plan import Plan, power_of_2, tile, tiles
 
@@ -156,7 +158,7 @@ class BackwardPlan(Plan):
         self.dqn_inter = new(F32, plane)
         self._summaries()
         self.launch(
-            gates.delta_kernel, call.slots,
+            row_kernels.delta_kernel, call.slots,
             self.h, self.dh, self.q, qn, m, kexp, qexp, rowscale, dqn, self.inter, self.dqn_inter, self.added, dm,
             self.carry, self.open, *self.tables, *call.h_strides, *self.dh_strides, *call.q_strides, *call.sizes,
             call.eps,
@@ -173,7 +175,7 @@ class BackwardPlan(Plan):
         v_tiles = tiles(call.V, o["BV"])
         self._boundaries((v_tiles + 1) * call.K)
         self.launch(
-            bwd.memory_gradient_kernel, tiles(call.K, o["BK"]) * v_tiles * call.H * call.sequences,
+            memory.memory_gradient_kernel, tiles(call.K, o["BK"]) * v_tiles * call.H * call.sequences,
             self.q, self.dh, self.inter, self.added, decay, cs, ns, self.c, self.n, *self.dstate[:2], self.dcs,
             self.dns, self.boundary, self.end, *self.dstate0[:2], *self.tables[:2], *call.q_strides, *self.dh_strides,
             *call.sizes,

@@ -12,6 +12,7 @@ from torch import Tensor
 from xlstm_apps.kernels.mlstm import triton_chunkwise_fwd as fwd
 from xlstm_apps.kernels.mlstm import triton_fused as fused
 from xlstm_apps.kernels.mlstm import triton_gates as gates
+from xlstm_apps.kernels.mlstm import triton_memory as memory
 from xlstm_apps.kernels.mlstm.triton_call import SUMMARY_BLOCK, Call
 from xlstm_apps.kernels.triton_plan import Plan, tile, tiles
 
@@ -117,7 +118,7 @@ class ForwardPlan(Plan):
         )  # fmt: skip
         o = call.scan_tiles(backward=False)
         self.launch(
-            fwd.memory_kernel, tiles(K, o["BK"]) * tiles(V, o["BV"]) * call.H * call.sequences,
+            memory.memory_kernel, tiles(K, o["BK"]) * tiles(V, o["BV"]) * call.H * call.sequences,
             self.k, self.v, weight, decay, added, c0, n0, cs, ns, c, n, *self.tables[:2], *call.k_strides,
             *call.v_strides, *call.sizes, call.scale,
             K=K, V=V, L=L, **o, HAS_STATE=call.has_state, PACKED=call.packed, PRECISION=call.precision,

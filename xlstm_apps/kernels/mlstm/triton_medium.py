@@ -10,7 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from xlstm_apps.kernels.mlstm.triton_gates import locate, rounded_exponents, row_factors, store_stabiliser
+from xlstm_apps.kernels.mlstm.triton_gates import locate, rounded_exponents
+from xlstm_apps.kernels.mlstm.triton_rows import row_factors, store_stabiliser
 
 
 @triton.jit
