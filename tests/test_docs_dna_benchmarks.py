@@ -74,3 +74,18 @@ def test_promoters():
                 own = [row for row in own if row["learning_rate"] == rate]
             accuracy, mcc = (statistics.mean(float(row[measure]) for row in own) for measure in ("accuracy", "mcc"))
             assert cell.strip("*") == f"{100 * accuracy:.1f} %, {mcc:.3f}"
+
+
+def test_what_the_readme_says():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = [row for row in rows("dna_language") if row["test_windows"]]
+    bits = {
+        name: statistics.mean(float(r["test_windows"]) for r in found if r["network"] == name)
+        for name in ("xlstm-wide", "transformer")
+    }
+    assert f"**xLSTM {bits['xlstm-wide']:.3f}**, Transformer {bits['transformer']:.3f}," in text
+    cells = tables()[4]
+    ours = [float(row[0].strip("*").split(", ")[1]) for name, row in cells.items() if "pre-trained" in name]
+    others = [float(row[0].split(", ")[1]) for name, row in cells.items() if name.startswith("conv")]
+    kmers = cells["k-mers, logistic regression"][0].split(", ")[1]
+    assert f"**xLSTM {ours[0]:.3f}**, the better of two CNNs {max(others):.3f}, k-mers {kmers}." in text
