@@ -64,6 +64,7 @@ def test_bgzip_cut_at_the_border_of_a_block_is_told(tmp_path):
         ("a.parquet", b"id,sequence\na,ACGT\n", "not readable as Parquet"),
         ("a.fa", b">a\n" + b"1 acgtacgtac gtacgtacgt\n" * 4, "'1' at position 1 is not of the dna alphabet"),
     ],
+    ids=["twice", "tar", "spreadsheet", "compress", "parquet", "numbers"],  # packed bytes hold the time
 )
 def test_what_is_no_file_of_sequences_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
