@@ -1,5 +1,7 @@
 """Stamps in every spelling, time zones and daylight saving."""
 
+from datetime import datetime
+
 import numpy as np
 import polars as pl
 import pytest
@@ -71,6 +73,11 @@ def test_integers():
     with pytest.raises(ValueError, match="is no date"):
         read("9957095845250000000")
     assert read(*["1357095845"], time_format="unix_ms").us[0] == np.datetime64("1970-01-16T16:58:15.845")
+    for unit, per_second in (("unix_s", 1), ("unix_ms", 10**3), ("unix_us", 10**6), ("unix_ns", 10**9)):
+        stamps = read_stamps(pl.Series("t", [1357095845 * per_second, -per_second]), ORIGIN, unit).us
+        assert stamps.tolist() == [datetime(2013, 1, 2, 3, 4, 5), datetime(1969, 12, 31, 23, 59, 59)]
+    with pytest.raises(ValueError, match=r"line 3, column 't': 1357095845250000 as .*unix_s is beyond the year 9999"):
+        read_stamps(pl.Series("t", [0, 1357095845250000]), ORIGIN, "unix_s")
 
 
 def test_months_as_integers():

@@ -41,8 +41,10 @@ _SHORT_YEARS = {
     r"[A-Za-z]{3}-\d{2}": "%b-%y",
 }
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_LAST = np.datetime64("9999-12-31", "us").astype(np.int64)
 DAY_FIRST = {"day/month/year": True, "month/day/year": False}
-_UNIX = {"unix_s": 1_000_000, "unix_ms": 1_000, "unix_us": 1, "unix_ns": 0}  # microseconds; of the last 1000 are one
+_UNIX = {"unix_s": (1_000_000, 1), "unix_ms": (1_000, 1), "unix_us": (1, 1), "unix_ns": (1, 1_000)}
+"""Microseconds of a unit, as a fraction."""
 CLOCK_ONLY = r"^\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([AaPp][Mm])?$"
 
 
@@ -232,10 +234,17 @@ def _integers(numbers: pl.Series, origin: Origin, time_format: str | None) -> St
 
 def _unix(n: np.ndarray, unit: str, name: str, origin: Origin) -> Stamps:
     """Whole numbers of a unit since 1970."""
-    if unit == "unix_ns" and (n % 1000).any():
+    whole, part = _UNIX[unit]
+    if (n % part).any():
         raise ValueError(f"{origin.column(name)}: stamps finer than a microsecond are not supported")
-    us = n // 1000 if unit == "unix_ns" else n * _UNIX[unit]
-    return Stamps(us.astype("datetime64[us]"), aware=True, written=unit)
+    beyond = np.abs(n / part * whole) > _LAST
+    if beyond.any():
+        row = int(np.flatnonzero(beyond)[0])
+        raise ValueError(
+            f"{origin.cell(row, name)}: {n[row]} as {origin.option('time_format', unit)} is beyond the year 9999; name "
+            "the unit it has"
+        )
+    return Stamps((n // part * whole).astype("datetime64[us]"), aware=True, written=unit)
 
 
 def _valid_dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
