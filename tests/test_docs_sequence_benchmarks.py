@@ -60,24 +60,32 @@ def spread(values: list[float], digits: int, unit: str = "") -> str:
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}{unit}"
 
 
+def trained(name: str, own: list[dict[str, str]]) -> list[str]:
+    """Cells of a model: the network by itself, or `joined` with the k-mers, whose weights count too."""
+    joined = name == "joined"
+    weights = int(own[0]["parameters"])
+    if joined:
+        weights += next(int(row["parameters"]) for row in rows("protein_finetune") if row["network"] == "kmers")
+    cells = [f"{weights:,}", str(len(own))]
+    for field, scale, digits, unit in (("accuracy", 100, 1, " %"), ("mcc", 1, 3, "")):
+        cells.append(spread([scale * float(row["joined_" * joined + field]) for row in own], digits, unit))
+    return cells
+
+
 def test_more_training():
     """The rows made on a GPU, of the learning rate with the lowest loss at seed 0."""
     found = rows("protein_finetune")
-    for task, steps, tables in (("structure", "1500", "network"), ("location", "600", "model")):
-        lines = TEXT.partition(f"| {tables}, longer |")[2].partition("\n\n")[0].splitlines()[2:]
-        assert [line.split()[1] for line in lines] == ["xlstm", "cnn"]
-        for line in lines:
-            own = [r for r in found if (r["task"], r["network"], r["steps"]) == (task, line.split()[1], steps)]
-            first = [row for row in own if row["seed"] == "0"]
-            best = min(first, key=lambda row: float(row["val_loss"]))["learning_rate"]
-            own = [row for row in own if row["learning_rate"] == best]
-            accuracy, mcc = [100 * float(row["accuracy"]) for row in own], [float(row["mcc"]) for row in own]
-            texts = (
-                [spread(accuracy, 1, " %"), spread(mcc, 3)]
-                if len(own) > 1
-                else [f"{accuracy[0]:.1f} %", f"{mcc[0]:.3f}"]
-            )
-            assert line.strip("| ").split(" | ")[1:] == [f"{int(own[0]['parameters']):,}", str(len(own)), *texts]
+    for task, steps, first, names in (
+        ("structure", "1500", "network", ["xlstm", "cnn"]), ("location", "600", "model", ["joined", "xlstm", "cnn"])
+    ):  # fmt: skip
+        lines = TEXT.partition(f"| {first}, longer |")[2].partition("\n\n")[0].splitlines()[2:]
+        shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        assert [name for name, *_ in shown] == names
+        for name, *cells in shown:
+            network = "xlstm" if name == "joined" else name
+            own = [r for r in found if (r["task"], r["network"], r["steps"]) == (task, network, steps)]
+            best = min((row for row in own if row["seed"] == "0"), key=lambda row: float(row["val_loss"]))
+            assert cells == trained(name, [row for row in own if row["learning_rate"] == best["learning_rate"]])
 
 
 def located() -> list[dict[str, str]]:
@@ -87,16 +95,8 @@ def located() -> list[dict[str, str]]:
 
 def test_localisation():
     for name, cells in table("Localisation").items():
-        network, kind = ("xlstm", "joined_") if name == "joined" else (name, "")
-        own = [row for row in located() if row["network"] == network]
-        weights = int(own[0]["parameters"])
-        if kind:  # those of the k-mers too
-            weights += next(int(row["parameters"]) for row in rows("protein_finetune") if row["network"] == "kmers")
-        texts = [f"{weights:,}", str(len(own))]
-        for field, scale, digits, unit in (("accuracy", 100, 1, " %"), ("mcc", 1, 3, "")):
-            values = [scale * float(row[kind + field]) for row in own]
-            texts.append(spread(values, digits, unit))
-        assert cells == texts
+        network = "xlstm" if name == "joined" else name
+        assert cells == trained(name, [row for row in located() if row["network"] == network])
     found = {row["seed"]: row for row in located() if row["network"] == "xlstm"}
     beside = {row["seed"]: row for row in rows("protein_finetune") if row["network"] == "kmers"}
     gains = [
