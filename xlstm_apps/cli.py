@@ -21,6 +21,8 @@ from collections.abc import Callable
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union
 
+from xlstm_apps.recipes._own_files import check_own_files
+
 PROGRAM = "xlstm-apps"
 
 # A leaf is a recipe function, or a list: other words for a longer command line.
@@ -112,6 +114,7 @@ def run(argv: list[str]) -> int | None:
         return function()  # no parser: `doctor` answers where a package is missing, too
     parser = build_parser(name, function)
     arguments = parse(parser, normalise(argv, function, options), options)
+    check_own_files(arguments)
     show_log()
     return function(**arguments)
 

@@ -128,7 +128,7 @@ def source_files(data: SequenceSource) -> list[str]:
         if path.startswith("sample:") or place.is_file():
             out.append(path)
         elif place.is_dir():
-            inside = sorted(str(file) for file in place.iterdir() if _is_sequence_file(file))
+            inside = sorted(str(file) for file in place.iterdir() if is_sequence_file(file))
             if not inside:
                 raise ValueError(
                     f"{path}: no file in this folder has an ending of sequences ({', '.join(_ENDINGS)}, plain or "
@@ -249,7 +249,8 @@ def check_file_classes(data: LabelledSource, labels: Iterable[Any]) -> None:
         )
 
 
-def _is_sequence_file(file: Path) -> bool:
+def is_sequence_file(file: Path) -> bool:
+    """Whether a file of a folder is read when `data.path` names the folder."""
     name = file.name.lower()
     return file.is_file() and any(name.endswith(f".{end}{packing}") for end in _ENDINGS for packing in _PACKINGS)
 
