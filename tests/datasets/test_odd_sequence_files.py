@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from xlstm_apps.biosequence import get_alphabet, get_tokenizer
-from xlstm_apps.datasets.sequences import SequenceData, load_corpus, read_features, read_records
-from xlstm_apps.datasets.sequences.loading import check_file_classes
+from xlstm_apps.datasets.sequences import SequenceData, SequenceSource, load_corpus, read_features, read_records
+from xlstm_apps.datasets.sequences.loading import check_file_classes, read_source
 from xlstm_apps.datasets.sequences.opening import BGZF_END, blocks, lines
 from xlstm_apps.datasets.sequences.vcf_output import write_lines
 
@@ -168,3 +168,19 @@ def test_a_feature_in_two_records_is_refused(tmp_path):
         ValueError, match=r"record 'A1.1': a part of the feature 't' lies in another record \(J00194.1\)"
     ):
         read_features(path)
+
+
+def test_a_text_is_one_record_as_it_stands(tmp_path):
+    path = tmp_path / "book.txt"
+    story = "One, two;\tthree.\n\n  It's a caf\u00e9.\n"
+    path.write_text(story, encoding="utf-8")
+    (record,) = read_source(SequenceSource(path=[str(path)]), "text")
+    assert (record.id, record.sequence.decode()) == ("book.txt", story)
+    path.write_text(">a\nOne, two\n")  # FASTA stays FASTA
+    assert [record.id for record in read_source(SequenceSource(path=[str(path)]), "text")] == ["a"]
+    path.write_bytes(b"one\ncaf\xe9\n")
+    with pytest.raises(ValueError, match=r"book.txt line 2: not UTF-8; save the text as UTF-8"):
+        list(read_records(path, "text"))
+    path.write_text("one two\n")
+    with pytest.raises(ValueError, match=r"line 1: 'one two' stands before .* data.format text"):
+        list(read_records(path))

@@ -86,7 +86,7 @@ def show(report: dict[str, Any]) -> None:
     letters = sorted(report["composition"].items(), key=lambda item: -item[1])
     total = max(1, sum(count for _, count in letters))
     if letters:
-        shown = ", ".join(f"{letter} {count / total:.1%}" for letter, count in letters[:MOST_LETTERS])
+        shown = ", ".join(f"{_shown(letter)} {count / total:.1%}" for letter, count in letters[:MOST_LETTERS])
         lines.append(f"composition: {shown}{' ...' if len(letters) > MOST_LETTERS else ''}")
     lines += [f"  {example}" for example in report["examples"]]
     words = {
@@ -95,3 +95,10 @@ def show(report: dict[str, Any]) -> None:
         2: f"unusable: {'every symbol is ambiguous' if report['kept'] else 'no record is left'}",
     }
     tell(Console(), [*lines, words[report["exit_code"]]])
+
+
+def _shown(letter: str) -> str:
+    """A character of texts that could not be seen, or is a byte of one, in words."""
+    if letter > "~":
+        return f"byte 0x{ord(letter):02x}"
+    return letter if letter > " " else repr(letter)

@@ -12,6 +12,7 @@ Duplicates = Literal["error", "suffix", "first"]
 SoftMask = Literal["ignore", "weight", "wildcard"]
 Ambiguous = Literal["wildcard", "sample", "skip", "error"]
 Repeats = Literal["first", "keep", "error"]
+Format = Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf", "text"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +70,12 @@ class SequenceSource(SequencePolicy):
 
     path: list[str]
     """Files: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm; read without gaps, insertions as symbols), a
-    table (CSV, TSV, Parquet), molecules (.smi, .sdf); plain or packed (gzip, bgzip, bzip2, xz); patterns in quotes
-    (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ecoli-or-bacillus`, `sample:ww-domains`,
-    `sample:wehi-molecules`; or one folder that `prepare` made."""
+    table (CSV, TSV, Parquet), molecules (.smi, .sdf), text (.txt, each a record); plain or packed (gzip, bgzip, bzip2,
+    xz); patterns in quotes (`'genomes/*.fa.gz'`), folders of such files; `sample:ecoli-k12`, `sample:ww-domains`,
+    `sample:ecoli-or-bacillus`, `sample:wehi-molecules`; or one folder that `prepare` made."""
 
-    format: Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf"] | None = None
-    """Format of the files. None: seen from their content and ending."""
+    format: Format | None = None
+    """Format of the files; `text`: each is one record. None: seen from their content and ending."""
 
     sequence_column: str | None = None
     """Tables: column of the sequences. None: found by name."""

@@ -182,7 +182,7 @@ def read_source(
         ValueError: as `read_records`; an option that no file can use.
     """
     files = source_files(data) if paths is None else paths
-    formats = [data.format or sniff(path) for path in files]
+    formats = [data.format or sniff(path, alphabet) for path in files]
     _check_columns(data, formats)
     where = getattr(data, "label_from", "auto") if labels else None
     if where == "column" and not any(kind in TABULAR for kind in formats):

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ..molecules.reading import SDF_ENDINGS, SMI_ENDINGS, read_smi, sdf_records
 from .alignment import read_a3m, read_stockholm
+from .config import Format
 from .fasta import read_fasta, read_fastq
 from .genbank import read_genbank
-from .opening import existing, head
+from .opening import blocks, existing, head
 from .record import Record
 from .tabular import TableColumns, read_table
 
-Format = Literal["fasta", "fastq", "genbank", "embl", "table", "a3m", "stockholm", "smi", "sdf"]
 TABULAR = ("table", "sdf")
 """Formats with columns, or fields, beside the sequence."""
 
@@ -21,8 +21,8 @@ def read_records(
     path: str | Path, format: Format | None = None, columns: TableColumns | None = None
 ) -> Iterator[Record]:
     """Records of a file: FASTA, FASTQ, GenBank, EMBL, an alignment (A3M, Stockholm) without its gaps, or a table (CSV,
-    TSV, Parquet) with a column of sequences; molecules as a list of SMILES or SDF; plain or packed with gzip, bgzip,
-    bzip2 or xz.
+    TSV, Parquet) with a column of sequences; molecules as a list of SMILES or SDF; a text as a whole; plain or packed
+    with gzip, bgzip, bzip2 or xz.
 
     Args:
         format: None: seen from the content.
@@ -42,6 +42,8 @@ def read_records(
         return sdf_records(path, columns or TableColumns())
     if chosen == "smi":
         return read_smi(path)
+    if chosen == "text":
+        return read_text(path)
     if chosen in ("genbank", "embl"):
         return read_genbank(path, chosen)
     if chosen == "a3m":
@@ -51,8 +53,27 @@ def read_records(
     return read_fasta(path) if chosen == "fasta" else read_fastq(path)
 
 
-def sniff(path: str | Path) -> Format:
+def read_text(path: str | Path) -> Iterator[Record]:
+    """A text as one record, called after its file.
+
+    Raises:
+        ValueError: it is not UTF-8; names the line.
+    """
+    content = b"".join(blocks(path))
+    try:
+        content.decode()
+    except UnicodeDecodeError as e:
+        line = content.count(b"\n", 0, e.start) + 1
+        raise ValueError(f"{path} line {line}: not UTF-8; save the text as UTF-8") from None
+    yield Record(id=Path(path).name, sequence=content, source=str(path))
+
+
+def sniff(path: str | Path, alphabet: str | None = None) -> Format:
     """The format, from the first line that is not blank.
+
+    Args:
+        alphabet: that of the sequences, where it is known: for `text` a file .txt without the header of a FASTA record
+            is not searched for records.
 
     Raises:
         ValueError: none of those that are read; says what it looks like.
@@ -66,6 +87,8 @@ def sniff(path: str | Path) -> Format:
         return "smi" if endings & {*SMI_ENDINGS} and b"M  END" not in text else "sdf"
     if {".csv", ".tsv"} & endings and text.strip():
         return "table"  # also of one column, which no separator gives away
+    if alphabet == "text" and ".txt" in endings and text.strip() and not text.lstrip().startswith(b">"):
+        return "text"
     rows = [line for line in text.splitlines() if line.strip()]
     first = rows[0] if rows else b""
     while first.startswith(b";") and len(rows) > 1:
@@ -99,5 +122,6 @@ def sniff(path: str | Path) -> Format:
     shown = first[:40].decode("utf-8", errors="replace")
     raise ValueError(
         f"{path} line 1: {shown!r} stands before the first header; FASTA begins with '>name', FASTQ with '@name', "
-        "GenBank with LOCUS, a table with the names of its columns; a list of SMILES needs data.format smi"
+        "GenBank with LOCUS, a table with the names of its columns; a list of SMILES needs data.format smi, a "
+        "text of any other kind data.format text"
     )
