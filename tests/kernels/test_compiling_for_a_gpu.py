@@ -3,14 +3,10 @@ that changes its type in a loop, the compiler may refuse."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
 
 PREPARE = """
 import itertools
@@ -34,7 +30,6 @@ class Absent:
 
 
 driver.set_active(Absent())
-torch.set_num_threads(1)
 from xlstm_apps.kernels import triton_plan as plans
 
 compiled = set()
@@ -73,24 +68,23 @@ for window, position in ((window, None), (None, torch.arange(50))):
 SHOW = "print(*sorted(compiled))"
 
 
-def compile_kernels(tmp_path: Path, calls: str) -> list[str]:
-    """Names of what was compiled."""
-    pytest.importorskip("triton", reason="needs Triton")
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment.pop("TRITON_INTERPRET", None)
-    script = PREPARE + calls + SHOW
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.split()
+@pytest.fixture
+def compile_kernels(run_script: Callable[..., str], tmp_path: Path) -> Callable[[str], list[str]]:
+    """Names of the kernels that some calls compile."""
+
+    def compile_calls(calls: str) -> list[str]:
+        return run_script(PREPARE + calls + SHOW, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0").split()
+
+    return compile_calls
 
 
 @pytest.mark.parametrize(
     ("size", "kernel"), [(64, "fused_scan_kernel"), (128, "medium_query_kernel"), (256, "memory_gradient_kernel")]
 )
-def test_mlstm_kernels_compile(tmp_path: Path, size: int, kernel: str) -> None:
-    assert kernel in compile_kernels(tmp_path, MLSTM.replace("SIZES", f"({size},)"))
+def test_mlstm_kernels_compile(compile_kernels: Callable[[str], list[str]], size: int, kernel: str) -> None:
+    assert kernel in compile_kernels(MLSTM.replace("SIZES", f"({size},)"))
 
 
 @pytest.mark.parametrize("taps", [1, 4])
-def test_convolution_compiles(tmp_path: Path, taps: int) -> None:
-    assert compile_kernels(tmp_path, CONV.replace("TAPS", str(taps))) == ["backward_kernel", "forward_kernel"]
+def test_convolution_compiles(compile_kernels: Callable[[str], list[str]], taps: int) -> None:
+    assert compile_kernels(CONV.replace("TAPS", str(taps))) == ["backward_kernel", "forward_kernel"]

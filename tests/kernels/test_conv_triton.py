@@ -1,13 +1,9 @@
 """Triton kernels of the convolution against the float64 reference: on a GPU, and a small part through the interpreter.
 
-Tests marked `gpu` need a CUDA device. The others run the kernels in Triton's interpreter, in a process of their own:
-TRITON_INTERPRET must be set before triton is imported, and this process may have imported it already.
+Tests marked `gpu` need a CUDA device.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import conv_cases as cases
 import pytest
@@ -16,11 +12,9 @@ import torch
 from xlstm_apps.core.layers import CausalConv1d
 from xlstm_apps.kernels import causal_conv1d
 
-ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_SCRIPT = """
 import torch
-torch.set_num_threads(1)
 import conv_cases as cases
 import interpreter_bfloat16
 from xlstm_apps.kernels import causal_conv1d
@@ -51,18 +45,11 @@ expected = triton.causal_conv1d(*leaves, position=None, activation="silu")
 assert torch.equal(y, expected)
 for a, b in zip(torch.autograd.grad(y.sum(), leaves), torch.autograd.grad(expected.sum(), leaves)):
     assert torch.equal(a, b)
-print("all good")
 """
 
 
-def test_kernels_in_the_interpreter() -> None:
-    pytest.importorskip("triton", reason="needs Triton")
-    paths = f"{ROOT}:{ROOT / 'tests' / 'kernels'}"
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", INTERPRETED_SCRIPT]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == "all good"
+def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]) -> None:
+    run_in_the_interpreter(INTERPRETED_SCRIPT)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,9 @@
 """Triton kernels of `rnn` against the float64 recurrence: on a GPU, and a small part through the interpreter.
 
-Tests marked `gpu` need a CUDA device. The others run the kernels in Triton's interpreter, in a process of their own:
-TRITON_INTERPRET must be set before triton is imported, and this process may have imported it already.
+Tests marked `gpu` need a CUDA device.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import rnn_cases as cases
@@ -16,12 +12,10 @@ import torch
 from xlstm_apps.kernels import RNNState, rnn, rnn_step
 from xlstm_apps.kernels.rnn import reference
 
-ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 # D 72 does not fit on chip in float32: it takes the kernels that stream the weights.
 INTERPRETED_SCRIPT = """
 import torch
-torch.set_num_threads(1)
 import rnn_cases as cases
 from xlstm_apps.kernels.rnn import reference, triton
 for cell in cases.CELLS:
@@ -48,18 +42,11 @@ for cell, D in [(cell, D) for cell in cases.CELLS for D in (20, 72)]:
         assert torch.equal(x, y) and torch.equal(z, y)
 for gates in ("extreme", "keep", "forget", "constant"):
     cases.check(triton, 1e-5, "slstm", 2, 9, 1, 16, gates=gates, state=False)
-print("all good")
 """
 
 
-def test_kernels_in_the_interpreter() -> None:
-    pytest.importorskip("triton", reason="needs Triton")
-    paths = f"{ROOT}:{ROOT / 'tests' / 'kernels'}"
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", INTERPRETED_SCRIPT]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip() == "all good"
+def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]) -> None:
+    run_in_the_interpreter(INTERPRETED_SCRIPT)
 
 
 @pytest.fixture(scope="module")
