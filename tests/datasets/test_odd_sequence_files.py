@@ -184,3 +184,33 @@ def test_a_text_is_one_record_as_it_stands(tmp_path):
     path.write_text("one two\n")
     with pytest.raises(ValueError, match=r"line 1: 'one two' stands before .* data.format text"):
         list(read_records(path))
+
+
+def test_features_of_genbank_are_regions(tmp_path):
+    pytest.importorskip("Bio", reason="needs Biopython")
+    path = tmp_path / "x.gb"
+
+    def cut(*places, kind="CDS", **options):
+        rows = "".join(
+            f'     CDS             {p}\n                     /locus_tag="t{n}"\n' for n, p in enumerate(places)
+        )
+        path.write_text(
+            "LOCUS       A1                        10 bp    DNA     circular BCT 01-JAN-2020\nVERSION     A1.1\n"
+            f"FEATURES             Location/Qualifiers\n{rows}ORIGIN\n        1 acgttgcaac\n//\n"
+        )
+        data = SequenceData(path=[str(path)], regions_path=str(path), region_kind=kind, **options)
+        corpus = load_corpus(data, DNA, tmp_path / "c")
+        texts = [get_tokenizer("dna").decode(corpus[n]) for n in range(len(corpus))]
+        return dict(zip(corpus.ids, texts, strict=True)), corpus.report["notes"]
+
+    assert cut("2..4", "complement(2..4)")[0] == {"t0": "CGT", "t1": "ACG"}
+    found, notes = cut("complement(join(1..2,4..6))")
+    assert found == {"t0": "CAACGT"} and "regions of several blocks" in notes[1]
+    with pytest.raises(ValueError, match=r"the parts of t1 lie across the origin of a circle, .* set on_bad"):
+        cut("1..2", "join(8..10,1..2)")
+    found, notes = cut("1..2", "join(8..10,1..2)", "join(1..2,complement(5..6))", on_bad="skip")
+    assert found == {"t0": "AC"} and "regions left out: 2 (not one stretch)" in notes
+    with pytest.raises(ValueError, match=r"record 'A1.1': the place of a feature 'CDS' is not readable"):
+        cut("?..4")
+    with pytest.raises(ValueError, match=r"no feature of kind 'tRNA'; there are CDS"):
+        cut("1..2", kind="tRNA")

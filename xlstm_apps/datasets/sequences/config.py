@@ -84,11 +84,12 @@ class SequenceSource(SequencePolicy):
     """Tables: column of the names. None: found by name, else rows are numbered."""
 
     regions_path: str | None = None
-    """BED, GFF or GTF file: read these regions of the sequences instead of the whole, on their own strand. Blocks of
-    BED12, such as exons, are not joined: a region is read from its start to its end."""
+    """BED, GFF or GTF file, or GenBank or EMBL, which may be the one of the sequences: read these regions, or features,
+    of the sequences instead of the whole, on their own strand. Blocks of BED12 and joined features, such as exons, are
+    not joined: a region is read from its start to its end."""
 
     region_kind: str | None = None
-    """GFF and GTF: only features of this kind (third column), such as CDS. None: all."""
+    """GFF, GTF (third column), GenBank and EMBL: only features of this kind, such as CDS. None: all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

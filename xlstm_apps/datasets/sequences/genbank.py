@@ -34,6 +34,10 @@ def read_features(path: str | Path, kind: str | None = "CDS", format: str = "gen
             kinds.add(feature.type)
             if kind is not None and feature.type != kind:
                 continue
+            if feature.location is None:
+                raise ValueError(
+                    f"{path}: record {entry.id!r}: the place of a feature {feature.type!r} is not readable; mend it"
+                )
             parts = [(int(p.start), int(p.end), "-" if p.strand == -1 else "+") for p in feature.location.parts]
             name = next((feature.qualifiers[key][0] for key in ("locus_tag", "gene") if key in feature.qualifiers), "")
             elsewhere = next((p.ref for p in feature.location.parts if p.ref is not None), None)

@@ -1,4 +1,4 @@
-"""Regions of a genome from BED, GFF and GTF files, and their places in a corpus."""
+"""Regions of a genome from BED, GFF, GTF and GenBank files, and their places in a corpus."""
 
 import re
 from collections import Counter
@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .corpus import Corpus
-from .opening import lines
+from .opening import head, lines
 from .spans import Spans
 
 _HEADERS = ("track", "browser")
+_ENDINGS = {"gff": {".gff", ".gff3", ".gtf"}, "bed": {".bed"}, "embl": {".embl"}}
 _ITEMS = re.compile(r'(?:"[^"]*"|[^;"])+')
 
 
@@ -59,21 +60,27 @@ class Placed:
 
 
 def read_regions(
-    path: str | Path, format: Literal["bed", "gff"] | None = None, kind: str | None = None
+    path: str | Path, format: Literal["bed", "gff", "genbank", "embl"] | None = None, kind: str | None = None
 ) -> list[Region]:
-    """Regions of a BED file (counted from 0, end not in it) or of a GFF / GTF file (counted from 1, end in it).
+    """Regions of a BED file (counted from 0, end not in it), of a GFF / GTF file (counted from 1, end in it), or the
+    features of a GenBank or EMBL file.
 
     Args:
-        format: None: by the ending, else by the columns.
-        kind: of GFF and GTF features, the third column; None: all.
+        format: None: by the ending, else by the content.
+        kind: of features, the third column of GFF and GTF; None: all.
 
     Raises:
         ValueError: a line is not of that format, names it; a kind of BED, which has none; no region is found.
     """
     out: list[Region] = []
-    suffixes = [s.lower() for s in Path(path).suffixes]
-    if format is None and suffixes:
-        format = "gff" if {".gff", ".gff3", ".gtf"} & set(suffixes) else "bed" if ".bed" in suffixes else None
+    if format is None:
+        suffixes = {suffix.lower() for suffix in Path(path).suffixes}
+        named: Any = next((name for name, endings in _ENDINGS.items() if endings & suffixes), None)
+        format = "genbank" if re.match(rb"(.*\n)?LOCUS ", head(path), re.DOTALL) else named
+    if format in ("genbank", "embl"):
+        from .genbank import read_features
+
+        return read_features(path, kind, format)
     for number, text in lines(path):
         if text.startswith("##FASTA"):
             break
@@ -152,8 +159,8 @@ def place_regions(corpus: Corpus, regions: list[Region], on_bad: Literal["error"
 
     Args:
         on_bad: a region that reaches beyond its contig is cut (`clip`), left out (`skip`) or refused (`error`). One
-            without a contig or of no length cannot be cut: it is left out, or refused by `error`. Joined features are
-            taken from their first base to their last.
+            without a contig, of no length or across the origin of a circle cannot be cut: it is left out, or refused
+            by `error`. Joined features are taken from their first base to their last.
 
     Raises:
         ValueError: as asked for by `on_bad`; no region is left.
@@ -169,6 +176,12 @@ def place_regions(corpus: Corpus, regions: list[Region], on_bad: Literal["error"
             number, reason, advice = -1, "unknown contig", str(e)
         if reason is None and start >= end:
             reason, advice = "no length", f"start {start}, counted from 0, is not before end {end}"
+        elif reason is None and not _one_stretch(region):
+            reason = "not one stretch"
+            advice = (
+                f"the parts of {region.name or region.contig} lie across the origin of a circle, or on both strands: "
+                "give each as a region of its own"
+            )
         elif reason is None and (start < 0 or end > corpus.lengths[number]):
             advice = (
                 f"{region.contig}:{start + 1}-{end}, counted from 1, reaches beyond the {corpus.lengths[number]:,} "
@@ -194,3 +207,10 @@ def place_regions(corpus: Corpus, regions: list[Region], on_bad: Literal["error"
     return Placed(
         spans=Spans(record, begin, stop, strand), regions=kept, left_out=left, clipped=clipped, examples=examples
     )
+
+
+def _one_stretch(region: Region) -> bool:
+    """Whether the parts follow one another on one strand, so that there is a stretch from the first to the last."""
+    begins = [begin for begin, _, _ in region.parts]
+    ordered = begins == sorted(begins, reverse=region.strand == "-")
+    return ordered and all(strand == region.strand for _, _, strand in region.parts)
