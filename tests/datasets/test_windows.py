@@ -78,7 +78,7 @@ def test_shapes_and_types():
     dataset, _, _ = prepare(make([40, 25]))
     batch = dataset.__getitems__([0, 3, len(dataset) - 1])
     shapes = {"context": (3, 6, 2), "context_mask": (3, 6, 2), "target": (3, 3, 2), "target_mask": (3, 3, 2),
-              "series": (3,), "cutoff": (3,), "mean": (3, 2), "std": (3, 2)}  # fmt: skip
+              "series": (3,), "cutoff": (3,), "mean": (3, 2), "std": (3, 2), "floor": (3, 2)}  # fmt: skip
     assert {name: tuple(x.shape) for name, x in batch.items()} == shapes
     assert batch["context"].dtype == batch["mean"].dtype == torch.float32
     assert batch["context_mask"].dtype == torch.bool and batch["series"].dtype == batch["cutoff"].dtype == torch.int64

@@ -18,6 +18,8 @@ from xlstm_apps.estimators.trained import check_levels
     [
         ({"prediction_length": 7.5}, "prediction_length is a whole number, not 7.5"),
         ({"prediction_length": "7"}, "prediction_length is a whole number, not '7'"),
+        ({"minimum": "0"}, "minimum is a number, auto or null, not '0'"),
+        ({"minimum": [0]}, r"minimum is a number, auto or null, not \[0\]"),
         ({"seed": "x"}, "seed is a whole number, not 'x'"),
         ({"quantiles": 0.5}, r"quantiles is a list, such as \[0.5\], not 0.5"),
         ({"target_columns": "temp"}, r"target_columns is a list, such as \['temp'\], not 'temp'"),

@@ -20,7 +20,9 @@ class LastValue(nn.Module):
     def __init__(self, spread: float = 0.2):
         super().__init__()
         self.spread = nn.Parameter(torch.tensor(spread))
-        self.head = SimpleNamespace(context_length=CONTEXT, prediction_length=HORIZON, quantiles=[0.1, 0.9])
+        self.head = SimpleNamespace(
+            context_length=CONTEXT, prediction_length=HORIZON, quantiles=[0.1, 0.9], minimum="auto"
+        )
 
     def forward(self, batch):
         last = batch["context"][:, -1:, :, None].expand(-1, HORIZON, -1, -1)

@@ -21,6 +21,8 @@ class Scaler:
     """float32 [S, C]; 1 where the training part is constant or empty."""
     item_ids: list[str] | None
     channels: list[str]
+    floor: np.ndarray
+    """float32 [C]: the lowest value that a forecast may have; -inf: there is none."""
     covariates: CovariateEncoding | None = None
     """Scales and vocabularies of the covariates; None where the table has none."""
 
@@ -32,7 +34,9 @@ class Scaler:
             raise ValueError(f"train_ends holds one row number per series of the table, which has {len(table)} series")
         _, mean, deviation = moments(table.values, table.offsets, ends)
         covariates = CovariateEncoding.fit(table, ends)
-        return cls(mean.astype(np.float32), _spread(mean, deviation), table.item_ids, list(table.channels), covariates)
+        floor = np.full(mean.shape[1], -np.inf, dtype=np.float32)
+        scales = mean.astype(np.float32), _spread(mean, deviation)
+        return cls(*scales, table.item_ids, list(table.channels), floor, covariates)
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -67,6 +71,7 @@ class Scaler:
             np.where(seen, self.std[rows], _spread(mean, deviation)),
             table.item_ids,
             list(table.channels),
+            self.floor,
             self.covariates and self.covariates.for_table(table, rows),
         )
 
@@ -77,17 +82,20 @@ class Scaler:
             "std": self.std.tolist(),
             "item_ids": self.item_ids,
             "channels": self.channels,
+            "floor": [None if np.isinf(x) else x for x in self.floor.tolist()],
             "covariates": self.covariates and self.covariates.to_dict(),
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Scaler":
         shape = (-1, len(data["channels"]))
+        floor = [-np.inf if x is None else x for x in data.get("floor") or [None] * shape[1]]
         return cls(
             np.asarray(data["mean"], dtype=np.float32).reshape(shape),
             np.asarray(data["std"], dtype=np.float32).reshape(shape),
             data["item_ids"],
             list(data["channels"]),
+            np.asarray(floor, dtype=np.float32),
             CovariateEncoding.from_dict(data["covariates"]) if data.get("covariates") else None,
         )
 

@@ -87,8 +87,8 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: Sequence[int] | Tensor) -> Batch:
         """A batch of windows: `context` [B, L, C] and `target` [B, H, C] scaled float32 with 0 for NaN, `context_mask`
-        and `target_mask` (True = observed), `series` [B], `cutoff` [B], `mean` and `std` [B, C] to undo the scaling;
-        and where the table has covariates, those of `CovariateRows.windows`.
+        and `target_mask` (True = observed), `series` [B], `cutoff` [B], `mean` and `std` [B, C] to undo the scaling,
+        `floor` [B, C]; and where the table has covariates, those of `CovariateRows.windows`.
         """
         device = self._ends.device
         index = torch.as_tensor(indices, dtype=torch.int64)  # checked where it is, so that a GPU need not be waited for
@@ -108,6 +108,7 @@ class WindowDataset(Dataset[Batch]):
             "cutoff": cutoff,
             "mean": self._gather.mean[series],
             "std": self._gather.std[series],
+            "floor": self._gather.floor.expand(len(series), -1),
             **self._gather.covariates(series, cutoff, self.context_length, self.prediction_length),
         }
 
@@ -184,6 +185,7 @@ def last_windows(
         "cutoff": cutoff,
         "mean": gather.mean[chosen],
         "std": gather.std[chosen],
+        "floor": gather.floor.expand(len(chosen), -1),
         **beyond,
     }
     return {name: x.to(device) for name, x in batch.items()}
@@ -196,7 +198,7 @@ class _Gather:
         self.values = torch.from_numpy(np.ascontiguousarray(table.values))
         self.begin = torch.from_numpy(table.offsets[:-1])
         self.length = torch.from_numpy(table.lengths)
-        self.mean, self.std = torch.from_numpy(scaler.mean), torch.from_numpy(scaler.std)
+        self.mean, self.std, self.floor = map(torch.from_numpy, (scaler.mean, scaler.std, scaler.floor))
         self.beside: CovariateRows | None = None
         if table.covariates is not None:
             if scaler.covariates is None:
@@ -221,7 +223,7 @@ class _Gather:
         return torch.where(mask, scaled, 0.0), mask
 
     def to(self, device: torch.device | str) -> "_Gather":
-        for name in ("values", "begin", "length", "mean", "std"):
+        for name in ("values", "begin", "length", "mean", "std", "floor"):
             setattr(self, name, getattr(self, name).to(device))
         if self.beside is not None:
             self.beside.to(device)

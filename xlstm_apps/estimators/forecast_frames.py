@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, last_windows
+from xlstm_apps.estimators.forecast_floor import without_passed
 from xlstm_apps.forecasting import Calibration, ForecastModel
 from xlstm_apps.forecasting.model import last_steps
 
@@ -60,7 +61,7 @@ def predict_frames(
     columns = quantile_columns(model, quantiles, level, calibrated=calibration is not None)
     for batch, ids, ds in _future(model, table, scaler, device):
         scaled = _at_levels(model, batch, calibration, list(columns.values()), table)
-        yield _frame(ids, ds, columns, unscale(scaled, batch))
+        yield _frame(ids, ds, columns, unscale_forecast(scaled, batch))
 
 
 def sample_frames(
@@ -90,7 +91,8 @@ def sample_frames(
     for number, (batch, ids, ds) in enumerate(_future(model, table, scaler, device, most=rows)):
         series = _rows_of(calibration, table, batch)
         paths = calibration.sample_paths(scaled_forecast(model, batch), samples, seed + number, series)  # [B, n, H, C]
-        values = unscale(paths.movedim(1, -1), batch).transpose(1, 2).flatten(0, 2).cpu().numpy()  # [B * C * H, n]
+        paths = unscale_forecast(paths.movedim(1, -1), batch)  # [B, H, C, n]
+        values = paths.transpose(1, 2).flatten(0, 2).cpu().numpy()
         order = pl.Series("sample", np.repeat(np.arange(samples), len(ids)))
         columns = [pl.Series("unique_id", ids.tolist(), dtype=pl.String), ds]
         yield pl.concat([pl.DataFrame(columns)] * samples).with_columns(
@@ -140,7 +142,7 @@ def window_frames(
         ids = np.repeat(names[series].ravel(), horizon)
         known = table.timestamps[np.repeat(first - 1, channels * horizon)]
         ds, cutoffs = table.ds(table.timestamps[repeated]), table.ds(known).alias("cutoff")
-        frame = _frame(ids, ds, columns, unscale(scaled, batch))
+        frame = _frame(ids, ds, columns, unscale_forecast(scaled, batch))
         before = ["unique_id", "ds", "cutoff"] + (["y"] if level is None else [])
         after = [] if level is None else ["y"]
         yield frame.with_columns(cutoffs, truth).select(*before, *columns, *after)
@@ -190,9 +192,9 @@ def unscale(scaled: Tensor, batch: dict[str, Tensor]) -> Tensor:
     return scaled * batch["std"][:, None, :, None].to(scaled) + batch["mean"][:, None, :, None].to(scaled)
 
 
-def forecast(model: ForecastModel, batch: dict[str, Tensor]) -> Tensor:
-    """The model's own quantiles in the data's units, [B, H, C, Q]."""
-    return unscale(scaled_forecast(model, batch), batch)
+def unscale_forecast(scaled: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """The same for what is forecast: nothing below the floor."""
+    return torch.maximum(unscale(scaled, batch), batch["floor"][:, None, :, None].to(scaled))
 
 
 def _future(
@@ -211,6 +213,8 @@ def _future(
     for begin in range(0, len(table), per_batch):
         series = range(begin, min(begin + per_batch, len(table)))
         batch = last_windows(table, scaler, model.head.context_length, horizon, series=list(series), device=device)
+        if model.head.minimum == "auto":
+            batch["floor"] = without_passed(batch["floor"], batch)
         batch["mean"] = torch.where(_observed(table, series).to(device), batch["mean"], torch.nan)
         future = np.concatenate([table.future_timestamps(i, horizon) for i in series]).reshape(len(series), 1, horizon)
         stamps = np.broadcast_to(future, (len(series), channels, horizon)).ravel()

@@ -14,6 +14,7 @@ from xlstm_apps import forecasting, training
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset, split_points
 from xlstm_apps.estimators.forecast_context import candidates, choose_context
+from xlstm_apps.estimators.forecast_floor import floors
 from xlstm_apps.estimators.forecast_frames import device_for
 from xlstm_apps.estimators.forecast_ridge import solve_ridge
 from xlstm_apps.estimators.forecast_weights import weigh
@@ -173,13 +174,15 @@ def plan_forecast(
         ValueError: The table is too short for the horizon, or holds too few values; says what to change.
     """
     head, backbone, rate = with_preset(head, backbone, given)
-    horizon, notes = head.prediction_length, []
+    horizon = head.prediction_length
     device = device_for(fit.accelerator)
     split = split_points(table, val_fraction, test_fraction, min_length=horizon, rows=split_rows)
     ends = np.array([train_end for train_end, _ in split], dtype=np.int64)
     scaler = Scaler.fit(table, ends)
     if start is not None:
         scaler = replace(scaler, covariates=start.for_table(table).covariates)
+    floor, told = floors(table, [val_end for _, val_end in split], head.minimum)
+    scaler, notes = replace(scaler, floor=floor), told
     season = season_of(table, scaler, ends, horizon, head.season)
     usable = ends[ends > horizon]
     train_length = int(np.median(usable)) if len(usable) else 1

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset
 from xlstm_apps.estimators.forecast_calibration import Calibrator, calibrator_for
-from xlstm_apps.estimators.forecast_frames import ROWS_PER_BATCH, scaled_forecast, unscale, window_frames
+from xlstm_apps.estimators.forecast_frames import (
+    ROWS_PER_BATCH,
+    scaled_forecast,
+    unscale,
+    unscale_forecast,
+    window_frames,
+)
 from xlstm_apps.forecasting import (
     COVERED,
     ForecastModel,
@@ -94,7 +100,8 @@ class Evaluator:
         levels: Quantile levels.
         stride: Rows between cutoffs; None: 1, or as many as keep the forecasts below 100,000.
         calibrate: Score calibrated intervals; else the models' own.
-        units: Score in the data's units, or in the scaler's (deviations of the training part, as the published tables).
+        units: Score in the data's units, where nothing is forecast below the scaler's floor, by baselines neither; or
+            in the scaler's (deviations of the training part, without a floor, as the published tables).
         baselines: More of them beside the seasonal naive and the naive forecast.
         device: Where windows are gathered and baselines computed; models bring their own.
 
@@ -174,7 +181,9 @@ class Evaluator:
         for begin in steps:
             end = min(begin + size, len(self.windows))
             batch = self.windows.__getitems__(torch.arange(begin, end))
-            truth = self._in_units(batch["target"][..., None], batch)[..., 0]
+            truth = batch["target"]
+            if self.units == "data":
+                truth = unscale(truth[..., None], batch)[..., 0]
             for name in order:
                 if name not in models:
                     self._score(scores[name], self._baseline(name, batch, spans[name]), batch, truth)
@@ -204,7 +213,8 @@ class Evaluator:
         )
 
     def _in_units(self, scaled: Tensor, batch: Batch) -> Tensor:
-        return scaled if self.units == "scaled" else unscale(scaled, batch)
+        """A forecast as it is scored."""
+        return scaled if self.units == "scaled" else unscale_forecast(scaled, batch)
 
     def _score(self, scores: Scores, scaled: Tensor, batch: Batch, truth: Tensor) -> None:
         moved = scaled.to(truth.device)
@@ -253,7 +263,7 @@ class Evaluator:
             self._deviation[self.season][batch["series"]],
             [0.5],
         )
-        baseline = unscale(point, batch)[..., 0].transpose(1, 2).flatten().double().cpu().numpy()
+        baseline = unscale_forecast(point, batch)[..., 0].transpose(1, 2).flatten().double().cpu().numpy()
         frames = frames.with_columns(pl.Series("seasonal_naive", baseline))
         history = max(3 * horizon, 2 * self.season)
         past = [self._history(int(series[i]), int(cutoffs[i]), history) for i in picked]

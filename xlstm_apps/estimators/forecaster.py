@@ -47,10 +47,10 @@ class XLSTMForecaster(BaseEstimator):
             `predict` too.
         model: `xlstm-ens`, `xlstm-time`, `p-slstm`, `xlstm-mixer`, `nlinear`, `dlinear`, `patchtst`, `itransformer`.
         context_length: Steps of the past the model sees; None: chosen on the validation part.
+        minimum: Lowest value that can be, where forecasts end; `auto`: 0 for columns never below and often at it.
         season: Steps in one season; None: chosen on the training part among those usual for the frequency.
         freq: Step between stamps, such as `1h` or `1d`; None: inferred.
-        id_column: Column that names the series; None: recognised.
-        time_column: Column of the stamps; None: recognised.
+        id_column, time_column: Columns of the names of the series and of the stamps; None: recognised.
         target_columns: Columns to forecast; None: every numeric one that is no covariate.
         past_covariates: Columns known up to the present.
         known_covariates: Columns known for future steps too; `predict` takes them as `future_df`.
@@ -68,9 +68,7 @@ class XLSTMForecaster(BaseEstimator):
         missing_values: Numbers that stand for a missing value, such as -9999.
         missing_text: More spellings of a missing value in text.
         val_fraction: Share of each series, its end, on which the best epoch is chosen and intervals are calibrated.
-        embedding_dim: Width of the xLSTM; None: the model's.
-        num_blocks: Its number of blocks; None: the model's.
-        num_heads: Its number of heads; None: the model's.
+        embedding_dim, num_blocks, num_heads: Width, blocks and heads of the xLSTM; None: the model's.
         dropout: Dropout before the output; None: the model's.
         max_epochs: Most epochs, 20 to 50 steps each.
         max_steps: Most steps in all; None: `max_epochs` decides.
@@ -94,6 +92,7 @@ class XLSTMForecaster(BaseEstimator):
         *,
         model: str = "xlstm-ens",
         context_length: int | None = None,
+        minimum: float | str | None = "auto",
         season: int | None = None,
         freq: str | None = None,
         id_column: str | None = None,
@@ -133,6 +132,7 @@ class XLSTMForecaster(BaseEstimator):
         self.quantiles = quantiles
         self.model = model
         self.context_length = context_length
+        self.minimum = minimum
         self.season = season
         self.freq = freq
         self.id_column = id_column

@@ -1,7 +1,7 @@
 """The arguments of `XLSTMForecaster` as the sections that everything else speaks of."""
 
 from dataclasses import dataclass, fields, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from xlstm_apps.core.config import xLSTMConfig
@@ -74,6 +74,7 @@ def sections_of(forecaster: "XLSTMForecaster") -> Sections:
             model=f.model,
             quantiles=[float(q) for q in f.quantiles],
             dropout=f.dropout,
+            minimum=float(f.minimum) if isinstance(f.minimum, Real) else f.minimum,
             **{name: whole[name] for name in ("prediction_length", "context_length", "season")},
         ),
         backbone=replace(BACKBONE, **backbone),

@@ -1,6 +1,7 @@
 """The `head` section of a forecasting recipe: what is forecast, and how the model sees the past."""
 
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Literal, get_args
 
 from xlstm_apps.choices import check_choices
@@ -54,6 +55,11 @@ class ForecastConfig:
     quantiles: list[float] = field(default_factory=lambda: [0.1, 0.5, 0.9])
     """Levels to forecast, between 0 and 1. The median, 0.5, is always computed: it is the point forecast."""
 
+    minimum: float | Literal["auto"] | None = "auto"
+    """Lowest value that can be: forecasts, intervals and samples end there. `auto`: 0 for columns of which, up to the
+    test part, no value is below 0 and at least one in twenty is 0 (sales, counts, rain), as long as the past to
+    forecast from does not go below either. None (`null`): no end."""
+
     patch_length: int | None = None
     """Steps per patch of the member `patch`. None: about an eighth of the context, in whole seasons where the context
     holds at least four."""
@@ -96,6 +102,10 @@ class ForecastConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"head.{name} must be at least 1, not {value}")
+        if self.minimum not in (None, "auto") and not (
+            isinstance(self.minimum, float | int) and isfinite(self.minimum)
+        ):
+            raise ValueError(f"head.minimum is a number, auto or null, not {self.minimum!r}")
         if not self.quantiles or any(not 0 < q < 1 for q in self.quantiles):
             raise ValueError(f"head.quantiles must lie between 0 and 1, not {self.quantiles}")
         if len(set(self.quantiles)) < len(self.quantiles):

@@ -187,8 +187,9 @@ class Trained:
         show_comparison(evaluation, head.prediction_length)
 
     def scaler(self, table: SeriesTable, ends: np.ndarray) -> Scaler:
-        """Targets by the first `ends[i]` rows of every series, as in training; covariates as the model knows them."""
-        return replace(Scaler.fit(table, ends), covariates=self.forecaster.scaler_for(table).covariates)
+        """Targets by the first `ends[i]` rows of every series, as in training; all else as the model knows it."""
+        theirs = self.forecaster.scaler_for(table)
+        return replace(Scaler.fit(table, ends), covariates=theirs.covariates, floor=theirs.floor)
 
     def backtest(
         self,

@@ -1,0 +1,65 @@
+"""Where forecasts end below: a quantity that cannot be negative has no forecast below 0."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xlstm_apps.datasets import SeriesTable
+from xlstm_apps.datasets.moments import pieces
+
+LUMP = 0.05
+"""Share of values that have to be the lowest before it is taken for one that cannot be passed: a quantity that goes on
+below passes through 0, it does not stay there."""
+BELOW = 1e-3
+"""Deviations below the floor at which a past is said to have passed it; less is rounding."""
+
+
+def floors(
+    table: SeriesTable, ends: Sequence[int] | np.ndarray, minimum: float | Literal["auto"] | None
+) -> tuple[np.ndarray, list[str]]:
+    """The lowest value that a forecast of each channel may have.
+
+    Args:
+        table: All series.
+        ends: The first `ends[i]` rows of every series are looked at.
+        minimum: `head.minimum`.
+
+    Returns:
+        float32 [C], -inf where there is none, and what should be said about it.
+    """
+    channels = len(table.channels)
+    if minimum is None:
+        return np.full(channels, -np.inf, dtype=np.float32), []
+    floor = 0.0 if minimum == "auto" else float(minimum)
+    seen, at, below = (np.zeros(channels, dtype=np.int64) for _ in range(3))
+    for rows, _, inside in pieces(table.offsets, np.asarray(ends, dtype=np.int64)):
+        values = table.values[rows][inside]
+        for total, found in ((seen, ~np.isnan(values)), (at, values == floor), (below, values < floor)):
+            total += found.sum(axis=0)
+    if minimum == "auto":
+        ends_there = (below == 0) & (at > 0) & (at >= LUMP * seen)
+        return np.where(ends_there, 0.0, -np.inf).astype(np.float32), _told(table.channels, ends_there)
+    notes = [
+        f"{below.sum():,} of {seen.sum():,} values lie below head.minimum {floor:g}, where forecasts end"
+        for _ in range(int(below.any()))
+    ]
+    return np.full(channels, floor, dtype=np.float32), notes
+
+
+def _told(channels: list[str], ends_there: np.ndarray) -> list[str]:
+    names = [repr(name) for name, ends in zip(channels, ends_there, strict=True) if ends]
+    if not names:
+        return []
+    listed = ", ".join(names[:4]) + f" and {len(names) - 4:,} more" * (len(names) > 4)
+    return [
+        f"forecasts of {listed} end at 0, where many values are and none is below; head.minimum null lets them go on"
+    ]
+
+
+def without_passed(floor: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """The floor [B, C], none (-inf) where the context of a window goes below it."""
+    lowest = torch.where(batch["context_mask"], batch["context"], torch.inf).amin(dim=1)
+    return torch.where(lowest < (floor - batch["mean"]) / batch["std"] - BELOW, -torch.inf, floor)
