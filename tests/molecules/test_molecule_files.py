@@ -7,7 +7,7 @@ import pytest
 from xlstm_apps.biosequence.alphabets import get_alphabet
 from xlstm_apps.biosequence.tokenizer import file_encoder, get_tokenizer
 from xlstm_apps.datasets.molecules import read_smi
-from xlstm_apps.datasets.molecules.chemistry import molecule
+from xlstm_apps.datasets.molecules.chemistry import chemistry, molecule
 from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceSource
 from xlstm_apps.datasets.sequences.loading import load_corpus, open_corpus, read_source
 from xlstm_apps.datasets.sequences.reading import sniff
@@ -246,3 +246,22 @@ def test_who_asks_about_molecules_gets_an_answer_for_each(tmp_path):
     data = SequenceSource(path=[write(tmp_path, "list.smi", LIST)])
     with open_corpus(data, SMILES, encode=file_encoder(SMILES)) as corpus:
         assert len(corpus) == 4 and (corpus[0] == corpus[1]).all()
+
+
+def test_groups_of_stereo_centres_are_left_off_and_counted(tmp_path):
+    written = "C[C@H](O)F |&1:1| both\nC[C@H](N)F |a:1|\nCCO |$_R1;;$|\nOC |broken\n"
+    left_off = "3 extensions between bars (CXSMILES) left off, 1 with groups of stereo centres (& or o)"
+    for name, content in {
+        "list.smi": written,
+        "cells.csv": 'smiles,y\n"C[C@H](O)F |a:3,&1:1|",1\n"C[C@H](N)F |a:1|",0\n"CCO |$_R1;;$|",1\nCO,1\n',
+    }.items():
+        corpus, smiles = corpus_of(tmp_path, write(tmp_path, name, content))
+        assert smiles == ["C[C@H](O)F", "C[C@H](N)F", "CCO", "CO"]
+        assert any(note.startswith(left_off) for note in corpus.report["notes"])
+    Chem = chemistry()
+    mol = Chem.MolFromSmiles("C[C@H](O)[C@@H](F)Cl |&1:1,o2:3|")
+    block = Chem.MolToV3KMolBlock(mol) + "$$$$\n" + Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")) + "$$$$\n"
+    for options in ({}, {"standardise": False}):
+        corpus, smiles = corpus_of(tmp_path, write(tmp_path, "groups.sdf", block), **options)
+        assert smiles == ["C[C@H](O)[C@@H](F)Cl", "CCO"]
+        assert any(note.startswith("1 extensions") for note in corpus.report["notes"]) == (not options)

@@ -43,6 +43,8 @@ class Funnel:
     read: int
     stages: list[str]
     taken: Counter[str]
+    notes: list[str]
+    """What was done to the molecules on the way."""
 
     def rows(self) -> Iterator[tuple[str, int, int]]:
         """Stage, how many it took, how many were left."""
@@ -97,7 +99,7 @@ def run(
             rejected=[row.smiles for row in left_out if row.reason != "repeated"],
         )  # fmt: skip
     table_console(stderr=True).print(funnel_table(funnel))
-    lines = [f"{len(kept):,} of {funnel.read:,} molecules pass"]
+    lines = [f"{len(kept):,} of {funnel.read:,} molecules pass", *funnel.notes]
     lines += no_words(rows.count(None)) if as_list else []
     lines += [] if output in (None, "-") else [f"molecules in {output}"]
     lines += [] if page is None else [f"page in {page}"]
@@ -178,7 +180,7 @@ def sift(data: MoleculeSource, judge: MoleculeFilter, known: set[str]) -> tuple[
     early = list(dict.fromkeys(reject.reason for reject in curator.rejects))
     early.sort(key=lambda reason: (reason == "repeated", -taken[reason]))
     stages = [*early, *([KNOWN] if known else []), *judge.stages]
-    return kept, [*curator.rejects, *later], Funnel(read, stages, taken)
+    return kept, [*curator.rejects, *later], Funnel(read, stages, taken, report.notes)
 
 
 def table(kept: Sequence[Kept], names: Sequence[str]) -> pl.DataFrame:

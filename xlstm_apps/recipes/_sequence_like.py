@@ -100,7 +100,8 @@ def run(
         )  # fmt: skip
         pages.write_candidates(page, found)
     table_console(stderr=True).print(comparison(before, after))
-    note(console, [f"{count:,} given molecules left out ({reason})" for reason, count in report.left_out.items()])
+    left_out = [f"{count:,} given molecules left out ({reason})" for reason, count in report.left_out.items()]
+    note(console, left_out + report.notes)
     note(console, [f"{count:,} candidates taken out by {stage}" for stage, count in taken.items()])
     if len(smiles) < SHOWN:
         note(console, [f"{len(smiles)} molecules say little of what they have in common"])

@@ -1,5 +1,6 @@
 """Records of molecules made ready for a corpus: standardised, rejects with their reasons, each molecule once."""
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -8,12 +9,14 @@ from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.datasets.sequences.record import Record
 
 from .selfies_notation import is_selfies
-from .standardise import MoleculePolicy, Rejected, Standardiser
+from .standardise import EXTENSION, MoleculePolicy, Rejected, Standardiser
 
 REJECTS = "rejects.tsv"
 ELSEWHERE = "repeated in another group"
 """Why a molecule is left out that came before in another group than its own."""
 Repeats = Literal["first", "keep", "error"]
+_GROUPS = re.compile(r"(?:^|,)[&o]\d*:")
+"""In an extension: centres that are a mixture, or not known."""
 
 
 class Reject(NamedTuple):
@@ -53,7 +56,7 @@ class Curator:
             ValueError: A record is no molecule, or comes twice, and that is an error; names file, line and record.
         """
         seen: dict[tuple[str | None, str], Any] = {}
-        changed = twice = disagree = translated = 0
+        changed = twice = disagree = translated = extended = grouped = 0
         for record in records:
             written = record.sequence.decode("utf-8", errors="replace").strip()
             try:
@@ -65,6 +68,9 @@ class Curator:
                     ) from None
                 self._leave_out(record, written, verdict.reason, str(verdict).partition(": ")[2], report)
                 continue
+            for text in EXTENSION.findall(written) or EXTENSION.findall(record.description):
+                extended += 1
+                grouped += bool(_GROUPS.search(text))
             key = (record.group if self.by_group else None, smiles)
             if self.repeats != "keep" and key in seen:
                 if self.repeats == "error":
@@ -84,6 +90,9 @@ class Curator:
         if changed:
             given = f", {translated:,} of them from SELFIES" if translated else ""
             report.notes.append(f"{changed:,} molecules written anew, canonically{given}")
+        if extended:
+            lost = f", {grouped:,} with groups of stereo centres (& or o), which are read as drawn" if grouped else ""
+            report.notes.append(f"{extended:,} extensions between bars (CXSMILES) left off{lost}")
         if disagree:
             report.notes.append(
                 f"{disagree:,} of {twice:,} repeated molecules have another label than the first, which counts"

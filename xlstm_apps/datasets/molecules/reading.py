@@ -15,7 +15,8 @@ from .chemistry import LONGEST, chemistry, quiet
 SMI_ENDINGS = (".smi", ".smiles", ".ism", ".can", ".selfies")
 SDF_ENDINGS = (".sdf", ".sd", ".mol")
 _HEADERS = ("smiles", "selfies", "canonical_smiles", "isomeric_smiles", "smile", "structure", "molecule")
-_EXTENSION = re.compile(r"\|[^|]*\|\s*")
+_EXTENSION = re.compile(r"(\|[^|]*\|)\s*(.*)", re.DOTALL)
+_MARKS = {"STEREO_AND": "&", "STEREO_OR": "o"}
 _FIELD = re.compile(r">.*?<([^>]+)>")
 
 
@@ -23,7 +24,7 @@ def read_smi(path: str | Path) -> Iterator[Record]:
     """Molecules of a list, one a line: SMILES, then a name, parted by white space, comma or semicolon.
 
     A first line that names columns, lines that begin with `#` and blank ones are no molecules; ChemAxon extensions
-    between bars are left off. A molecule without a name is called after its line.
+    between bars become the description. A molecule without a name is called after its line.
     """
     first = True
     for number, text in lines(path):
@@ -40,9 +41,15 @@ def read_smi(path: str | Path) -> Iterator[Record]:
                 "table, or call the file .tsv or .csv"
             )
         first = False
-        name = _EXTENSION.sub("", rest[0], count=1) if rest and rest[0].startswith("|") else "".join(rest)
-        name = name.split("\t", 1)[0].strip()
-        yield Record(id=name or f"line_{number}", sequence=smiles.encode(), source=str(path), line=number)
+        extended = _EXTENSION.match("".join(rest))
+        extension, name = extended.groups() if extended else ("", "".join(rest))
+        yield Record(
+            id=name.split("\t", 1)[0].strip() or f"line_{number}",
+            sequence=smiles.encode(),
+            description=extension,
+            source=str(path),
+            line=number,
+        )
 
 
 def sdf_records(path: str | Path, columns: TableColumns) -> Iterator[Record]:
@@ -59,7 +66,11 @@ def sdf_records(path: str | Path, columns: TableColumns) -> Iterator[Record]:
     names = dict.fromkeys(name for row in rows for name in row)
     frame = pl.DataFrame({name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names})
     plain = {"sequence": columns.sequence or "smiles", "id": columns.id or "id"}
-    return frame_records(frame, replace(columns, **plain), path, begins)
+    for record in frame_records(frame, replace(columns, **plain), path, begins):
+        if plain["sequence"] == "smiles":
+            smiles, _, extension = record.sequence.partition(b" ")
+            record.sequence, record.description = smiles, extension.decode()
+        yield record
 
 
 def read_sdf(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
@@ -81,10 +92,17 @@ def read_sdf(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
         with quiet():
             text = "\n".join(block[:end]) + "\n"
             mol = Chem.MolFromMolBlock(text) or Chem.MolFromMolBlock(text, sanitize=False)
-            smiles = "" if mol is None or mol.GetNumAtoms() > LONGEST else Chem.MolToSmiles(mol)
+            smiles = "" if mol is None or mol.GetNumAtoms() > LONGEST else Chem.MolToSmiles(mol) + _groups(mol)
         rows.append({"id": title or f"molecule_{number}", **_fields(block[end:]), "smiles": smiles})
         begins.append(begin)
     return rows, begins
+
+
+def _groups(mol: Any) -> str:
+    """Groups of stereo centres (V3000) that are a mixture, or not known, as an extension would name them."""
+    kinds = [str(group.GetGroupType()) for group in mol.GetStereoGroups()]
+    marks = [_MARKS[kind] for kind in kinds if kind in _MARKS]
+    return f" |{','.join(f'{mark}{number}:' for number, mark in enumerate(marks, 1))}|" if marks else ""
 
 
 def _blocks(path: str | Path) -> Iterator[tuple[int, list[str]]]:

@@ -19,8 +19,8 @@ _OTHER_NOTATIONS = (
     ("a reaction", re.compile(r"[^>]*[^->]>")),
     ("a tag of activity before a molecule, as FS-Mol has it; bring tags as a column", re.compile(r"[01]\$")),
 )
-_EXTENSION = re.compile(r"\s+\|[^|]*\|$")
-"""Of ChemAxon, behind the SMILES."""
+EXTENSION = re.compile(r"(?:^|\s+)\|([^|]*)\|$")
+"""Of ChemAxon, behind the SMILES, which is read without it."""
 _PROBLEMS = {
     "AtomValenceException": "valence",
     "KekulizeException": "aromaticity",
@@ -106,7 +106,7 @@ class Standardiser:
         return self._chem.MolToSmiles(mol)
 
     def _parsed(self, smiles: str) -> Any:
-        smiles = _EXTENSION.sub("", smiles)
+        smiles = EXTENSION.sub("", smiles)
         if not smiles:
             raise Rejected("empty", "no SMILES, or a structure that RDKit cannot read")
         if len(smiles) > LONGEST:
