@@ -36,12 +36,30 @@ TITLES = {
 }  # fmt: skip
 
 
-def test_the_table_of_volumes_says_what_the_rows_say():
-    with (ROOT / "benchmarks" / "results" / "segment_volumes.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["steps"] == "250"]
-    assert {"bottleneck", "plain"} <= {row["network"] for row in rows}
-    for network in {row["network"] for row in rows}:
+def results(name: str) -> list[dict[str, str]]:
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(("steps", "heading"), [("800", "| network, on a GPU |"), ("250", "250 steps on one CPU")])
+def test_the_tables_of_volumes_say_what_the_rows_say(steps, heading):
+    rows, below = [row for row in results("segment_volumes") if row["steps"] == steps], TEXT.partition(heading)[2]
+    assert {row["network"] for row in rows} == TITLES.keys()
+    for network, title in TITLES.items():
         own = sorted((row for row in rows if row["network"] == network), key=lambda row: int(row["seed"]))
         means = " | ".join(f"{statistics.mean(float(row[name]) for row in own):.3f}" for name in ("dice", "f1"))
         far = ", ".join(f"{float(row['far']):.3f}" for row in own)
-        assert f"| {TITLES[network]} | {means} | {far} |" in TEXT
+        assert f"| {title} | {means} | {far} |" in below
+
+
+def test_the_table_of_nuclei_says_what_the_rows_say():
+    below = TEXT.partition("At full size")[2].partition("The rows are in")[0]
+    rows = {row["network"]: row for row in results("segment_nuclei") if row["steps"] == "1000"}
+    scores = {"dice": 3, "iou": 3, "hd95": 2, "f1": 3, "dice_384": 3, "dice_160": 3}
+    for alone in results("segment_nuclei_speed"):
+        row = rows.get(alone["network"])
+        cells = [f"{float(row[name]):.{digits}f}" if row else "-" for name, digits in scores.items()]
+        cells += [f"{float(alone['train_ms']):.0f}", f"{float(alone['train_mb']):,.0f}"]
+        cells += [f"{float(alone['ms_per_image']):.1f}", f"{float(alone['mb_per_image']):.0f}"]
+        title = "plain U-Net" if alone["network"] == "plain" else TITLES[alone["network"]]
+        assert f"| {title} | {' | '.join(cells)} |" in below
