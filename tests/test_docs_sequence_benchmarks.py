@@ -135,3 +135,12 @@ def test_time_that_a_context_saves():
     for name, cells in shown.items():
         total, count = float(found[name]["seconds"]), int(found[name]["targets"])
         assert cells == [f"{total:.1f}", f"{1000 * total / count:.1f} ms"]
+
+
+def test_the_first_page():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("\n", " ")
+    shown = {name.strip("*"): float(cells[3].split()[0]) for name, cells in table("Language models").items()}
+    told = "**xLSTM {xlstm:.2f}**, LSTM {lstm:.2f}, Transformer {transformer:.2f}, counts to order 5 {markov-5:.2f};"
+    assert told.format(**shown) in readme
+    alone, behind = (float(table("Families")[count][0]) for count in ("0", "1"))
+    assert f"{behind:.1f} instead of {alone:.1f}" in readme
