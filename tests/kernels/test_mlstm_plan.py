@@ -7,7 +7,8 @@ import torch
 
 triton = pytest.importorskip("triton", reason="needs Triton")
 
-from xlstm_apps.kernels import triton_plan  # noqa: E402
+from xlstm_apps.kernels import kinds, triton_plan  # noqa: E402
+from xlstm_apps.kernels.kinds import Kinds  # noqa: E402
 from xlstm_apps.kernels.mlstm import api, triton_call  # noqa: E402
 from xlstm_apps.kernels.triton_plan import Plan, Storage  # noqa: E402
 
@@ -126,7 +127,7 @@ def kind(B=2, T=70, *, dtype=torch.bfloat16, gate_dtype=F32, change=lambda x: x,
 def test_calls_that_differ_in_kind_are_told_apart(monkeypatch):
     monkeypatch.setattr(triton_call, "_calls", {})
     borders = torch.tensor([0, 30, 70], dtype=torch.int32)
-    kinds = [
+    found = [
         kind(),
         kind(B=3),
         kind(T=71),
@@ -145,15 +146,15 @@ def test_calls_that_differ_in_kind_are_told_apart(monkeypatch):
         kind(dtype=F32),
     ]
     monkeypatch.setattr(triton_call, "allows_tf32", lambda x: x.dtype == F32)
-    kinds.append(kind(dtype=F32))
-    assert len({id(x) for x in kinds}) == len(kinds) == len(triton_call._calls)
-    assert kinds[-2].precision == "ieee" and kinds[-1].precision == "tf32x3"
-    assert kind() is kinds[0]
+    found.append(kind(dtype=F32))
+    assert len({id(x) for x in found}) == len(found) == len(triton_call._calls)
+    assert found[-2].precision == "ieee" and found[-1].precision == "tf32x3"
+    assert kind() is found[0]
 
 
 def test_kinds_are_forgotten_before_they_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(triton_call, "_calls", {})
-    monkeypatch.setattr(triton_call, "MOST_CALLS", 3)
+    monkeypatch.setattr(triton_call, "_calls", Kinds())
+    monkeypatch.setattr(kinds, "MOST", 3)
     for T in range(1, 10):
         kind(T=T)
         assert len(triton_call._calls) <= 3
@@ -171,7 +172,7 @@ def test_calls_once_checked_go_the_short_way_and_others_do_not(monkeypatch):
         raise LookupError  # what runs where there is no short way
 
     module = SimpleNamespace(prepare=prepare, mlstm=refuse)
-    monkeypatch.setattr(api, "_prepared", {})
+    monkeypatch.setattr(api, "_prepared", Kinds())
     monkeypatch.setattr(api, "choose", lambda *_: module)
 
     def call(B=2, change=lambda x: x, gate_dtype=F32, **options):
@@ -196,6 +197,6 @@ def test_calls_once_checked_go_the_short_way_and_others_do_not(monkeypatch):
             call(**options)
     with pytest.raises(ValueError, match="v must have shape"):
         api.mlstm(*torch.zeros(2, 2, 5, 2, 4), torch.zeros(2, 4, 2, 4), *torch.zeros(2, 2, 5, 2))
-    monkeypatch.setattr(api, "MOST_KINDS", 3)
+    monkeypatch.setattr(kinds, "MOST", 3)
     call(B=7)
     assert len(api._prepared) == 1

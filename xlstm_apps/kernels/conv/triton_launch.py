@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.conv.triton_kernels import backward_kernel, forward_kernel
+from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.triton_plan import Plan, power_of_2, processors, tiles
 
 WARPS = 14
 """Programs, of one warp each, that a processor should have: as many as have room in its registers at once."""
 SHORTEST, LONGEST = 32, 512
 """Bounds of a chunk, in steps: those around it are read twice, and its sums of gradients written once."""
-MOST_KINDS = 1024
-"""Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 
 
 class Tiling:
@@ -45,7 +44,7 @@ class Tiling:
         self.meta = {"E": width, "TAPS": weight.shape[0], "BLOCK": block, "ROWS": rows, "num_warps": 1}
 
 
-_plans: dict[tuple, tuple[Plan, Tiling]] = {}
+_plans: Kinds[tuple[Plan, Tiling]] = Kinds()
 
 
 def forward(
@@ -56,7 +55,8 @@ def forward(
     given = _given(window, position)
     y = x.new_empty(x.shape)
     key = _key(x, weight, bias, window, position, silu)
-    if key not in _plans:
+    found = _plans.get(key)
+    if found is None:
         plan, tiling = Plan(x.device), Tiling(x, weight, room=32, most=8)
         inputs = [plan.tensor(t.dtype) for t in (x, weight, bias, y)]
         plan.launch(
@@ -64,8 +64,8 @@ def forward(
             *inputs, *_optional(plan, inputs[0], window, position), *tiling.sizes, *x.stride()[:2],
             **tiling.meta, **_options(x.stride()[:2], window, position, silu),
         )  # fmt: skip
-        _remember(key, plan, tiling)
-    _plans[key][0].run((x, weight, bias, y, *given))
+        found = _plans[key] = plan, tiling
+    found[0].run((x, weight, bias, y, *given))
     return y
 
 
@@ -76,7 +76,8 @@ def backward(
     dy, x, weight, bias = _unit_stride(dy), _unit_stride(x), weight.contiguous(), bias.contiguous()
     given = _given(window, position)
     key = (dy.stride(), *_key(x, weight, bias, window, position, silu))
-    if key not in _plans:
+    found = _plans.get(key)
+    if found is None:
         plan, tiling = Plan(x.device), Tiling(x, weight, room=16, most=4)
         inputs = [plan.tensor(t) for t in (dy.dtype, x.dtype, weight.dtype, bias.dtype, x.dtype, torch.float32)]
         dwindow = _optional(plan, inputs[0], window)
@@ -85,8 +86,8 @@ def backward(
             *inputs, *dwindow, *_optional(plan, inputs[0], window, position), *tiling.sizes, *x.stride()[:2],
             *dy.stride()[:2], **tiling.meta, **_options((*x.stride()[:2], *dy.stride()[:2]), window, position, silu),
         )  # fmt: skip
-        _remember(key, plan, tiling)
-    plan, tiling = _plans[key]
+        found = _plans[key] = plan, tiling
+    plan, tiling = found
     dx = x.new_empty(x.shape)
     sums = x.new_empty((tiling.parts, weight.shape[0] + 1, x.shape[2]), dtype=torch.float32)
     dwindow = x.new_empty(0) if window is None else torch.empty_like(given[0])
@@ -108,12 +109,6 @@ def _key(
 ) -> tuple[object, ...]:
     types = (x.dtype, weight.dtype, bias.dtype, *(t if t is None else t.dtype for t in (window, position)))
     return (x.shape, x.stride(), weight.shape[0], types, x.device, silu)
-
-
-def _remember(key: tuple, plan: Plan, tiling: Tiling) -> None:
-    if len(_plans) >= MOST_KINDS:
-        _plans.clear()
-    _plans[key] = plan, tiling
 
 
 def _optional(plan: Plan, other, *tensors: Tensor | None) -> list:

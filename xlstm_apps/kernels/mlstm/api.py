@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.dispatch import ENVIRONMENT_VARIABLE, choose, full_precision, observed
+from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.state import MLSTMState, check_overwritable, overwrite, state_dtype
 
 InputGate = Literal["exp", "sigmoid"]
 Backend = Literal["auto", "reference", "torch", "triton"]
-MOST_KINDS = 1024
-"""Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 
 
 @overload
@@ -139,8 +138,6 @@ def mlstm(
         del options["cu_seqlens"]
         run = module.prepare(*args[:5], **options)
         if run is not None:
-            if len(_prepared) >= MOST_KINDS:
-                _prepared.clear()
             _prepared[kind] = run
             return run(q, k, v, igate, fgate)
         options["cu_seqlens"] = None
@@ -149,7 +146,7 @@ def mlstm(
     return (h, last) if return_state else h
 
 
-_prepared: dict[tuple, Callable[..., Tensor]] = {}
+_prepared: Kinds[Callable[..., Tensor]] = Kinds()
 
 
 def mlstm_step(

@@ -6,6 +6,7 @@ import torch
 import triton
 from torch import Tensor
 
+from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.mlstm.triton_gates import gate_kernel
 from xlstm_apps.kernels.triton_plan import Operand, Plan, Storage, tile
 
@@ -17,8 +18,6 @@ FUSED_CHUNKS = 4
 """Chunks per sequence up to which one program per head is worth it however few there are."""
 SUMMARY_BLOCK = 256
 """Chunks read at once when a chunk looks at all those before or after it."""
-MOST_CALLS = 1024
-"""Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 
 
 class Call:
@@ -168,7 +167,7 @@ class Call:
         return new(*sizes, self.K, self.V, dtype=f32), new(*sizes, self.K, dtype=f32), new(*sizes, dtype=f32)
 
 
-_calls: dict[tuple, Call] = {}
+_calls: Kinds[Call] = Kinds()
 
 
 def find(
@@ -183,8 +182,6 @@ def find(
     )  # fmt: skip
     call = _calls.get(key)
     if call is None:
-        if len(_calls) >= MOST_CALLS:
-            _calls.clear()
         call = _calls[key] = Call(q, k, v, igate, fgate, cu_seqlens, *options)
     return call
 

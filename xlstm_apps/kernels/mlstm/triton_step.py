@@ -9,12 +9,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.mlstm.triton_gates import GATE_FLOOR, log_sigmoid
 from xlstm_apps.kernels.triton_plan import Plan, tile, tiles
 
 F32 = torch.float32
-MOST_KINDS = 1024
-"""Kinds of steps to remember; batches that differ every time must not fill the memory."""
 
 
 @triton.jit
@@ -142,7 +141,7 @@ class StepPlan(Plan):
             )  # fmt: skip
 
 
-_plans: dict[tuple, StepPlan] = {}
+_plans: Kinds[StepPlan] = Kinds()
 
 
 def direct_step(
@@ -160,8 +159,6 @@ def direct_step(
     )  # fmt: skip
     plan = _plans.get(key)
     if plan is None:
-        if len(_plans) >= MOST_KINDS:
-            _plans.clear()
         plan = _plans[key] = StepPlan(q, k, v, igate, fgate, bool(state), inplace, *options)  # pyright: ignore
     if inplace:
         h = v.new_empty(v.shape)

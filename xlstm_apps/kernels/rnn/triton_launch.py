@@ -10,6 +10,7 @@ import torch
 import triton
 from torch import Tensor
 
+from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.rnn import triton_backward, triton_forward, triton_streamed, triton_weights
 from xlstm_apps.kernels.triton_plan import FUSED, Plan, processors
 
@@ -23,8 +24,6 @@ DATA_CENTRE = ((8, 0), (9, 0), (10, 0), (10, 3))
 """Compute capabilities with 160 KiB of shared memory and more."""
 FIELDS = {"slstm": 4, "lstm": 2, "gru": 1, "elman": 1}
 """Tensors of a state."""
-MOST_KINDS = 1024
-"""Kinds of calls to remember; lengths that differ every time must not fill the memory."""
 STAGES = 6
 """Steps in flight between global memory and the step that needs them, plus one."""
 
@@ -167,7 +166,7 @@ class ForwardPlan(Plan):
             )  # fmt: skip
 
 
-_plans: dict[tuple, tuple[Sizes, ForwardPlan]] = {}
+_plans: Kinds[tuple[Sizes, ForwardPlan]] = Kinds()
 
 
 def run_forward(
@@ -186,8 +185,6 @@ def run_forward(
     )  # fmt: skip
     found = _plans.get(key)
     if found is None:
-        if len(_plans) >= MOST_KINDS:
-            _plans.clear()
         p = sizes(gates, cell)
         found = _plans[key] = p, ForwardPlan(p, gates, bias, bool(state), inplace, cell, train)
     p, plan = found
