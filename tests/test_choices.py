@@ -41,5 +41,5 @@ def test_a_word_that_is_no_choice_is_refused(kind, name):
     hints = typing.get_type_hints(kind)
     needed = {f.name: hints[f.name] for f in dataclasses.fields(kind) if (f.default, f.default_factory) == missing}
     given = {key: "x" if hint is str else ["x", "y"] for key, hint in needed.items()}
-    with pytest.raises(ValueError, match=rf"{name}.* is (not )?one of"):
+    with pytest.raises(ValueError, match=rf"{name}.* is one of"):
         kind(**{**given, name: "banana"})

@@ -5,7 +5,12 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from xlstm_apps.choices import check_choices
+
+Activation = Literal["gelu", "silu", "relu", "relu^2", "sigmoid", "selu"]
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 
 # Options left at None take the value of the published family. An option absent here does not exist in that family.
 FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -28,8 +33,6 @@ FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
         "gate_soft_cap": 15.0,
     },
 }
-DIRECTIONS = ("causal", "bidirectional", "alternating")
-ACTIVATIONS = ("gelu", "silu", "relu", "relu^2", "sigmoid", "selu")
 
 
 def check_options(given: Iterable[str], known: Sequence[str], section: str = "") -> None:
@@ -95,7 +98,7 @@ class xLSTMConfig:
     ffn_proj_factor: float | None = None
     """Width of the feed-forward relative to `embedding_dim`, rounded up to `proj_round_to`; 0 = no feed-forward.
     None: 1.3 ("xlstm", sLSTM blocks only) or 2.667 ("xlstm-large", every block)."""
-    ffn_activation: Literal["gelu", "silu", "relu", "relu^2", "sigmoid", "selu"] | None = None
+    ffn_activation: Activation | None = None
     """Activation of the feed-forward's gate. None: "gelu" ("xlstm") or "silu" ("xlstm-large")."""
     proj_round_to: int = 64
     """Inner widths are rounded up to a multiple of this."""
@@ -176,15 +179,7 @@ class xLSTMConfig:
         return math.ceil(multiples - 1e-6) * self.proj_round_to
 
     def _check_values(self) -> None:
-        for name, choices in (
-            ("family", tuple(FAMILY_DEFAULTS)),
-            ("direction", DIRECTIONS),
-            ("ffn_activation", (None, *ACTIVATIONS)),
-            ("backend", ("auto", "reference", "torch", "triton")),
-        ):
-            if getattr(self, name) not in choices:
-                known = ", ".join(repr(choice) for choice in choices)
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {known}")
+        check_choices(self)
         for name, least in (
             ("embedding_dim", 1),
             ("num_blocks", 1),

@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
+
+from xlstm_apps.choices import check_choices
 
 Pooling = Literal[
     "bilateral_concat", "bilateral_avg", "first", "last", "middle", "mean", "max", "attention"
@@ -77,15 +79,7 @@ class VisionConfig:
             object.__setattr__(self, name, value)
         if any(s > p for s, p in zip(stride, patch, strict=True)):
             raise ValueError(f"stride={stride} is larger than patch_size={patch}: pixels between patches would be lost")
-        for name, choices in (
-            ("positions", ("learned", "sincos", "none")),
-            ("scan", tuple(SCANS)),
-            ("conv", ("grid", "causal", "none")),
-            ("pooling", get_args(Pooling)),
-        ):
-            if getattr(self, name) not in choices:
-                known = ", ".join(repr(choice) for choice in choices)
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {known}")
+        check_choices(self)
         if dims == 1 and self.scan not in ("alternate", "raster", "bidirectional"):
             raise ValueError(f"scan={self.scan!r} needs at least two dimensions, img_size={size} has one")
         if self.in_chans < 1 or self.num_classes < 0:

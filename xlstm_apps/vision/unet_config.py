@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from xlstm_apps.vision.config import SCANS, Scan
+from xlstm_apps.choices import check_choices
+from xlstm_apps.vision.config import Scan
 
 Where = Literal["none", "bottleneck", "encoder", "decoder", "all"]
 
@@ -51,10 +52,7 @@ class UNetConfig:
             raise ValueError(f"strides has {len(self.strides)} entries, features has {len(self.features)}: one a stage")
         if len(self.kernel_sizes) not in (1, len(self.features)):
             raise ValueError(f"kernel_sizes has {len(self.kernel_sizes)} entries; give one, or one for each stage")
-        for name, choices in (("where", get_args(Where)), ("scan", tuple(SCANS))):
-            if getattr(self, name) not in choices:
-                known = ", ".join(repr(choice) for choice in choices)
-                raise ValueError(f"{name}={getattr(self, name)!r} is not one of {known}")
+        check_choices(self)
         for name in ("num_blocks", "rounds", "num_heads"):
             if not _whole(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number, at least 1")
