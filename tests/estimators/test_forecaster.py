@@ -40,6 +40,12 @@ def fitted():
     return XLSTMForecaster(**QUICK).fit(long_frame())
 
 
+def test_single_rows_are_forecast_in_the_steps_of_the_training(fitted):
+    last = long_frame().groupby("unique_id").tail(1)
+    stamps = fitted.predict(last)["ds"]
+    assert stamps.tolist() == fitted.predict()["ds"].tolist()
+
+
 def test_long_pandas_in_pandas_out(fitted):
     forecast = fitted.predict()
     assert list(forecast.columns) == ["unique_id", "ds", "0.1", "0.5", "0.9"]

@@ -95,6 +95,45 @@ def test_values_that_training_did_not_see_are_told(run, tmp_path, capsys):
     assert "not seen" not in capsys.readouterr().err
 
 
+def test_a_later_table_may_be_written_in_another_way(run, tmp_path):
+    text = pl.read_csv(write(tmp_path / "t.csv"), infer_schema=False)
+    forecast.predict(str(run), TableToForecast(path=str(tmp_path / "t.csv")), str(tmp_path / "expected.csv"))
+    expected = (tmp_path / "expected.csv").read_text()
+
+    def forecast_of(frame, **options):
+        frame.write_csv(tmp_path / "later.csv", separator=options.get("separator", ","))
+        data = TableToForecast(path=str(tmp_path / "later.csv"), **options)
+        forecast.predict(str(run), data, str(tmp_path / "next.csv"))
+        return (tmp_path / "next.csv").read_text()
+
+    commas = text.with_columns(
+        pl.col("y").str.replace(r"\.", ","), ds=pl.col("ds").str.replace(r"(\d+)-(\d+)-(\d+)", "$3/$2/$1")
+    )
+    options = {"separator": ";", "decimal": ",", "time_format": "day/month/year"}
+    assert forecast_of(commas, **options) == expected
+    with pytest.raises(ValueError):
+        forecast_of(commas, **options | {"decimal": "."})
+    twice = pl.concat([text, text.tail(1).with_columns(y=pl.lit("7"))])
+    with pytest.raises(ValueError, match=r"--data\.duplicates"):
+        forecast_of(twice)
+    assert forecast_of(twice, duplicates="first") == expected
+    odd = text.with_columns(y=pl.when(pl.int_range(pl.len()) == 88).then(pl.lit("-999")).otherwise("y"))
+    gone = text.with_columns(y=pl.when(pl.int_range(pl.len()) == 88).then(None).otherwise("y"))
+    assert forecast_of(odd) != forecast_of(odd, missing_values=[-999]) == forecast_of(gone)
+
+
+def test_one_row_is_forecast_in_the_steps_of_the_model(run, tmp_path):
+    row = pl.read_csv(write(tmp_path / "t.csv")).tail(1)
+    row.write_csv(tmp_path / "row.csv")
+    forecast.predict(str(run), TableToForecast(path=str(tmp_path / "row.csv")), str(tmp_path / "next.csv"))
+    made = pl.read_csv(tmp_path / "next.csv", try_parse_dates=True)
+    assert (
+        made["ds"].diff().drop_nulls().unique().item().days == 1
+        and len(made) == 4
+        and made.null_count().sum_horizontal().item() == 0
+    )
+
+
 def test_predictions_that_cannot_be_made_are_not_listed(tmp_path, capsys):
     forecast.train(
         SeriesData(path=write(tmp_path / "t.csv"), known_covariates=["promo"]),

@@ -17,10 +17,46 @@ _LISTS = (*_ROLES, "categorical_covariates", "missing_values", "missing_text")
 
 @dataclass(frozen=True, kw_only=True)
 class OtherTable:
-    """A table for a forecaster that is trained already; the rest of its reading is as in training."""
+    """A table for a forecaster that is trained already, read as the training's was save for what is said here."""
 
     path: str | None = None
-    """Another table, read as the training's was. None: the training's own."""
+    """Another table, with the training's columns. None: the training's own."""
+
+    separator: str | None = None
+    """Character between cells. None: as in training, as everything below."""
+
+    decimal: str | None = None
+    """Decimal mark, `.` or `,`."""
+
+    encoding: str | None = None
+    """Text encoding."""
+
+    time_format: str | None = None
+    """How stamps are written, as in strptime, or `day/month/year`, `month/day/year`, `unix_s` and the like."""
+
+    time_zone: str | None = None
+    """IANA zone in which stamps without offset are read."""
+
+    missing_values: list[float] | None = None
+    """Numbers that stand for a missing value."""
+
+    missing_text: list[str] | None = None
+    """More spellings of a missing value."""
+
+    duplicates: Duplicates | None = None
+    """What to do with rows of one series that share a stamp."""
+
+    off_grid: OffGrid | None = None
+    """What to do with stamps that do not lie on the regular grid."""
+
+    freq: str | None = None
+    """Step between stamps; that of the model, for `resample`."""
+
+    resample: Resample | None = None
+    """Bring the rows to `freq` by this statistic."""
+
+    start: str | None = None
+    """First stamp, where the file has none."""
 
 
 @dataclass(frozen=True, kw_only=True)

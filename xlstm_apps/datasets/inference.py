@@ -6,6 +6,11 @@ import polars as pl
 from .delimited import Origin
 from .frequency import Frequency
 
+
+class UnknownStepError(ValueError):
+    """No series has two rows, and nothing says how far apart they would be."""
+
+
 _DAY_US = 86_400_000_000
 
 
@@ -21,14 +26,15 @@ def infer(us: np.ndarray, codes: np.ndarray, origin: Origin, integer: bool = Fal
         integer: stamps are row counts.
 
     Raises:
-        ValueError: every series has one row, or no step explains the stamps.
+        UnknownStepError: every series has one row.
+        ValueError: no step explains the stamps.
     """
     same = codes[1:] == codes[:-1]
     diffs = np.diff(us).astype(np.int64)[same]
     if len(diffs) == 0:
         if integer:
             return Frequency("index", 1)
-        raise ValueError(
+        raise UnknownStepError(
             f"{origin.name}: no series has two rows, so its frequency is not known; set {origin.option('freq', '1d')} "
             "(15m, 1h, 1w, 1mo, ...)"
         )

@@ -389,7 +389,7 @@ class XLSTMForecaster(BaseEstimator):
         if df is None:
             table, kind = self._table_, self._kind_
         else:
-            table = table_from_frame(df, **self._trained_.reading())
+            table = self._trained_.table_from(df)
             kind = kind_of(df, self.id_column, len(table.channels))
         if future_df is not None:
             table = with_future(table, future_df, self._trained_.data)

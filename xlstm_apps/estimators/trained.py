@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import polars as pl
 
-from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable
+from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable, table_from_frame
+from xlstm_apps.datasets.inference import UnknownStepError
 from xlstm_apps.datasets.reading import settled
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
 from xlstm_apps.estimators.forecast_frames import predict_frames, quantile_columns, sample_frames
@@ -63,6 +64,17 @@ class TrainedForecaster:
         if self.data.layout != "rows":
             options["target_columns"] = list(self.scaler.channels)
         return options
+
+    def table_from(self, df: Any) -> SeriesTable:
+        """A frame like the training's; where no series tells how far apart its rows are, as the model's.
+
+        Raises:
+            ValueError: It cannot be read.
+        """
+        try:
+            return table_from_frame(df, **self.reading())
+        except UnknownStepError:
+            return table_from_frame(df, **{**self.reading(), "freq": self.freq})
 
     def scaler_for(self, table: SeriesTable) -> Scaler:
         """The scaler for another table.

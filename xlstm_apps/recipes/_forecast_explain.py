@@ -35,9 +35,9 @@ def output_folder(model: str, output: str | None) -> Path:
     return path
 
 
-def explain_trained(trained: Trained, data_path: str | None, windows: int, segment_length: int | None) -> Explanation:
+def explain_trained(trained: Trained, windows: int, segment_length: int | None) -> Explanation:
     """Occlusion on the test part of the training's table, or of another one."""
-    table = trained.table(data_path)
+    table = trained.table()
     head = trained.model.head
     split = trained.split(table)
     scaler = trained.scaler(table, np.array([train_end for train_end, _ in split]))

@@ -1,7 +1,7 @@
 """What can be done with a trained forecaster: predict, evaluate, backtest."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from rich.console import Console
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets import Scaler, SeriesData, SeriesTable, WindowDataset, iter_tables, load_table, split_points
 from xlstm_apps.datasets.blocks import many_rows
+from xlstm_apps.datasets.config import OtherTable
 from xlstm_apps.datasets.files import resolve
+from xlstm_apps.datasets.inference import UnknownStepError
 from xlstm_apps.estimators.forecast_calibration import calibrator_for
 from xlstm_apps.estimators.forecast_frames import quantile_columns, window_frames
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast, season_of
@@ -72,13 +74,14 @@ class Trained:
     Args:
         path: Run folder, model folder, or a folder that `XLSTMForecaster.save` wrote.
         device: Where to compute; `auto`: CUDA where there is any.
+        given: The table to use, and what is said of how it is read.
 
     Raises:
         ValueError: None of them, a run that has not got to a model yet, or no such device here.
     """
 
-    def __init__(self, path: str, device: str = "auto"):
-        self.console = Console(stderr=True)
+    def __init__(self, path: str, device: str = "auto", given: OtherTable | None = None):
+        self.console, self.given = Console(stderr=True), given or OtherTable()
         self.folder: RunFolder | None = None
         model = Path(path)
         if not model.is_dir():
@@ -96,25 +99,33 @@ class Trained:
         self.forecaster = TrainedForecaster.load(model).to(self.device)
         self.model, self.data = self.forecaster.model, self.forecaster.data
 
-    def reading(self, data_path: str | None, future_path: str | None = None) -> SeriesData:
-        """How the training's table is read, or another one in the same way.
+    def reading(self) -> SeriesData:
+        """How the training's table is read, or another one in the same way, save for what is said of it.
 
         Raises:
             ValueError: There is no table.
         """
-        if data_path is not None:
-            return SeriesData(path=data_path, future_path=future_path, **self.forecaster.reading())
+        said = {name: value for name, value in asdict(self.given).items() if value is not None}
+        if self.given.path is not None:
+            return SeriesData(**{**self.forecaster.reading(), **said})
         if self.folder is None:
             raise ValueError("a model folder holds no data: give the table as data.path")
-        return self.data if future_path is None else replace(self.data, future_path=future_path)
+        return replace(self.data, **said)
 
-    def table(self, data_path: str | None) -> SeriesTable:
-        """The training's table, or another one read the same way.
+    def load(self, data: SeriesData) -> SeriesTable:
+        """The table; where no series tells how far apart its rows are, as the model's."""
+        try:
+            return load_table(data)
+        except UnknownStepError:
+            return load_table(replace(data, freq=self.forecaster.freq))
+
+    def table(self) -> SeriesTable:
+        """The training's table, or the one given.
 
         Raises:
             ValueError: It cannot be read, or its steps or columns are not those the model was trained on.
         """
-        table = load_table(self.reading(data_path))
+        table = self.load(self.reading())
         seen = Seen(self.forecaster)
         seen.add(table)
         seen.tell(self.console)
@@ -128,7 +139,6 @@ class Trained:
 
     def predict(
         self,
-        data: SeriesData,
         *,
         quantiles: Sequence[float] | None,
         level: Sequence[float] | None,
@@ -136,6 +146,7 @@ class Trained:
         seed: int,
     ) -> Iterator[pl.DataFrame]:
         """Frames of the forecast beyond the end of every series, or of possible futures."""
+        data = self.reading()
         beyond = self.forecaster.beyond(quantiles, level) if samples is None else None
         note(self.console, [beyond] if beyond else [])
         for table in self.tables(data):
@@ -148,18 +159,18 @@ class Trained:
         """The table, in pieces of whole series where it is to be streamed."""
         path = resolve(data.path)
         streamed = data.layout != "rows" and (data.stream or many_rows(path, data.memory_rows))
-        found = iter_tables(data) if streamed else iter([load_table(data)])
+        found = iter_tables(data) if streamed else iter([self.load(data)])
         seen = Seen(self.forecaster)
         for table in found:
             seen.add(table)
             yield table
         seen.tell(self.console)
 
-    def evaluate(self, data_path: str | None, output: str | None, baselines: Sequence[str] = ()) -> None:
+    def evaluate(self, output: str | None, baselines: Sequence[str] = ()) -> None:
         """Score on the test part, print the comparison, write it to the folder `output`."""
         if self.folder is None:
             raise ValueError("evaluate needs the run folder, which holds the baseline too, not the model folder alone")
-        table = self.table(data_path)
+        table = self.table()
         head = self.model.head
         split = self.split(table)
         ends = np.array([train_end for train_end, _ in split])
@@ -193,7 +204,6 @@ class Trained:
 
     def backtest(
         self,
-        data_path: str | None,
         n_windows: int,
         step_size: int | None,
         *,
@@ -206,7 +216,7 @@ class Trained:
         Raises:
             ValueError: The cutoffs reach back into what the model was trained on, or before the data.
         """
-        table, horizon = self.table(data_path), self.forecaster.horizon
+        table, horizon = self.table(), self.forecaster.horizon
         step = horizon if step_size is None else step_size
         if refit:
             first = first_cutoffs(table, horizon, n_windows, step)
@@ -224,13 +234,13 @@ class Trained:
             )
             return iter([by_series(frames)])
         split = self.split(table)
-        tested = np.array([val_end for _, val_end in split]) if data_path is None else None
+        tested = np.array([val_end for _, val_end in split]) if self.given.path is None else None
         first = first_cutoffs(table, horizon, n_windows, step, tested)
         note(self.console, fewer_windows(table, first, horizon, n_windows, step))
         scaler = self.scaler(table, np.array([train_end for train_end, _ in split]))
         borders = [(int(x), int(x)) for x in first]
         windows = WindowDataset(table, scaler, "test", borders, self.model.head.context_length, horizon, step)
-        self.warn_of_known(table, windows, data_path)
+        self.warn_of_known(table, windows)
         calibrator = calibrator_for(self.model, table, scaler, split)
         if calibrator is not None:
             columns = quantile_columns(self.model, quantiles, level, calibrated=True)
@@ -268,10 +278,10 @@ class Trained:
         plan.train_model(model, config["seed"])
         return plan, model.to(plan.device)
 
-    def warn_of_known(self, table: SeriesTable, windows: WindowDataset, data_path: str | None) -> None:
+    def warn_of_known(self, table: SeriesTable, windows: WindowDataset) -> None:
         """Say how many windows begin before the training's end, where another table is used."""
         until = self.folder.facts.get("trained_until") if self.folder is not None else None
-        if until is None or data_path is None:
+        if until is None or self.given.path is None:
             return
         series, cutoff = windows.windows()
         stamps = table.timestamps[table.offsets[series.numpy()] + cutoff.numpy()]

@@ -98,9 +98,8 @@ def predict(
     if samples is not None and (quantiles is not None or level is not None):
         raise ValueError("samples gives possible futures, not intervals; leave out level and quantiles")
     target = out.Output(output)
-    trained = saved.Trained(model, device)
-    table = trained.reading(data.path, data.future_path)
-    target.write(trained.predict(table, quantiles=quantiles, level=level, samples=samples, seed=seed))
+    trained = saved.Trained(model, device, data)
+    target.write(trained.predict(quantiles=quantiles, level=level, samples=samples, seed=seed))
 
 
 def evaluate(
@@ -122,7 +121,7 @@ def evaluate(
     """
     from xlstm_apps.recipes import _forecast_saved as saved
 
-    saved.Trained(model, device).evaluate(data.path, output, baselines or [])
+    saved.Trained(model, device, data).evaluate(output, baselines or [])
 
 
 def backtest(
@@ -159,8 +158,8 @@ def backtest(
     check_levels(quantiles, level)
     every = refit_interval(refit, n_windows) if refit else 0
     target = out.Output(output)
-    trained = saved.Trained(model, device)
-    target.write(trained.backtest(data.path, n_windows, step_size, refit=every, quantiles=quantiles, level=level))
+    trained = saved.Trained(model, device, data)
+    target.write(trained.backtest(n_windows, step_size, refit=every, quantiles=quantiles, level=level))
 
 
 def explain(
@@ -187,7 +186,7 @@ def explain(
     from xlstm_apps.recipes._forecast_saved import Trained
 
     folder = steps.output_folder(model, output)
-    steps.write(steps.explain_trained(Trained(model, device), data.path, windows, segment_length), folder)
+    steps.write(steps.explain_trained(Trained(model, device, data), windows, segment_length), folder)
 
 
 def tune(
