@@ -10,10 +10,10 @@ Beside it: NETWORK.tokens.gz, `--samples` strings as they were drawn at temperat
 space between tokens; and a folder with the xLSTM, its weights in half precision.
 
 Protocol. All 1.58 million molecules but one of 158, on which the weights are chosen, by the loss at `--looks` looks.
-Batches hold molecules of about one length, the same ones in the same order for both networks. The number of steps is
-what `--budget` seconds of training allow the xLSTM, measured by a short trial of a model that is thrown away, and at
-most `--passes` passes; the LSTM takes as many steps. `--steps` says the number instead. Training that `--seconds` ends
-goes on with the same command, from what is in the folder `--kept`.
+Batches hold molecules of about one length and as many tokens each, the same ones in the same order for both networks.
+The number of steps is what `--budget` seconds of training allow the xLSTM, measured by a short trial of a model that is
+thrown away, and at most `--passes` passes; the LSTM takes as many steps. `--steps` says the number instead. Training
+that `--seconds` ends goes on with the same command, from what is in the folder `--kept`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ TRIAL = (10, 40)  # steps before and within what is timed
 
 
 class Batches:
-    """Batches of molecules of about one length: a data set of which each example is a batch.
+    """Batches of molecules of about one length, as many tokens in each: a data set of which each example is a batch.
+
+    The loss of a batch is a mean over its tokens. With as many molecules in each instead, or with batches left over of
+    the rarest lengths, tokens of short molecules would count for more, and what is drawn would be too short.
 
     Args:
         ids: Molecules one behind the other, each with its end.
-        molecules: In a batch, at most.
+        molecules: In a batch, on average.
         seed: Of which molecules are together.
     """
 
@@ -59,13 +62,14 @@ class Batches:
         ends = np.flatnonzero(ids == END) + 1
         begins = np.concatenate([[0], ends[:-1]])
         width = -(-(ends - begins) // WIDTH) * WIDTH
-        rng = np.random.default_rng(seed)
+        order = np.lexsort((np.random.default_rng(seed).random(len(width)), width))
+        tokens, count = np.cumsum(width[order]), max(1, round(len(width) / molecules))
+        cuts = np.searchsorted(tokens, tokens[-1] * np.arange(1, count) / count)
         self.parts: list[np.ndarray] = []
-        for size in np.unique(width):
-            own = rng.permutation(np.flatnonzero(width == size))
-            places = begins[own, None] + np.arange(size)
+        for own in np.split(order, cuts):
+            places = begins[own, None] + np.arange(width[own].max())
             padded = np.where(places < ends[own, None], ids[np.minimum(places, len(ids) - 1)], PAD)
-            self.parts += np.split(padded.astype(np.uint8), range(molecules, len(own), molecules))
+            self.parts.append(padded.astype(np.uint8))
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -209,7 +213,7 @@ def main() -> None:
     parser.add_argument("--corpus", default="moses", choices=["moses", "chembl"], help="molecules to learn from")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--size", default="7m", choices=SIZES)
-    parser.add_argument("--molecules", type=int, default=2048, help="in a batch")
+    parser.add_argument("--molecules", type=int, default=2048, help="in a batch, on average")
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of both networks")
     parser.add_argument("--budget", type=float, default=420, help="seconds of training of the xLSTM, about")
     parser.add_argument("--passes", type=float, default=20, help="passes through the molecules, at most")

@@ -1,6 +1,7 @@
 """The code of docs/molecules.md runs, and its numbers are those of the results file."""
 
 import csv
+import math
 import re
 from pathlib import Path
 
@@ -19,12 +20,37 @@ def test_the_code_runs(tmp_path, monkeypatch):
         exec(compile(block, "docs/molecules.md", "exec"), {})
 
 
+def results(name: str) -> list[dict[str, str]]:
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
 def test_the_numbers_are_those_measured():
-    with (ROOT / "benchmarks" / "results" / "molecule_sample.csv").open(newline="") as file:
-        found = {(row["set"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+    found = {(row["set"], row["metric"]): float(row["value"]) for row in results("molecule_sample")}
     rows = re.findall(r"^\| (xlstm[^|]*?|counts of \d tokens|drawn from training) \|(.*)\|$", PAGE, re.MULTILINE)
     assert len(rows) == 5
     metrics = ("valid", "unique", "novel", "int_div", "snn", "frag", "scaf")
     for name, cells in rows:
         told = [float(cell) for cell in cells.split("|")]
         assert told == pytest.approx([found[name.replace("`", ""), metric] for metric in metrics], abs=6e-4)
+
+
+def test_larger_models():
+    words = " ".join(PAGE.split())
+    rows = {row["network"]: row for row in results("molecule_moses") if row["corpus"] == "moses"}
+    xlstm, lstm = (math.exp(float(rows[name]["val_loss"])) for name in ("xlstm", "lstm"))
+    told = f"trained in {float(rows['xlstm']['fit_seconds']):.0f} seconds, has a perplexity of {xlstm:.3f} per token"
+    assert told in words and f"after as many batches {lstm:.3f}" in words
+    assert rows["xlstm"]["steps"] == rows["lstm"]["steps"]
+    sets = results("molecule_sets")
+    for control, first in (("real", "its own set"), ("other", "another set")):
+        values = {
+            row["molecules"]: float(row["perplexity"]) for row in sets if row["control"] == control if row["perplexity"]
+        }
+        assert f"| {first} | " + " | ".join(f"{values[count]:.3f}" for count in ("0", "1", "8", "32")) + " |" in PAGE
+    like = {row["control"]: row for row in sets if row["measure"] == "similarity"}
+    own, other, none = (f"{float(like[name]['to_rest']):.3f}" for name in ("own", "other", "none"))
+    beaten = {name: f"(lower in {like[name]['sets_behind']} of {like[name]['sets']}" for name in ("other", "none")}
+    assert f"{own}, against {other} behind another set {beaten['other']} sets)" in words
+    assert f"{none} behind nothing {beaten['none']})" in words
+    assert f"{100 * float(like['own']['valid']):.0f} % of what is drawn behind a set is valid" in words

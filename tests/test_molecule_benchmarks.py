@@ -1,5 +1,6 @@
 """What the molecule benchmarks rest on: batches that lose nothing, draws that end, scores put together from blocks."""
 
+import itertools
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -32,14 +33,18 @@ def strings(count: int, seed: int = 0) -> np.ndarray:
 def test_every_molecule_is_in_one_batch_with_its_end_and_padding_does_not_count():
     ids = strings(500)
     batches = moses.Batches(ids, 32, seed=1)
-    found = []
+    found, tokens, widths = [], [], []
     for n in range(len(batches)):
         batch = batches.__getitems__([n])
-        assert len(batch["ids"]) <= 32 and batch["ids"].shape[1] % moses.WIDTH == 0
+        assert batch["ids"].shape[1] % moses.WIDTH == 0
         lengths = batch["weights"].sum(1).int().tolist()
-        assert batch["ids"].shape[1] - min(lengths) < moses.WIDTH
         found += [row[:n].tolist() for row, n in zip(batch["ids"], lengths, strict=True)]
+        tokens.append(sum(lengths))
+        widths.append((min(lengths), batch["ids"].shape[1]))
     assert sorted(found) == sorted(row.tolist() for row in data.rows(ids))
+    # The loss is a mean over a batch: tokens count alike only if all batches have as many of them.
+    assert len(batches) == round(500 / 32) and max(tokens) < 1.2 * min(tokens)
+    assert all(shortest > width - moses.WIDTH for (_, width), (shortest, _) in itertools.pairwise(widths))
 
 
 def test_validation_is_every_so_many_molecules():
