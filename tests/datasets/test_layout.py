@@ -1,6 +1,7 @@
 """Wide and long tables: which column is what."""
 
 import json
+from calendar import month_abbr
 
 import numpy as np
 import pytest
@@ -63,6 +64,41 @@ def test_text_beside_one_repeated_stamp_is_no_id(refuses):
     rows = [f"2024-01-{d:02},{'sun' if d % 2 else 'rain'},{d}" for d in range(1, 20)]
     rows.insert(5, "2024-01-05,rain,9")
     refuses("day,sky,v\n" + "\n".join(rows) + "\n", "line 7: the stamp 2024-01-05", "--data.duplicates mean")
+
+
+def test_a_name_of_series_that_share_few_stamps_is_proposed(refuses, load):
+    rows = [f"a,2024-01-{d:02},1" for d in range(1, 21)] + [f"b,2024-{m:02}-20,2" for m in range(1, 9)]
+    text = "well,day,v\n" + "\n".join(rows) + "\n"
+    refuses(text, "line 22: the stamp 2024-01-20", "or name the series' column with --data.id_column well")
+    assert load(text, id_column="well", freq="1d").item_ids == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "stamps", "said"),
+    [
+        (list(month_abbr)[1:], "{}", "look like the months"),
+        ([f"{m}" for m in range(1, 13)], "{}", "look like the months"),
+        (["Q1", "Q2", "Q3", "Q4"], "{}", "look like the quarters"),
+        ([f"HR{h}" for h in range(1, 25)], "{}-01-01", None),
+        ([f"sensor_{h}" for h in range(1, 13)], "{}", None),
+    ],
+)
+def test_columns_that_are_parts_of_a_row_are_told(load, columns, stamps, said):
+    rows = [",".join([stamps.format(year), *["1.5"] * len(columns)]) for year in range(2000, 2012)]
+    notes = load("\n".join([",".join(["year", *columns]), *rows]) + "\n").report["notes"]
+    assert any(said in note for note in notes) if said else not any("look like" in note for note in notes)
+
+
+def test_hours_of_a_day_in_columns_are_told(load):
+    rows = [",".join([f"2024-01-{d:02}", *[f"{d}.5"] * 24]) for d in range(1, 10)]
+    header = ",".join(["date", *[f"{h:02}:00" for h in range(24)]])
+    assert "look like the hours" in load("\n".join([header, *rows]) + "\n").report["notes"][0]
+
+
+def test_a_date_in_digits_beside_an_hour(load):
+    rows = [f"202401{1 + i // 24:02},{i % 24},{i}.5" for i in range(48)]
+    table = load("date,hour,y\n" + "\n".join(rows) + "\n")
+    assert table.freq == "1h" and str(table.timestamps[-1]) == "2024-01-02T23:00:00.000000"
 
 
 def test_duplicates_inside_a_long_series_name_it(refuses):

@@ -155,7 +155,10 @@ def _merge(
             f"{origin.option('time_zone', 'Europe/Berlin')}"
         )
         many = names is None and extra >= 0.2 * len(new)
-        id_hint = f", or name the series' column with {origin.option('id_column', 'NAME')}" if many else ""
+        apart = origin.facts.get("tells_apart")
+        id_hint = f", or name the series' column with {origin.option('id_column', apart or 'NAME')}" * (
+            many or bool(apart)
+        )
         stamp = shown(rows.us[at])
         raise ValueError(
             f"{where}: the stamp {stamp}{of} is there {n} times (first: {earlier}){rest}; {advice}{id_hint}"

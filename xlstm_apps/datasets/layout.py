@@ -127,6 +127,11 @@ def _join(frame: pl.DataFrame, names: list[str]) -> pl.Series:
         if len(names) > 3:
             text = text + " " + pl.concat_str([t.str.zfill(2) for t in texts[3:]], separator=":")
     else:
+        for i in range(1, len(names)):
+            if parts[i] == "hour":  # 20240101 and 0
+                texts[i] = (
+                    pl.when(texts[i].str.contains(r"^\d{1,2}$")).then(texts[i].str.zfill(2) + ":00").otherwise(texts[i])
+                )
         text = pl.concat_str(texts, separator=" ")
     return frame.select(text.alias("+".join(names))).to_series()
 
@@ -217,8 +222,7 @@ def _find_ids(
         return [known]
     rows = frame.height
     distinct = len(np.unique(stamps.us))
-    # Text beside a few repeated stamps is no name of series: a wide table may have notes, and duplicates.
-    if data.layout == "auto" and rows - distinct < 0.2 * rows:
+    if distinct == rows and data.layout == "auto":
         return []
     taken = {*time, *(data.target_columns or [])}
     texts = [c for c in frame.columns if c not in taken and _names_series(frame[c], how)]
@@ -227,6 +231,10 @@ def _find_ids(
         keyed = frame.select(*names).with_columns(pl.Series("__us", stamps.us)).n_unique()
         if keyed > best[0]:
             best = keyed, names
+    # Text beside a few repeated stamps is taken for no name of series: a wide table may have notes, and duplicates.
+    if data.layout == "auto" and rows - distinct < 0.2 * rows:
+        origin.facts["tells_apart"] = "+".join(best[1]) if best[0] == rows else None
+        return []
     if best[1] and rows - best[0] < 0.5 * rows:
         return best[1]
     for column in frame.iter_columns():

@@ -1,7 +1,10 @@
 """What was read, in words: a short table for the terminal out of `SeriesTable.report`."""
 
+import re
 from collections.abc import Callable
 from typing import Any
+
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -53,6 +56,11 @@ def notes(report: dict[str, Any], option: Callable[[str, Any], str]) -> list[str
             )
     if report["freq"].endswith("b"):
         out.append(f"no stamp is on a weekend: steps are business days; {option('freq', '1d')} counts all days")
+    if said := parts_of_rows(report["channels"], report["freq"]):
+        out.append(
+            f"the columns {said} of each row: every column is forecast by itself, in steps of {report['freq']}; to "
+            "forecast them in their order, bring them into one column with a stamp for each"
+        )
     constant = [name for name, c in report["columns"].items() if c["constant"]]
     if constant:
         out.append(f"constant columns: {', '.join(constant[:8])}")
@@ -83,6 +91,20 @@ def notes(report: dict[str, Any], option: Callable[[str, Any], str]) -> list[str
     for name in report.get("covariates", {}).get("one_per_series", []):
         out.append(f"static covariate {name!r} has another value for every series: it names them")
     return out
+
+
+def parts_of_rows(channels: list[str], freq: str) -> str:
+    """What wide columns named after parts of a step look like; empty where they are none."""
+    names = [name.strip().lower() for name in channels]
+    pattern = re.compile(r"(?:hour|hr|he|h|stunde|month|monat|m)?[ _.]?(\d{1,2})(?::00)?")
+    numbers = {int(found[1]) for n in names if (found := pattern.fullmatch(n))}
+    if freq == "1y" and ([n[:3] for n in names] == _MONTHS or numbers == {*range(1, 13)}):
+        return "look like the months"
+    if freq == "1y" and names == ["q1", "q2", "q3", "q4"]:
+        return "look like the quarters"
+    if freq == "1d" and numbers in ({*range(24)}, {*range(1, 25)}):
+        return "look like the hours"
+    return ""
 
 
 def _covariates(report: dict[str, Any]) -> str:
