@@ -176,3 +176,24 @@ def test_parquet(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ValueError, match="not a readable Parquet file"):
         load_table(SeriesData(path=str(path)))
+
+
+def test_columns_that_hold_neither_numbers_nor_text():
+    frame = pl.DataFrame({"ds": DAYS.to_numpy(), "y": [1.5] * len(DAYS)})
+    for odd, said in (
+        (pl.concat_list("y"), "'y': text, such as 'List'"),
+        (pl.struct("y"), "'y': text, such as 'Struct'"),
+        (pl.duration(hours=pl.col("y")), "'y': text, such as '1h"),
+        (pl.lit(b"1"), "'y': text, such as 'Binary'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            table_from_frame(frame.with_columns(y=odd))
+        assert table_from_frame(frame.with_columns(z=odd.alias("z"))).channels == ["y"]
+
+
+@pytest.mark.parametrize("aware", [0, 1])
+def test_stamps_of_which_some_have_an_offset_are_refused(aware):
+    zone = dt.timezone(dt.timedelta(hours=5))
+    stamps = [dt.datetime(2024, 1, 1 + i, tzinfo=zone if i % 2 == aware else None) for i in range(6)]
+    with pytest.raises(ValueError, match=f"row {1 - aware}, column 'ds': .* has no UTC offset, other stamps have one"):
+        table_from_frame(pd.DataFrame({"ds": pd.Series(stamps, dtype=object), "y": range(6)}))

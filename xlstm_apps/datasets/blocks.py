@@ -13,6 +13,7 @@ import polars as pl
 from .config import SeriesData
 from .delimited import Origin, read_text
 from .files import decode, open_stream
+from .frames import plain
 
 _CHARACTERS = 1 << 23
 _ROWS = 1 << 18
@@ -65,10 +66,7 @@ def _parquet(file: Path) -> Iterator[tuple[pl.DataFrame, Origin]]:
         for frame in pl.scan_parquet(file).collect_batches(chunk_size=_ROWS, maintain_order=True):
             if frame.height:
                 lines = np.arange(before, before + frame.height)
-                yield (
-                    frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String)),
-                    Origin(file.name, lines=lines, unit="row"),
-                )
+                yield plain(frame), Origin(file.name, lines=lines, unit="row")
                 before += frame.height
     except (pl.exceptions.PolarsError, OSError) as e:
         raise ValueError(f"{file}: not a readable Parquet file ({str(e).splitlines()[0]})") from None

@@ -1,6 +1,6 @@
 """pandas and polars frames to one polars frame of plain types, without changing the one that was handed over."""
 
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +32,18 @@ def to_polars(df: Any) -> pl.DataFrame:
         )
     if frame.height == 0:
         raise ValueError("the frame has no rows")
-    # Categories are compared as text everywhere.
-    return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    return plain(frame)
+
+
+def plain(frame: pl.DataFrame) -> pl.DataFrame:
+    """Categories as text, as which they are compared everywhere; lists, bytes and lengths of time as text too, which no
+    column of numbers is."""
+    odd = {n: kind for n, kind in frame.schema.items() if kind.is_nested() or kind in (pl.Binary, pl.Object)}
+    return frame.with_columns(
+        pl.col(pl.Categorical, pl.Enum).cast(pl.String),
+        pl.col(pl.Duration).dt.to_string("polars"),
+        *(pl.when(pl.col(n).is_not_null()).then(pl.lit(type(kind).__name__)).alias(n) for n, kind in odd.items()),
+    )
 
 
 def _from_pandas(df: "pd.DataFrame") -> pl.DataFrame:
@@ -78,7 +88,9 @@ def _column(name: str, column: "pd.Series") -> pl.Series:
         return pl.Series(name, column.to_numpy(dtype=np.float64, na_value=np.nan))
     values = [None if m else v for v, m in zip(column.tolist(), missing, strict=True)]
     first = next((v for v in values if v is not None), None)
-    if first is not None and not isinstance(first, str):
+    # Stamps of which some have an offset stay text, where the odd one is named.
+    offsets = {v.tzinfo is not None for v in values if isinstance(v, datetime)}
+    if first is not None and not isinstance(first, str) and len(offsets) < 2:
         try:  # dates, datetimes, Decimals and numbers in an object column
             series = pl.Series(name, values, strict=True)
             if series.dtype != pl.Object:

@@ -7,6 +7,7 @@ import polars as pl
 from .config import SeriesData
 from .delimited import Origin, read_text
 from .files import decode, read_bytes, resolve
+from .frames import plain
 
 
 def read_frame(data: SeriesData) -> tuple[pl.DataFrame, Origin]:
@@ -33,4 +34,4 @@ def read_parquet(file: Path) -> pl.DataFrame:
         raise ValueError(f"{file}: not a readable Parquet file ({str(e).splitlines()[0]})") from None
     if frame.height == 0:
         raise ValueError(f"{file}: the table has no rows")
-    return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+    return plain(frame)
