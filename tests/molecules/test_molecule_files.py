@@ -265,3 +265,32 @@ def test_groups_of_stereo_centres_are_left_off_and_counted(tmp_path):
         corpus, smiles = corpus_of(tmp_path, write(tmp_path, "groups.sdf", block), **options)
         assert smiles == ["C[C@H](O)[C@@H](F)Cl", "CCO"]
         assert any(note.startswith("1 extensions") for note in corpus.report["notes"]) == (not options)
+
+
+ATOM = "    {}.0000    0.0000    0.0000 {:3s} 0  0  0  0  0  0  0  0  0  0  0  0\n"
+
+
+def mol_block(other, order=1, more=""):
+    atoms = ATOM.format(0, "C") + ATOM.format(1, other)
+    return f"x\n\n\n  2  1  0  0  0  0  0  0  0  0999 V2000\n{atoms}  1  2{order:3d}  0\n{more}M  END\n"
+
+
+def test_patterns_are_no_molecules(tmp_path):
+    patterns = [mol_block("L", more="  2 F    2   7   8\n"), mol_block("C", 8), mol_block("C", 5), mol_block("O")]
+    path = write(tmp_path, "x.sdf", "".join(block + "$$$$\n" for block in patterns))
+    corpus, smiles = corpus_of(tmp_path, path, on_bad="skip")
+    assert smiles == ["CO"] and corpus.report["left_out"] == {"notation": 3}
+    with pytest.raises(ValueError, match=r"line 1: record 'a': notation: .* this is SMARTS, a pattern of many"):
+        corpus_of(tmp_path, write(tmp_path, "x.smi", "[#6]1:[#6]:[#6]:[#6]:[#6]:[#6]:1 a\n"))
+    with pytest.raises(ValueError, match="'row_1': syntax: a blank at position 3"):
+        corpus_of(tmp_path, write(tmp_path, "x.csv", 'smiles,y\n"CC\nO",1\n'))  # RDKit reads up to the line end
+
+
+def test_structures_of_one_record_are_not_dropped(tmp_path):
+    both = mol_block("O") + mol_block("N")
+    with pytest.raises(
+        ValueError, match=r"x.sdf line 16: a second structure in one record; a line \$\$\$\$ parts them"
+    ):
+        corpus_of(tmp_path, write(tmp_path, "x.sdf", both))
+    fields = mol_block("O") + "> <other>\n" + mol_block("N").rstrip() + "\n\n$$$$\n"
+    assert corpus_of(tmp_path, write(tmp_path, "y.sdf", fields))[1] == ["CO"]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -78,24 +79,42 @@ def read_sdf(path: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
     begins at.
 
     What RDKit cannot read at all has an empty SMILES; what it can read but not sanitise is written as it stands, so
-    that the valence or aromaticity that is wrong can be told.
+    that the valence or aromaticity that is wrong can be told; a pattern of many, such as with a list of elements for
+    one atom, is written as SMARTS.
 
     Raises:
-        ValueError: RDKit is not installed.
+        ValueError: RDKit is not installed; a record holds two structures.
     """
     Chem = chemistry()  # noqa: N806
     rows: list[dict[str, Any]] = []
     begins: list[int] = []
     for number, (begin, block) in enumerate(_blocks(path), 1):
         title = block[0].strip() if block else ""
-        end = next((i + 1 for i, line in enumerate(block) if line.startswith("M  END")), len(block))
+        ends = [
+            i + 1
+            for i, line in enumerate(takewhile(lambda line: not line.startswith(">"), block))
+            if line.startswith("M  END")
+        ]
+        if len(ends) > 1:
+            raise ValueError(
+                f"{path} line {begin + ends[1] - 1}: a second structure in one record; a line $$$$ parts them"
+            )
+        end = ends[0] if ends else len(block)
         with quiet():
             text = "\n".join(block[:end]) + "\n"
             mol = Chem.MolFromMolBlock(text) or Chem.MolFromMolBlock(text, sanitize=False)
-            smiles = "" if mol is None or mol.GetNumAtoms() > LONGEST else Chem.MolToSmiles(mol) + _groups(mol)
+            smiles = "" if mol is None or mol.GetNumAtoms() > LONGEST else _written(mol)
         rows.append({"id": title or f"molecule_{number}", **_fields(block[end:]), "smiles": smiles})
         begins.append(begin)
     return rows, begins
+
+
+def _written(mol: Any) -> str:
+    """SMILES of a structure, or SMARTS where it leaves atoms or bonds open; `*` is a point to attach at."""
+    open_atom = any(atom.HasQuery() and atom.GetAtomicNum() for atom in mol.GetAtoms())
+    if open_atom or any(bond.HasQuery() for bond in mol.GetBonds()):
+        return chemistry().MolToSmarts(mol)
+    return chemistry().MolToSmiles(mol) + _groups(mol)
 
 
 def _groups(mol: Any) -> str:

@@ -21,6 +21,7 @@ _OTHER_NOTATIONS = (
 )
 EXTENSION = re.compile(r"(?:^|\s+)\|([^|]*)\|$")
 """Of ChemAxon, behind the SMILES, which is read without it."""
+_SMARTS = re.compile(r"\[!?#\d")
 _PROBLEMS = {
     "AtomValenceException": "valence",
     "KekulizeException": "aromaticity",
@@ -115,7 +116,7 @@ class Standardiser:
             place = next(i for i, char in enumerate(smiles) if not char.isascii())
             char = smiles[place]
             raise Rejected("characters", f"{char!r} (U+{ord(char):04X}) at position {place + 1} is not ASCII")
-        if " " in smiles or "\t" in smiles:
+        if len(smiles.split()) > 1:
             place = len(smiles.split(None, 1)[0]) + 1
             raise Rejected("syntax", f"a blank at position {place}; bring names and the like in columns of their own")
         if is_selfies(smiles):
@@ -125,6 +126,8 @@ class Standardiser:
                 raise Rejected("notation", str(error)) from None
             if not smiles:
                 raise Rejected("empty", "SELFIES of no atom")
+        if _SMARTS.search(smiles):  # RDKit takes [#6] for an atom without hydrogen
+            raise Rejected("notation", "not the SMILES of a molecule: this is SMARTS, a pattern of many")
         params = self._chem.SmilesParserParams()
         params.parseName = params.allowCXSMILES = False
         with quiet():

@@ -4,6 +4,7 @@ Columns of the family are those of the first sequence in A3M (upper case and `-`
 them), in Stockholm those that the line `#=GC RF` marks, else all that hold an upper-case letter.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,11 @@ def read_a3m(path: str | Path) -> Alignment:
             name, description = words[0], "".join(words[1:])
             records.append(Record(id=name, sequence=b"", description=description, source=str(path), line=number))
             texts.append([])
-        elif text.startswith("#") and not records:
-            continue  # ColabFold writes lengths and numbers of chains there
+        elif text.startswith("#") and not records:  # ColabFold writes lengths and numbers of chains there
+            if re.match(r"#\d+,\d", text):
+                raise ValueError(
+                    f"{path} line {number}: rows of several chains joined; bring an alignment for each chain"
+                )
         elif text and not records:
             raise ValueError(f"{path} line {number}: {text[:40]!r} stands before the first header '>name'")
         elif text and records[-1].id not in _NOT_HOMOLOGS:  # confidences are digits

@@ -8,6 +8,7 @@ from .opening import blocks, lines
 from .record import Record
 
 _BLANKS = b" \t\r\n\v\f"
+_PIR = re.compile(r"(?:P1|F1|D[LC]|R[LC]|N[13]|XX);")
 _COMMENT = re.compile(rb"^;.*$", re.MULTILINE)
 
 
@@ -15,7 +16,7 @@ def read_fasta(path: str | Path) -> Iterator[Record]:
     """Records of a FASTA file, empty ones too. Lines that begin with `;` are comments.
 
     Raises:
-        ValueError: text before the first header; the file cannot be read.
+        ValueError: text before the first header; a record of PIR; the file cannot be read.
     """
     source = str(path)
     line, parts, before = 0, [], True
@@ -27,6 +28,11 @@ def read_fasta(path: str | Path) -> Iterator[Record]:
         if b";" in body:
             body = _COMMENT.sub(b"", body)
         words = header.decode("utf-8", errors="replace").split(None, 1)
+        if body.rstrip().endswith(b"*") and words and _PIR.match(words[0]):
+            raise ValueError(
+                f"{source} line {line}: {words[0]!r} looks like PIR, where the line below the header is no sequence; "
+                "convert it to FASTA"
+            )
         return Record(
             id=words[0] if words else "",
             sequence=body.translate(None, _BLANKS),

@@ -252,7 +252,11 @@ def check_file_classes(data: LabelledSource, labels: Iterable[Any]) -> None:
 def is_sequence_file(file: Path) -> bool:
     """Whether a file of a folder is read when `data.path` names the folder."""
     name = file.name.lower()
-    return file.is_file() and any(name.endswith(f".{end}{packing}") for end in _ENDINGS for packing in _PACKINGS)
+    return (
+        file.is_file()
+        and not name.startswith(".")
+        and any(name.endswith(f".{end}{packing}") for end in _ENDINGS for packing in _PACKINGS)
+    )
 
 
 def _check_columns(data: SequenceSource, formats: list[str]) -> None:

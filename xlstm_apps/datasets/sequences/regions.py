@@ -84,6 +84,8 @@ def read_regions(
     for number, text in lines(path):
         if text.startswith("##FASTA"):
             break
+        if text.startswith("##fileformat=VCF"):
+            raise ValueError(f"{path}: this is a VCF file, variants instead of regions; see `sequence variants`")
         if not text.strip() or text.startswith("#") or text.split(None, 1)[0] in _HEADERS:
             continue
         cells = text.split("\t") if "\t" in text else text.split()
@@ -104,7 +106,7 @@ def read_regions(
 def _bed(cells: list[str], where: str) -> Region:
     start, end = _numbers(cells, 1, 2, 3, where, "BED: contig, start, end")
     strand = _strand(cells, 5, where)
-    if len(cells) == 4 and cells[3].strip() in ("+", "-"):
+    if len(cells) in (4, 5) and cells[3].strip() in ("+", "-"):
         raise ValueError(f"{where}: the fourth column is the name, not the strand ({cells[3]}), which is the sixth")
     name, parts = "".join(cells[3:4]), _blocks(cells, start, strand)
     return Region(contig=cells[0], start=start, end=end, strand=strand, name=name, parts=parts)

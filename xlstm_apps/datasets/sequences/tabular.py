@@ -58,6 +58,8 @@ def frame_records(frame: Any, columns: TableColumns, path: str | Path, lines: Se
     Raises:
         ValueError: as `read_table`.
     """
+    import polars as pl
+
     names = frame.columns
     sequence = columns.sequence or _found(names, _sequence_names(columns.alphabet))
     if sequence is None:
@@ -75,6 +77,10 @@ def frame_records(frame: Any, columns: TableColumns, path: str | Path, lines: Se
     for name in wanted:
         if name not in names:
             raise ValueError(f"{path}: no column {name!r}; there are {', '.join(names[:12])}")
+        if f"{name}_duplicated_0" in names:  # as polars calls the second
+            raise ValueError(f"{path}: two columns {name!r}; rename one of them")
+    if frame.schema[sequence] not in (pl.String, pl.Categorical, pl.Enum, pl.Null):
+        raise ValueError(f"{path}: column {sequence!r} holds {frame.schema[sequence]}, and sequences are text")
     if columns.weight is not None:
         frame = frame.with_columns(as_numbers(frame[columns.weight]))
     if columns.weight is not None and not frame.schema[columns.weight].is_numeric():
@@ -123,7 +129,7 @@ def read_frame(path: str | Path) -> Any:
     file = existing(path)
     if file.suffix.lower() in (".parquet", ".pq"):
         try:
-            return pl.read_parquet(file)
+            return pl.read_parquet(file).with_columns(pl.col(pl.Binary).cast(pl.String))
         except pl.exceptions.PolarsError as e:
             raise ValueError(f"{file}: not readable as Parquet: {str(e).splitlines()[0]}") from None
     content = b"".join(blocks(file))
