@@ -270,7 +270,7 @@ def test_a_scan_of_proteins_with_deletions(tmp_path, monkeypatch):
         (["--regions", "chr1:5-5000"], "reaches beyond the 90 symbols"),
         (["--regions", "chr9:5-6"], "no record 'chr9'"),
         (["--regions", "chr1:x-6"], "write it as chr1:1001-2000"),
-        (["--output", "g.fa"], "output g.fa: give a folder"),
+        (["--output", "v.vcf"], "output v.vcf: give a folder"),
     ],
 )
 def test_mistakes_of_a_scan_are_told_in_one_line(work, capsys, words, message):
