@@ -23,40 +23,41 @@ class OtherTable:
     """Another table, with the training's columns. None: the training's own."""
 
     separator: str | None = None
-    """Character between cells. None: as in training, as everything below."""
+    """Character between cells. None: as in training."""
 
     decimal: str | None = None
-    """Decimal mark, `.` or `,`."""
+    """Decimal mark, `.` or `,`. None: as in training."""
 
     encoding: str | None = None
-    """Text encoding."""
+    """Text encoding. None: as in training."""
 
     time_format: str | None = None
-    """How stamps are written, as in strptime, or `day/month/year`, `month/day/year`, `unix_s` and the like."""
+    """How stamps are written, as in strptime, or `day/month/year`, `month/day/year`, `unix_s` and the like. None: as
+    in training."""
 
     time_zone: str | None = None
-    """IANA zone in which stamps without offset are read."""
+    """IANA zone in which stamps without offset are read. None: as in training."""
 
     missing_values: list[float] | None = None
-    """Numbers that stand for a missing value."""
+    """Numbers that stand for a missing value. None: as in training."""
 
     missing_text: list[str] | None = None
-    """More spellings of a missing value."""
+    """More spellings of a missing value. None: as in training."""
 
     duplicates: Duplicates | None = None
-    """What to do with rows of one series that share a stamp."""
+    """What to do with rows of one series that share a stamp. None: as in training."""
 
     off_grid: OffGrid | None = None
-    """What to do with stamps that do not lie on the regular grid."""
+    """What to do with stamps that do not lie on the regular grid. None: as in training."""
 
     freq: str | None = None
-    """Step between stamps; that of the model, for `resample`."""
+    """Step between stamps, which is that of the model, where rows are to be brought to it. None: inferred."""
 
     resample: Resample | None = None
-    """Bring the rows to `freq` by this statistic."""
+    """Bring the rows to `freq` by this statistic. None: as in training."""
 
     start: str | None = None
-    """First stamp, where the file has none."""
+    """First stamp, where the file has none. None: as in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
