@@ -7,7 +7,9 @@ from xlstm_apps.biosequence import get_alphabet
 from xlstm_apps.datasets.sequences import SequenceSource, load_corpus, read_regions
 from xlstm_apps.datasets.sequences.alignment import read_a3m
 from xlstm_apps.datasets.sequences.config import LabelledSource
+from xlstm_apps.datasets.sequences.family_file import read_family
 from xlstm_apps.datasets.sequences.loading import read_source, source_files
+from xlstm_apps.recipes._sequence_protein import residues
 
 THREE = ">a\nMET ALA GLY SER\n>b\nMetAlaGlyVal\n>c\nMKVLAAGG\n>d\nMETALA\n"
 UNAVAILABLE = ">a\nMKVLAAGG\n>b\nSequence unavailable\n"
@@ -35,6 +37,10 @@ def test_proteins_of_three_letters_a_residue(tmp_path):
     path = written(tmp_path, "x.fa", THREE)
     with pytest.raises(ValueError, match="record 'a': written with three letters for each residue; bring one letter"):
         protein(tmp_path, path)
+    with pytest.raises(ValueError, match="record 'a': written with three letters"):
+        read_family(path)
+    with pytest.raises(ValueError, match="--wild_type: written with three letters"):
+        residues("MetAlaGlySer", "--wild_type")
     corpus = protein(tmp_path, path, on_bad="skip")
     assert corpus.ids == ["c", "d"] and corpus.report["left_out"] == {"three letters for each residue": 2}
 

@@ -8,7 +8,7 @@ from xlstm_apps.biosequence.family import SUFFIX, FamilyContext, check_family_mo
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.tokenizer import get_tokenizer
 from xlstm_apps.datasets.sequences import read_records
-from xlstm_apps.datasets.sequences.mutations import clean_protein
+from xlstm_apps.datasets.sequences.mutations import THREE_LETTERS, clean_protein, three_letters
 
 
 def residues(given: str, option: str) -> str:
@@ -27,6 +27,8 @@ def residues(given: str, option: str) -> str:
     text = clean_protein(text)
     if not text:
         raise ValueError(f"{where}: holds no residue")
+    if three_letters(text):
+        raise ValueError(f"{where}: {THREE_LETTERS}")
     try:
         get_tokenizer("protein").fold(np.frombuffer(text.encode("latin-1", errors="replace"), np.uint8))
     except ValueError as error:

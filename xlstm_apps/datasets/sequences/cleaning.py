@@ -9,6 +9,7 @@ import numpy as np
 from .codes import NO_ID, Codes
 from .config import SequencePolicy
 from .looks_like import misfit
+from .mutations import THREE_LETTERS, three_letters
 from .quality import QualityReport
 from .record import Record
 
@@ -18,7 +19,6 @@ _LOWER = np.arange(ord("a"), ord("z") + 1)
 _GAPS = np.frombuffer(b"-.", np.uint8)
 _UNAVAILABLE = b"Sequenceunavailable"
 """What BioMart writes for a sequence that it does not have."""
-_CODES = frozenset(b"ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL".split())
 Encode = Callable[[np.ndarray], np.ndarray]
 Curate = Callable[[Iterable[Record], QualityReport], Iterator[Record]]
 """What makes records ready for an alphabet, such as canonical SMILES of molecules, and counts what it leaves out."""
@@ -130,11 +130,9 @@ class _Cleaner:
 
     def __call__(self, record: Record, number: int) -> Clean | None:
         raw = np.frombuffer(record.sequence, np.uint8)
-        if self.codes.name == "protein" and _three_letters(record.sequence):
+        if self.codes.name == "protein" and three_letters(record.sequence[:60].decode("latin-1")):
             if self.policy.on_bad == "error":
-                raise ValueError(
-                    f"{record.where()}: written with three letters for each residue; bring one letter for each"
-                )
+                raise ValueError(f"{record.where()}: {THREE_LETTERS}")
             self.report.leave_out("three letters for each residue", record.where())
             return None
         if self.codes.name == "protein" and raw[-1] == ord("*"):
@@ -258,9 +256,3 @@ def count_bytes(raw: np.ndarray) -> np.ndarray:
     for begin in range(0, len(raw), _CHUNK):
         counts += np.bincount(raw[begin : begin + _CHUNK], minlength=256)
     return counts
-
-
-def _three_letters(sequence: bytes) -> bool:
-    """Whether a protein is written as Met Ala Gly ..., all of which are letters of residues too."""
-    triples = [sequence[i : i + 3].upper() for i in range(0, min(len(sequence), 60) - 2, 3)]
-    return len(triples) > 2 and _CODES.issuperset(triples)

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from .alignment import Alignment, read_a3m, read_alignment
 from .homologs import draw_homologs, homolog_weights, identity_to_query
-from .mutations import clean_protein
+from .mutations import THREE_LETTERS, clean_protein, three_letters
 from .reading import read_records, sniff
 from .record import Record
 
@@ -116,7 +116,10 @@ def _columns(record: Record) -> int:
 def _cleaned(records: Sequence[Record] | Iterator[Record]) -> list[Record]:
     out = []
     for record in records:
-        record.sequence = clean_protein(record.sequence.decode("latin-1")).encode("latin-1")
+        text = clean_protein(record.sequence.decode("latin-1"))
+        if three_letters(text):
+            raise ValueError(f"{record.where()}: {THREE_LETTERS}")
+        record.sequence = text.encode("latin-1")
         out.append(record)
     return out
 

@@ -31,6 +31,7 @@ _REFERENCE = re.compile(r"[A-Z]+_?\d+(\.\d+)?:(?=P\.)")
 _BETWEEN = re.compile(r"[:;,_/+\s]+")
 _WILD = ("WT", "WILDTYPE", "WILD", "TYPE", "WILD-TYPE", "=")
 _SHOWN = 3
+THREE_LETTERS = "written with three letters for each residue; bring one letter for each"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,12 @@ def _letter(name: str) -> str | None:
     if len(name) == 1:
         return name
     return "-" if name == "DEL" else _NAMES.get(name)
+
+
+def three_letters(text: str) -> bool:
+    """Whether a protein is written as MetAlaGly..., all of which are letters of residues, too."""
+    triples = {text[place : place + 3].upper() for place in range(0, len(text) - 2, 3)}
+    return len(text) > 8 and triples <= _NAMES.keys()
 
 
 def clean_protein(text: str) -> str:
