@@ -7,18 +7,18 @@ import torch
 from stacks import STACKS, make
 
 from xlstm_apps.core import xLSTMBackbone, xLSTMConfig, xLSTMState
-from xlstm_apps.core.rotary import rotation
+from xlstm_apps.core.rotary import rotation_at
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 
 
-def turns(backbone, x):
+def rotations(backbone, x):
     """Rotations of the steps forwards and backwards, as arguments of blocks."""
     config = backbone.config
     if config.rotary_base is None:
         return {}, {}
-    turn = rotation(torch.arange(x.shape[1]).expand(x.shape[:2]), config.inner_dim, config.rotary_base, x.dtype)
-    return {"turn": turn}, {"turn": turn.flip()}
+    rotation = rotation_at(torch.arange(x.shape[1]).expand(x.shape[:2]), config.inner_dim, config.rotary_base, x.dtype)
+    return {"rotation": rotation}, {"rotation": rotation.flip()}
 
 
 @pytest.mark.parametrize("T", [1, 2, 13])
@@ -91,7 +91,7 @@ def test_packed_state_has_a_row_for_each_document(name):
 @pytest.mark.parametrize("name", STACKS)
 def test_bidirectional_adds_both_readings_of_every_block(name):
     backbone, x = make(name, direction="bidirectional"), torch.randn(2, 7, 24).double()
-    (ahead, back), y = turns(backbone, x), x
+    (ahead, back), y = rotations(backbone, x), x
     for block in backbone.blocks:
         y = block(y, **ahead)[0] + block(y.flip(1), **back)[0].flip(1)
     torch.testing.assert_close(backbone(x), backbone.final_norm(y))
@@ -101,7 +101,7 @@ def test_bidirectional_adds_both_readings_of_every_block(name):
 @pytest.mark.parametrize("name", STACKS)
 def test_alternating_reads_even_blocks_backwards(name):
     backbone, x = make(name, direction="alternating", num_blocks=3), torch.randn(2, 7, 24).double()
-    ahead, back = turns(backbone, x)
+    ahead, back = rotations(backbone, x)
     y = backbone.blocks[0](x.flip(1), **back)[0].flip(1)
     y = backbone.blocks[1](y, **ahead)[0]
     y = backbone.blocks[2](y.flip(1), **back)[0].flip(1)

@@ -7,7 +7,7 @@ import torch
 from stacks import make
 
 from xlstm_apps.core import xLSTMConfig, xLSTMLanguageModel, xLSTMState
-from xlstm_apps.core.rotary import rotation
+from xlstm_apps.core.rotary import rotation_at
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 POSITIONS = torch.tensor([[0, 1, 2, 2, 0, 0, 1, 2, 3], [5, 6, 0, 1, 2, 3, 0, 0, 1]])
@@ -27,7 +27,7 @@ def test_products_of_turned_features_depend_on_distance_only():
     q, k = torch.randn(2, 1, 1, 12).double()
 
     def product(at, other):
-        turn, back = (rotation(torch.tensor([[n]]), 12, 500.0, torch.float64) for n in (at, other))
+        turn, back = (rotation_at(torch.tensor([[n]]), 12, 500.0, torch.float64) for n in (at, other))
         return (turn(q) * back(k)).sum()
 
     torch.testing.assert_close(product(7, 3), product(1004, 1000), **CLOSE)
@@ -37,7 +37,7 @@ def test_products_of_turned_features_depend_on_distance_only():
 
 def test_pair_n_turns_by_position_times_its_frequency():
     x = torch.tensor([[[1.0, 0.0, 0.0, 2.0]]]).double()
-    turned = rotation(torch.tensor([[3]]), 4, 100.0, x.dtype)(x)[0, 0]
+    turned = rotation_at(torch.tensor([[3]]), 4, 100.0, x.dtype)(x)[0, 0]
     expected = torch.tensor([3.0, 3.0, 0.3, 0.3]).double()
     expected = torch.stack([expected[0].cos(), expected[1].sin(), -2 * expected[2].sin(), 2 * expected[3].cos()])
     torch.testing.assert_close(turned, expected)
@@ -47,7 +47,7 @@ def test_far_positions_keep_their_distances_in_single_precision():
     q, k = torch.randn(2, 1, 1, 64)
 
     def product(shift):
-        turn, back = (rotation(torch.tensor([[n + shift]]), 64, 5e5, q.dtype) for n in (9, 2))
+        turn, back = (rotation_at(torch.tensor([[n + shift]]), 64, 5e5, q.dtype) for n in (9, 2))
         return (turn(q) * back(k)).sum()
 
     torch.testing.assert_close(product(10**9), product(0), rtol=1e-4, atol=1e-4)

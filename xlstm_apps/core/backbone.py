@@ -11,7 +11,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.layers import GatedFeedForward, make_norm
 from xlstm_apps.core.mlstm import mLSTMLargeLayer, mLSTMLayer
 from xlstm_apps.core.packing import Packing
-from xlstm_apps.core.rotary import Rotation, rotation
+from xlstm_apps.core.rotary import Rotation, rotation_at
 from xlstm_apps.core.slstm import sLSTMLayer
 from xlstm_apps.core.state import BlockState, xLSTMState
 
@@ -39,13 +39,13 @@ class Block(nn.Module):
         packing: Packing | None = None,
         inplace: bool = False,
         keep: bool = False,
-        turn: Rotation | None = None,
+        rotation: Rotation | None = None,
     ) -> tuple[Tensor, BlockState | None]:
         """[B, T, E] -> [B, T, E] and, to `keep`, the state after the last step.
 
-        `inplace`: that of a single step is written over the given one. `turn`: rotary positions, which sLSTM has not.
+        `inplace`: that of a single step is written over the given one. `rotation`: of rotary positions; sLSTM has none.
         """
-        options = {"rotation": turn} if turn is not None and isinstance(self.mixer, mLSTMLayer) else {}
+        options = {"rotation": rotation} if rotation is not None and isinstance(self.mixer, mLSTMLayer) else {}
         y, last = self.mixer(self.norm(x), state, packing, inplace, keep, **options)
         x = x + self.dropout(y)
         if self.ffn is not None and self.ffn_norm is not None:
@@ -110,20 +110,21 @@ class xLSTMBackbone(nn.Module):
             self._check_state(state, x.shape[0], until)
 
         backwards = None if packing is None else packing.reversed()
-        positions, turn = self._positions(x, positions, state, packing)
-        turned = None if turn is None or self.config.direction == "causal" else turn.flip()
+        positions, rotation = self._positions(x, positions, state, packing)
+        mirrored = None if rotation is None or self.config.direction == "causal" else rotation.flip()
         states: list[BlockState] = []
         for index, block in enumerate(self.blocks[:until]):
             if self.config.direction == "causal":
                 block_state = None if state is None else state.blocks[index]
-                x, block_state = block(x, block_state, packing, keep=return_state, turn=turn)
+                x, block_state = block(x, block_state, packing, keep=return_state, rotation=rotation)
                 if block_state is not None:
                     states.append(block_state)
             elif self.config.direction == "bidirectional":
-                x = block(x, None, packing, turn=turn)[0] + _backwards(block, x, backwards, turned)
+                x = block(x, None, packing, rotation=rotation)[0] + _backwards(block, x, backwards, mirrored)
+            elif index % 2 == 1:
+                x = block(x, None, packing, rotation=rotation)[0]
             else:
-                ahead = index % 2 == 1
-                x = block(x, None, packing, turn=turn)[0] if ahead else _backwards(block, x, backwards, turned)
+                x = _backwards(block, x, backwards, mirrored)
         y = self.final_norm(x) if until is None else x
         if not return_state:
             return y
@@ -160,9 +161,9 @@ class xLSTMBackbone(nn.Module):
         self._check_causal()
         self._check_state(state, x.shape[0])
         y = x.unsqueeze(1)
-        positions, turn = self._positions(y, positions, state, None)
+        positions, rotation = self._positions(y, positions, state, None)
         for block, block_state in zip(self.blocks, state.blocks, strict=True):
-            y, _ = block(y, block_state, inplace=True, turn=turn)
+            y, _ = block(y, block_state, inplace=True, rotation=rotation)
         if positions is not None and state.position is not None:
             state.position.copy_(_next_position(positions, None))
         return self.final_norm(y).squeeze(1), state
@@ -199,7 +200,7 @@ class xLSTMBackbone(nn.Module):
         elif given.shape != x.shape[:2] or given.is_floating_point():
             raise ValueError(f"positions must be whole numbers of shape {[*x.shape[:2]]}, got {[*given.shape]}")
         given = given.to(x.device)
-        return given, rotation(given, self.config.inner_dim, base, x.dtype)
+        return given, rotation_at(given, self.config.inner_dim, base, x.dtype)
 
     def _check_causal(self) -> None:
         if self.config.direction != "causal":
@@ -219,8 +220,8 @@ class xLSTMBackbone(nn.Module):
             raise ValueError(f"the state belongs to another backbone: it has {have}, while this one {other} them")
 
 
-def _backwards(block: nn.Module, x: Tensor, packing: Packing | None, turn: Rotation | None) -> Tensor:
-    return block(x.flip(1), None, packing, turn=turn)[0].flip(1)
+def _backwards(block: nn.Module, x: Tensor, packing: Packing | None, rotation: Rotation | None) -> Tensor:
+    return block(x.flip(1), None, packing, rotation=rotation)[0].flip(1)
 
 
 def _next_position(positions: Tensor, packing: Packing | None) -> Tensor:

@@ -25,7 +25,7 @@ class Rotation(NamedTuple):
         return Rotation(self.cos.flip(1), self.sin.flip(1))
 
 
-def rotation(positions: Tensor, width: int, base: float, dtype: torch.dtype) -> Rotation:
+def rotation_at(positions: Tensor, width: int, base: float, dtype: torch.dtype) -> Rotation:
     """The rotation of features [B, T, width] at positions [B, T]: pair n turns by position * base ** (-2 n / width).
 
     Angles are computed in double precision, where there is one, so that they stay right at any position; `dtype` is
