@@ -165,8 +165,15 @@ class mLSTMLargeLayer(nn.Module):
         self, x: Tensor, state: BlockState | None, packing: Packing | None, inplace: bool = False, keep: bool = True
     ) -> tuple[Tensor, BlockState | None]:
         """[B, T, E] -> [B, T, E] and the state after the last step, if it is to be kept."""
-        q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
-        gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
+        q, k, v, gates, o = self.cell_inputs(x)
         h, cell = run_cell(self.config, q, k, v, gates, state, packing, inplace, keep)
-        y = self.out_proj(torch.sigmoid(o) * self.head_norm(h))
-        return y, None if cell is None else BlockState(cell, None)
+        return self.output(h, o), None if cell is None else BlockState(cell, None)
+
+    def cell_inputs(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """q, k, v and gates for `run_cell`, and the output gate."""
+        q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
+        return q, k, v, soft_cap(self.gates(x), self.config.option("gate_soft_cap")), o
+
+    def output(self, h: Tensor, o: Tensor) -> Tensor:
+        """[B, T, E] from what the cell gave and the output gate [B, T, H * V]."""
+        return self.out_proj(torch.sigmoid(o) * self.head_norm(h))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from xlstm_apps.core.config import xLSTMConfig
-from xlstm_apps.core.layers import CausalConv1d, GatedFeedForward, make_norm, soft_cap
+from xlstm_apps.core.layers import CausalConv1d, GatedFeedForward, make_norm
 from xlstm_apps.core.mlstm import mLSTMLargeLayer, mLSTMLayer, run_cell
 from xlstm_apps.core.state import BlockState
 from xlstm_apps.vision.config import VisionConfig
@@ -61,10 +61,9 @@ class LargeScanLayer(mLSTMLargeLayer):
         """[B, S, E] along the path -> [B, S, E] and, to `keep`, the state at its end."""
         if self.conv is not None:
             x = places.interior(x) + places.convolve(x, self.conv)
-        q, k, v, o = self.qkvo_proj(x).split(self.split, dim=-1)
-        gates = soft_cap(self.gates(x), self.config.option("gate_soft_cap"))
+        q, k, v, gates, o = self.cell_inputs(x)
         h, cell = self.cell(self.config, q, k, v, gates, state, places.packing, keep=keep)
-        return self.out_proj(torch.sigmoid(o) * self.head_norm(h)), None if cell is None else BlockState(cell, None)
+        return self.output(h, o), None if cell is None else BlockState(cell, None)
 
 
 class DropPath(nn.Module):
