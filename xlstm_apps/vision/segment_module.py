@@ -11,7 +11,7 @@ from torch import Tensor
 from xlstm_apps.vision.segment_augment import augmented
 from xlstm_apps.vision.segment_config import SegmentAugment
 from xlstm_apps.vision.segment_loss import IGNORE, dice_cross_entropy
-from xlstm_apps.vision.unet import XLSTMUNet
+from xlstm_apps.vision.unet import XLSTMUNet, finest
 from xlstm_apps.vision.unet_slices import read_slices
 
 Batch = dict[str, Tensor]
@@ -59,7 +59,7 @@ class SegmentModule(pl.LightningModule):
         logits = self.logits(batch["image"])
         self._total += float(dice_cross_entropy(logits, label).detach()) * len(label)
         self._count += len(label)
-        found = (logits[0] if isinstance(logits, list) else logits).argmax(1)
+        found = finest(logits).argmax(1)
         known = label != IGNORE
         for number in range(self.network.out_channels):
             truth, said = (label == number) & known, (found == number) & known

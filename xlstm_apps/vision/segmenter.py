@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from xlstm_apps.core.pretrained import PretrainedMixin
 from xlstm_apps.vision.segment_config import SegmentImages
-from xlstm_apps.vision.unet import XLSTMUNet
+from xlstm_apps.vision.unet import XLSTMUNet, finest
 from xlstm_apps.vision.unet_config import UNetConfig
 from xlstm_apps.vision.unet_slices import SliceState, read_slices
 from xlstm_apps.vision.windows import Read, flipped_mean, slide
@@ -47,7 +47,7 @@ class Segmenter(nn.Module, PretrainedMixin):
 
         def once(x: Tensor) -> Tensor:
             logits = read_slices(self.network, x)[0] if self.images.slices else self.network(x)
-            return (logits[0] if isinstance(logits, list) else logits).float().softmax(1)
+            return finest(logits).float().softmax(1)
 
         return flipped_mean(once, x) if flips else once(x)
 
@@ -102,8 +102,8 @@ class Segmenter(nn.Module, PretrainedMixin):
             total = torch.zeros(())
             for place, axes in enumerate(mirrors):
                 logits, states[place] = read_slices(self.network, one.flip(axes)[None], states[place])
-                finest = logits[0] if isinstance(logits, list) else logits
-                total = total.to(finest.device) + finest[0].float().softmax(0).flip(axes)
+                found = finest(logits)[0].float().softmax(0)
+                total = total.to(found.device) + found.flip(axes)
             yield (total / len(mirrors)).cpu().numpy()
 
     def classes(

@@ -20,6 +20,11 @@ Read = Callable[[ScanStage, Tensor], Tensor]
 """How a stage reads a feature map: by itself, unless a volume is read slice by slice."""
 
 
+def finest(logits: Tensor | list[Tensor]) -> Tensor:
+    """Logits at full resolution, of a network with deep supervision or without."""
+    return logits[0] if isinstance(logits, list) else logits
+
+
 def at_once(stage: ScanStage, x: Tensor) -> Tensor:
     """The stage reads the map as it is."""
     return stage(x)
@@ -180,9 +185,9 @@ def count_weights(network: nn.Module) -> int:
 
 def plain_of_equal_size(spatial_dims: int, in_channels: int, out_channels: int, config: UNetConfig) -> UNetConfig:
     """The plain U-Net, all stages widened by one factor, whose number of weights is closest to that of `config`."""
-    weights = count_weights(_empty(spatial_dims, in_channels, out_channels, config))
     if config.where == "none":
         return config
+    weights = count_weights(_empty(spatial_dims, in_channels, out_channels, config))
     return of_size(spatial_dims, in_channels, out_channels, replace(config, where="none"), weights)
 
 
@@ -199,7 +204,6 @@ def of_size(
         weights: How many it should have.
         multiple: Widths are multiples of this, where hardware likes that better.
     """
-
     tried: dict[tuple[int, ...], tuple[int, UNetConfig]] = {}
     factor = 1.0
     for _ in range(8):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from xlstm_apps.core.state import BlockState
 from xlstm_apps.vision.scanning import Convolution, Layout, Scan
-from xlstm_apps.vision.unet import XLSTMUNet
+from xlstm_apps.vision.unet import XLSTMUNet, finest
 from xlstm_apps.vision.unet_blocks import ScanStage
 
 SliceState = tuple[BlockState | None, ...]
@@ -85,10 +85,12 @@ def read_slices(
     depth = volume.shape[2]
     reader = _Reader(depth, state)
     logits = network(volume.transpose(1, 2).flatten(0, 1), reader)
-    parts = [
-        part.unflatten(0, (-1, depth)).transpose(1, 2) for part in (logits if isinstance(logits, list) else [logits])
-    ]
-    return (parts if isinstance(logits, list) else parts[0]), tuple(reader.after)
+
+    def volumes(x: Tensor) -> Tensor:
+        return x.unflatten(0, (-1, depth)).transpose(1, 2)
+
+    found = [volumes(x) for x in logits] if isinstance(logits, list) else volumes(logits)
+    return found, tuple(reader.after)
 
 
 @torch.no_grad()
@@ -102,4 +104,4 @@ def stream_slices(network: XLSTMUNet, slices: Iterable[Tensor], state: SliceStat
         raise ValueError("streaming gives no gradients; call network.eval() first")
     for one in slices:
         logits, state = read_slices(network, one[None, :, None], state)
-        yield (logits[0] if isinstance(logits, list) else logits)[0, :, 0]
+        yield finest(logits)[0, :, 0]
