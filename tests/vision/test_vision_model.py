@@ -10,8 +10,8 @@ from xlstm_apps.core import xLSTMConfig
 from xlstm_apps.vision import SCANS, VisionConfig, VisionLSTM, create_model
 from xlstm_apps.vision.config import Pooling
 from xlstm_apps.vision.layers import DropPath
-from xlstm_apps.vision.registry import count_parameters
 from xlstm_apps.vision.scanning import Layout
+from xlstm_apps.vision.unet import count_weights
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -32,7 +32,7 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 )
 def test_parameters_as_published(name, millions):
     with torch.device("meta"):
-        assert round(count_parameters(create_model(name)) / 1e6, 2) == millions
+        assert round(count_weights(create_model(name)) / 1e6, 2) == millions
 
 
 @pytest.mark.parametrize("positions", ["learned", "sincos", "none"])

@@ -33,8 +33,7 @@ class VisionConfig:
 
     img_size: int | tuple[int, ...] = (224, 224)
     """Size for which positions are stored: (width,), (height, width) or (depth, height, width); one number is a square
-    picture. Images of other sizes
-    are welcome at any time; positions are interpolated."""
+    picture. Images of other sizes are welcome at any time; positions are interpolated."""
     patch_size: int | tuple[int, ...] = (16, 16)
     """Size of a patch; one number stands for all dimensions."""
     stride: int | tuple[int, ...] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -103,9 +105,7 @@ def read_patches(model: VisionLSTM, count: int) -> list[int] | None:
 
 
 def _check(grid: Grid) -> None:
-    patches = 1
-    for n in grid:
-        patches *= n
+    patches = math.prod(grid)
     if patches > MOST_PATCHES:
         raise ValueError(
             f"{patches:,} patches are too many to show all their weights, at most {MOST_PATCHES:,}; use a smaller image"

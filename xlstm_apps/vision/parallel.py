@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.kernels.mlstm.reference import exp_of_minus, log_forget
 from xlstm_apps.vision.layers import VisionBlock
 from xlstm_apps.vision.model import VisionLSTM
 
@@ -31,15 +31,14 @@ def weights(q: Tensor, k: Tensor, igate: Tensor, fgate: Tensor, eps: float) -> T
     """
     T = q.shape[1]  # noqa: N806
     igate, fgate = igate.float().mT, fgate.float().mT  # [B, H, T]
-    decay = logsigmoid(fgate.clamp(min=-1e3)).cumsum(-1)
+    decay = log_forget(fgate).cumsum(-1)
     d = decay[..., :, None] - decay[..., None, :] + igate[..., None, :]
     future = torch.ones(T, T, dtype=torch.bool, device=q.device).triu(1)
     d = d.masked_fill(future, -torch.inf)
     m = torch.maximum(d.amax(-1), decay)  # the memory before the first step is 0, and so is its m
     scores = q.transpose(1, 2).float() @ (k.transpose(1, 2).float() * q.shape[-1] ** -0.5).mT
     a = scores * (d - m[..., None]).exp()
-    floor = torch.exp((-m).clamp(max=80.0))
-    return a / (torch.maximum(a.sum(-1).abs(), floor) + eps)[..., None]
+    return a / (torch.maximum(a.sum(-1).abs(), exp_of_minus(m)) + eps)[..., None]
 
 
 def parallel_cell(

@@ -8,8 +8,6 @@ import fnmatch
 import os
 from typing import Any
 
-from torch import nn
-
 from xlstm_apps.core.config import check_options, xLSTMConfig
 from xlstm_apps.vision.config import VisionConfig
 from xlstm_apps.vision.features import FeaturePyramid
@@ -131,8 +129,3 @@ def _check_same(name: str, path: object, asked: xLSTMConfig, found: xLSTMConfig)
         wanted, given = getattr(asked, field), getattr(found, field)
         if wanted != given:
             raise ValueError(f"{path}: these weights are not of {name}: {field} is {given} there, {wanted} here")
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of learned numbers."""
-    return sum(parameter.numel() for parameter in model.parameters())
