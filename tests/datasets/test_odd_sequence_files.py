@@ -172,7 +172,7 @@ def test_a_feature_in_two_records_is_refused(tmp_path):
 
 def test_a_text_is_one_record_as_it_stands(tmp_path):
     path = tmp_path / "book.txt"
-    story = "One, two;\tthree.\n\n  It's a caf\u00e9.\n"
+    story = "One, two;\tthree.\n\n  It's \u00e9t\u00e9.\n"
     path.write_text(story, encoding="utf-8")
     (record,) = read_source(SequenceSource(path=[str(path)]), "text")
     assert (record.id, record.sequence.decode()) == ("book.txt", story)
