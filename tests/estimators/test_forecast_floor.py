@@ -47,6 +47,8 @@ def test_what_never_goes_below_0_and_often_is_0_ends_there():
     floor, told = floor_of(counts, 3)
     assert floor == 3 and told == ["30 of 100 values lie below head.minimum 3, where forecasts end"]
     assert floor_of(counts, -2.5) == ([-2.5], [])
+    with pytest.raises(ValueError, match=r"head\.minimum 12 is above every value"):
+        floor_of(counts, 12)
 
 
 def test_every_way_out_ends_at_the_floor_and_truth_is_not_moved():

@@ -120,3 +120,13 @@ def test_a_later_table_is_read_as_the_training_told():
     later = forecaster.predict(table("2024-03-01", 7, lambda i: f"1.{260 + i}"), table("2024-03-08", 5, lambda i: "2"))
     assert later["ds"].tolist() == pd.date_range("2024-03-08", periods=5).tolist()
     assert later["0.5"].between(1000, 1500).all()
+
+
+def test_a_calendar_keeps_the_clock_it_was_learned_by():
+    stamps = pd.date_range("2024-03-28", periods=120, freq="h", tz="Europe/Berlin")
+    frame = pd.DataFrame({"ds": stamps, "y": np.sin(np.arange(120) * 2 * np.pi / 24)})
+    learned = XLSTMForecaster(**QUICK, calendar=True).fit(frame)
+    elsewhere = learned.predict(frame.assign(ds=stamps.tz_convert("America/New_York")))
+    assert elsewhere.equals(learned.predict())
+    as_it_comes = XLSTMForecaster(**QUICK).fit(frame).predict(frame.assign(ds=stamps.tz_convert("UTC")))
+    assert str(as_it_comes["ds"].dt.tz) == "UTC"

@@ -132,6 +132,8 @@ def settled(data: SeriesData, report: dict[str, Any]) -> SeriesData:
         told["time_format"] = report["time_written"]
     if data.decimal is None and (report.get("decimal") == "," or report.get("grouped_thousands")):
         told["decimal"] = report["decimal"]
+    if data.calendar and data.time_zone is None and report.get("time_zone") is not None:
+        told["time_zone"] = report["time_zone"]  # the clock of which hours and days were learned
     return replace(data, **told)
 
 

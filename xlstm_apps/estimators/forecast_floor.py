@@ -29,6 +29,9 @@ def floors(
 
     Returns:
         float32 [C], -inf where there is none, and what should be said about it.
+
+    Raises:
+        ValueError: Every value lies below the minimum.
     """
     channels = len(table.channels)
     if minimum is None:
@@ -42,11 +45,10 @@ def floors(
     if minimum == "auto":
         ends_there = (below == 0) & (at > 0) & (at >= LUMP * seen)
         return np.where(ends_there, 0.0, -np.inf).astype(np.float32), _told(table.channels, ends_there)
-    notes = [
-        f"{below.sum():,} of {seen.sum():,} values lie below head.minimum {floor:g}, where forecasts end"
-        for _ in range(int(below.any()))
-    ]
-    return np.full(channels, floor, dtype=np.float32), notes
+    if seen.any() and (below == seen).all():
+        raise ValueError(f"head.minimum {floor:g} is above every value of the table; lower it, or leave it out")
+    told = f"{below.sum():,} of {seen.sum():,} values lie below head.minimum {floor:g}, where forecasts end"
+    return np.full(channels, floor, dtype=np.float32), [told] if below.any() else []
 
 
 def _told(channels: list[str], ends_there: np.ndarray) -> list[str]:
