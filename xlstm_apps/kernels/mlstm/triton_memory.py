@@ -11,6 +11,23 @@ import triton.language as tl
 from xlstm_apps.kernels.mlstm.triton_gates import locate_sequence
 
 
+@triton.jit
+def locate_tile(H, K: tl.constexpr, V: tl.constexpr, BK: tl.constexpr, BV: tl.constexpr):
+    """Number of this program's tile among those of the same rows, its head and sequence; its rows and columns."""
+    v_tiles: tl.constexpr = (V + BV - 1) // BV
+    k_tiles: tl.constexpr = (K + BK - 1) // BK
+    pid = tl.program_id(0)
+    v_tile = pid % v_tiles
+    k_tile = (pid // v_tiles) % k_tiles
+    head = (pid // (v_tiles * k_tiles)) % H
+    sequence = pid // (v_tiles * k_tiles * H)
+    rows = k_tile * BK + tl.arange(0, BK)
+    columns = v_tile * BV + tl.arange(0, BV)
+    row_mask = rows < K
+    column_mask = columns < V
+    return v_tile, head, sequence, rows, columns, row_mask, column_mask
+
+
 @triton.jit(do_not_specialize=["T", "chunks", "H", "scale"])
 def memory_kernel(
     k_ptr, v_ptr, weight_ptr, decay_ptr, added_ptr, c_initial, n_initial, c_ptr, n_ptr, c_final, n_final,
@@ -20,19 +37,8 @@ def memory_kernel(
     HAS_STATE: tl.constexpr, PACKED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One tile of the memory `C` [BK, BV] and of `n` [BK] through one sequence; written at the start of each chunk."""
-    v_tiles: tl.constexpr = (V + BV - 1) // BV
-    k_tiles: tl.constexpr = (K + BK - 1) // BK
-    pid = tl.program_id(0)
-    v_tile = pid % v_tiles
-    k_tile = (pid // v_tiles) % k_tiles
-    head = (pid // (v_tiles * k_tiles)) % H
-    sequence = pid // (v_tiles * k_tiles * H)
+    v_tile, head, sequence, rows, columns, row_mask, column_mask = locate_tile(H, K, V, BK, BV)
     first, _, batch, start, length = locate_sequence(sequence, T, chunks, cu_seqlens, chunk_offsets, PACKED)
-
-    rows = k_tile * BK + tl.arange(0, BK)
-    columns = v_tile * BV + tl.arange(0, BV)
-    row_mask = rows < K
-    column_mask = columns < V
     tile = rows[:, None] * V + columns[None, :]
     tile_mask = row_mask[:, None] & column_mask[None, :]
     state = sequence.to(tl.int64) * H + head
@@ -113,22 +119,12 @@ def memory_gradient_kernel(
     `end` gets that of the final memory with its gradient. Both as parts, one for each row of a tile, of C and of n,
     since a sum over rows would make the warps wait for each other at every chunk.
     """
-    v_tiles: tl.constexpr = (V + BV - 1) // BV
-    k_tiles: tl.constexpr = (K + BK - 1) // BK
-    pid = tl.program_id(0)
-    v_tile = pid % v_tiles
-    k_tile = (pid // v_tiles) % k_tiles
-    head = (pid // (v_tiles * k_tiles)) % H
-    sequence = pid // (v_tiles * k_tiles * H)
+    v_tile, head, sequence, rows, columns, row_mask, column_mask = locate_tile(H, K, V, BK, BV)
     first, count, batch, start, length = locate_sequence(sequence, T, chunks, cu_seqlens, chunk_offsets, PACKED)
-
-    rows = k_tile * BK + tl.arange(0, BK)
-    columns = v_tile * BV + tl.arange(0, BV)
-    row_mask = rows < K
-    column_mask = columns < V
     tile = rows[:, None] * V + columns[None, :]
     tile_mask = row_mask[:, None] & column_mask[None, :]
     state = sequence.to(tl.int64) * H + head
+    v_tiles: tl.constexpr = (V + BV - 1) // BV
     parts: tl.constexpr = (v_tiles + 1) * K
     if HAS_DSTATE:
         dc = tl.load(dc_final + state * K * V + tile, mask=tile_mask, other=0.0)
