@@ -56,6 +56,30 @@ def load_before(
     return steps
 
 
+@triton.jit
+def load_row(ptr, row, stop, stride, column, E: tl.constexpr):
+    """One step, or zeros from `stop` on."""
+    return tl.load(ptr + row * stride + column, mask=column < tl.where(row < stop, E, 0), other=0.0)
+
+
+@triton.jit
+def load_position(position_ptr, row, stop, TAPS: tl.constexpr, PACKED: tl.constexpr):
+    """Steps between one and the first of its document, as far as taps reach."""
+    if PACKED:
+        return tl.minimum(tl.load(position_ptr + row, mask=row < stop, other=0), TAPS).to(tl.int32)
+    else:
+        return TAPS
+
+
+@triton.jit
+def within_document(value, position, tap: tl.constexpr, TAPS: tl.constexpr, PACKED: tl.constexpr):
+    """The value, or zero where the tap would reach into the document before."""
+    if PACKED:
+        return tl.where(position >= TAPS - 1 - tap, value, 0.0)
+    else:
+        return value
+
+
 @triton.jit(do_not_specialize=["T", "chunks", "chunk", "x_b", "x_t"])
 def forward_kernel(
     x_ptr, weight_ptr, bias_ptr, y_ptr, window_ptr, position_ptr, T, chunks, chunk, x_b, x_t,
@@ -73,19 +97,14 @@ def forward_kernel(
     for first in range(start, stop, ROWS):
         rows = ()
         for i in tl.static_range(ROWS):  # together, since a load takes longer than a step
-            here = column < tl.where(first + i < stop, E, 0)
-            rows = rows + (tl.load(x_ptr + (first + i) * x_t + column, mask=here, other=0.0),)
+            rows = rows + (load_row(x_ptr, first + i, stop, x_t, column, E),)
         for i in tl.static_range(ROWS):
             row = first + i
             steps = steps[1:] + (rows[i].to(tl.float32),)
+            position = load_position(position_ptr, row, stop, TAPS, PACKED)
             y = bias
-            if PACKED:
-                position = tl.minimum(tl.load(position_ptr + row, mask=row < stop, other=0), TAPS).to(tl.int32)
-                for tap in tl.static_range(TAPS):
-                    y += weights[tap] * tl.where(position >= TAPS - 1 - tap, steps[tap], 0.0)
-            else:
-                for tap in tl.static_range(TAPS):
-                    y += weights[tap] * steps[tap]
+            for tap in tl.static_range(TAPS):
+                y += weights[tap] * within_document(steps[tap], position, tap, TAPS, PACKED)
             if SILU:
                 y = y / (1.0 + tl.exp(-y))
             here = column < tl.where(row < stop, E, 0)
@@ -118,23 +137,18 @@ def backward_kernel(
     for first in range(start, stop + (TAPS - 1), ROWS):
         rows, drows = (), ()
         for i in tl.static_range(ROWS):
-            here = column < tl.where(first + i < end, E, 0)
-            rows = rows + (tl.load(x_ptr + (first + i) * x_t + column, mask=here, other=0.0),)
-            drows = drows + (tl.load(dy_ptr + (first + i) * dy_t + column, mask=here, other=0.0),)
+            rows = rows + (load_row(x_ptr, first + i, end, x_t, column, E),)
+            drows = drows + (load_row(dy_ptr, first + i, end, dy_t, column, E),)
         for i in tl.static_range(ROWS):
             row = first + i
             steps = steps[1:] + (rows[i].to(tl.float32),)
-            seen = steps
-            if PACKED:
-                position = tl.minimum(tl.load(position_ptr + row, mask=row < end, other=0), TAPS).to(tl.int32)
-                seen = ()
-                for tap in tl.static_range(TAPS):
-                    seen = seen + (tl.where(position >= TAPS - 1 - tap, steps[tap], 0.0),)
+            position = load_position(position_ptr, row, end, TAPS, PACKED)
+            z, seen = bias, ()
+            for tap in tl.static_range(TAPS):
+                seen = seen + (within_document(steps[tap], position, tap, TAPS, PACKED),)
+                z += weights[tap] * seen[tap]
             dz = drows[i].to(tl.float32)
             if SILU:
-                z = bias
-                for tap in tl.static_range(TAPS):
-                    z += weights[tap] * seen[tap]
                 s = 1.0 / (1.0 + tl.exp(-z))
                 dz *= s * (1.0 + z * (1.0 - s))
             dz = tl.where(row < end, dz, 0.0)
@@ -144,11 +158,8 @@ def backward_kernel(
             owed, dweights = (), ()
             for tap in tl.static_range(TAPS):
                 dweights = dweights + (counted[tap] + own * seen[tap],)
-                if PACKED:
-                    back = tl.where(position >= TAPS - 1 - tap, dz, 0.0)
-                    owed = owed + (before[tap] + weights[tap] * back,)
-                else:
-                    owed = owed + (before[tap] + weights[tap] * dz,)
+                back = within_document(dz, position, tap, TAPS, PACKED)
+                owed = owed + (before[tap] + weights[tap] * back,)
             done = row - (TAPS - 1)
             here = column < tl.where(done < start, 0, tl.where(done < stop, E, 0))
             tl.store(dx_ptr + done * E + column, owed[0].to(dx_ptr.dtype.element_ty), mask=here)
