@@ -56,6 +56,15 @@ def test_a_backend_asked_for_by_name_is_not_replaced(monkeypatch):
         rnn(torch.randn(1, 2, 1, 1, 3), torch.randn(1, 1, 3, 3), torch.zeros(1, 1, 3), cell="elman", backend="native")
 
 
+def test_kernels_for_a_gpu_are_not_given_other_tensors(monkeypatch):
+    monkeypatch.setattr(dispatch, "_not_installed", lambda op: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(ValueError, match="backend 'triton' cannot run this mlstm: its tensors are on cpu; the kernels"):
+        call(backend="triton")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    assert backends()["triton"].available
+
+
 def test_missing_triton_is_a_reason_and_not_an_error(monkeypatch):
     monkeypatch.setattr(dispatch.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(dispatch, "_not_installed", dispatch._not_installed.__wrapped__)  # past its cache

@@ -124,7 +124,7 @@ def _obstacle(op: str, name: str, args: tuple[object, ...], options: dict[str, o
     if name == "triton":
         tensor = args[0]
         assert isinstance(tensor, Tensor)
-        missing = _triton_missing(op, tensor.is_cuda)
+        missing = _triton_missing(op, tensor.device.type)
         if missing is not None:
             return missing
     return _module(op, name).unsupported(*args, **options)
@@ -151,19 +151,19 @@ def _not_installed(op: str) -> str | None:
 
 
 @_constant_in_graphs
-def _triton_missing(op: str, on_device: bool = False) -> str | None:
-    """Reason why Triton kernels cannot run on this machine, or None. Never imports triton.
+def _triton_missing(op: str, device: str | None = None) -> str | None:
+    """Reason why Triton kernels cannot run on this machine, or on tensors of this type of device. Never imports triton.
 
-    A tensor `on_device` shows that there is a device; asking for one takes as long as a small kernel.
+    A tensor on a GPU shows that there is one; asking for one takes as long as a small kernel.
     """
     absent = _not_installed(op)
-    if absent is not None or on_device:
+    if absent is not None or device == "cuda":
         return absent
     if os.environ.get("TRITON_INTERPRET", "0").lower() in {"1", "true", "yes", "on", "y"}:
         return None
     if not torch.cuda.is_available():
         return "no CUDA device (TRITON_INTERPRET=1 runs the kernels on the CPU, for tests)"
-    return None
+    return None if device is None else f"its tensors are on {device}; the kernels take those on CUDA"
 
 
 def _module(op: str, name: str) -> ModuleType:
