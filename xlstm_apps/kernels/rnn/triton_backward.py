@@ -11,7 +11,7 @@ import triton.language as tl
 
 from xlstm_apps.kernels.rnn.triton_cells import cell_backward
 from xlstm_apps.kernels.rnn.triton_forward import spread
-from xlstm_apps.kernels.rnn.triton_memory import (
+from xlstm_apps.kernels.rnn.triton_transfer import (
     add_input,
     identity,
     load_factors,

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from xlstm_apps.kernels.rnn.triton_cells import LN2, cell_forward, memory_in
-from xlstm_apps.kernels.rnn.triton_memory import (
+from xlstm_apps.kernels.rnn.triton_transfer import (
     add_input,
     identity,
     load_weights,

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 from xlstm_apps.kernels.rnn.triton_cells import LN2, cell_backward, cell_forward, memory_in
-from xlstm_apps.kernels.rnn.triton_memory import load_factors, store_factors
+from xlstm_apps.kernels.rnn.triton_transfer import load_factors, store_factors
 
 
 @triton.jit
