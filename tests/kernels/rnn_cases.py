@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.rnn import reference
-from xlstm_apps.kernels.rnn.api import GATES, STATES
-from xlstm_apps.kernels.state import RNNState
+from xlstm_apps.kernels.rnn.api import GATES
+from xlstm_apps.kernels.state import STATES, RNNState
 
 CELLS = tuple(GATES)
 

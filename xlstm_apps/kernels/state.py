@@ -40,9 +40,23 @@ class RNNState(NamedTuple):
     """Logarithm of the normaliser of `slstm`: its memory proper is `exp(m) * c` and `exp(m) * n`."""
 
 
+STATES = {"slstm": ("h", "c", "n", "m"), "lstm": ("h", "c"), "gru": ("h",), "elman": ("h",)}
+"""Fields of `RNNState` that each cell has."""
+
+
 def state_dtype(*tensors: Tensor) -> torch.dtype:
     """Type of states and of the arithmetic on gates: float64 if any of `tensors` is, else float32."""
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
+
+
+def allocate_memory(q: Tensor, v: Tensor, rows: int, dtype: torch.dtype) -> MLSTMState:
+    """Room for `rows` memories of queries [..., H, K] and values [..., H, V]; what is in it is left to chance."""
+    heads, key_dim, value_dim = q.shape[-2], q.shape[-1], v.shape[-1]
+    return MLSTMState(
+        q.new_empty(rows, heads, key_dim, value_dim, dtype=dtype),
+        q.new_empty(rows, heads, key_dim, dtype=dtype),
+        q.new_empty(rows, heads, dtype=dtype),
+    )
 
 
 def check_overwritable(state: MLSTMState | RNNState | None, dtype: torch.dtype, inputs: Sequence[Tensor]) -> None:

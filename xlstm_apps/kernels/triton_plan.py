@@ -18,6 +18,7 @@ import triton
 from torch import Tensor
 from triton.runtime import driver
 
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 ALIGNMENT = 256
 """Bytes at whose multiples the buffers of a storage start."""
 FUSED = {"enable_fp_fusion": True}
@@ -158,6 +159,19 @@ def _listeners() -> bool:
 def processors(device: torch.device) -> int:
     """How many programs run side by side at least."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+def unsupported_type(**tensors: Tensor | None) -> str | None:
+    """Reason why kernels cannot take tensors of these types, or None."""
+    for name, x in tensors.items():
+        if x is not None and x.dtype not in DTYPES:
+            return f"{name} is {x.dtype}; the kernels take float32, bfloat16 and float16"
+    return None
+
+
+def unit_stride(x: Tensor) -> Tensor:
+    """The same, its last dimension as kernels read it: neighbours in memory."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def power_of_2(n: int) -> int:

@@ -11,19 +11,16 @@ from torch import Tensor
 
 from xlstm_apps.kernels.conv import triton_launch as launch
 from xlstm_apps.kernels.dispatch import observed
+from xlstm_apps.kernels.triton_plan import unsupported_type
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_KERNEL_SIZE = 32
 
 
 def unsupported(x, weight, bias, window, **_: object) -> str | None:
     """Reason why these kernels cannot take a call, or None."""
-    for name, tensor in (("x", x), ("weight", weight), ("bias", bias), ("window", window)):
-        if tensor is not None and tensor.dtype not in DTYPES:
-            return f"{name} is {tensor.dtype}; the kernels take float32, bfloat16 and float16"
     if weight.shape[0] > MAX_KERNEL_SIZE:
         return f"kernel size {weight.shape[0]}; the kernels go up to {MAX_KERNEL_SIZE}"
-    return None
+    return unsupported_type(x=x, weight=weight, bias=bias, window=window)
 
 
 @torch.library.custom_op("xlstm_apps::conv_triton_fwd", mutates_args=())

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels.conv.triton_kernels import backward_kernel, forward_kernel
 from xlstm_apps.kernels.kinds import Kinds
-from xlstm_apps.kernels.triton_plan import Plan, power_of_2, processors, tiles
+from xlstm_apps.kernels.triton_plan import Plan, power_of_2, processors, tiles, unit_stride
 
 WARPS = 14
 """Programs, of one warp each, that a processor should have: as many as have room in its registers at once."""
@@ -51,7 +51,7 @@ def forward(
     x: Tensor, weight: Tensor, bias: Tensor, window: Tensor | None, position: Tensor | None, silu: bool
 ) -> Tensor:
     """y, contiguous."""
-    x, weight, bias = _unit_stride(x), weight.contiguous(), bias.contiguous()
+    x, weight, bias = unit_stride(x), weight.contiguous(), bias.contiguous()
     given = _given(window, position)
     y = x.new_empty(x.shape)
     key = _key(x, weight, bias, window, position, silu)
@@ -73,7 +73,7 @@ def backward(
     dy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, window: Tensor | None, position: Tensor | None, silu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dx, contiguous; those of taps and bias [kernel_size + 1, E] in float32; dwindow, empty without a window."""
-    dy, x, weight, bias = _unit_stride(dy), _unit_stride(x), weight.contiguous(), bias.contiguous()
+    dy, x, weight, bias = unit_stride(dy), unit_stride(x), weight.contiguous(), bias.contiguous()
     given = _given(window, position)
     key = (dy.stride(), *_key(x, weight, bias, window, position, silu))
     found = _plans.get(key)
@@ -93,11 +93,6 @@ def backward(
     dwindow = x.new_empty(0) if window is None else torch.empty_like(given[0])
     plan.run((dy, x, weight, bias, dx, sums, *(() if window is None else (dwindow,)), *given))
     return dx, sums.sum(0), dwindow
-
-
-def _unit_stride(x: Tensor) -> Tensor:
-    """The kernels read features as neighbours."""
-    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _given(window: Tensor | None, position: Tensor | None) -> tuple[Tensor, ...]:

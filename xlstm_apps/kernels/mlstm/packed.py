@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.mlstm import chunkwise
-from xlstm_apps.kernels.state import MLSTMState, state_dtype
+from xlstm_apps.kernels.state import MLSTMState, allocate_memory, state_dtype
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,8 @@ def forward(
     options: chunkwise.Options,
 ) -> tuple[Tensor, MLSTMState]:
     """`chunkwise.forward` per document; q, k, v, gates [1, T, ...], state [N, ...]."""
-    dtype = state_dtype(q, k, v, igate, fgate)
-    count, heads, key_dim, value_dim = len(cu_seqlens) - 1, *q.shape[2:], v.shape[-1]
-    h = v.new_empty(1, q.shape[1], heads, value_dim)
-    last = MLSTMState(
-        q.new_empty(count, heads, key_dim, value_dim, dtype=dtype),
-        q.new_empty(count, heads, key_dim, dtype=dtype),
-        q.new_empty(count, heads, dtype=dtype),
-    )
+    h = torch.empty_like(v, memory_format=torch.contiguous_format)
+    last = allocate_memory(q, v, len(cu_seqlens) - 1, state_dtype(q, k, v, igate, fgate))
     for batch in _batches(cu_seqlens):
         inputs = batch.inputs(q, k, v, igate, fgate)
         part, part_last, _ = chunkwise.forward(*inputs, batch.state(state), options, save=False)
@@ -102,14 +96,8 @@ def backward(
     options: chunkwise.Options,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, MLSTMState]:
     """`chunkwise.backward` per document. Computes the forward pass anew rather than keep all its padded memories."""
-    dtype = state_dtype(q, k, v, igate, fgate)
-    count, heads, key_dim, value_dim = len(cu_seqlens) - 1, *q.shape[2:], v.shape[-1]
     dq, dk, dv, di, df = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v, igate, fgate))
-    dstate0 = MLSTMState(
-        q.new_empty(count, heads, key_dim, value_dim, dtype=dtype),
-        q.new_empty(count, heads, key_dim, dtype=dtype),
-        q.new_empty(count, heads, dtype=dtype),
-    )
+    dstate0 = allocate_memory(q, v, len(cu_seqlens) - 1, state_dtype(q, k, v, igate, fgate))
     for batch in _batches(cu_seqlens):
         inputs, memory = batch.inputs(q, k, v, igate, fgate), batch.state(state)
         h, _, saved = chunkwise.forward(*inputs, memory, options, save=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from xlstm_apps.kernels.mlstm import chunkwise, packed
 from xlstm_apps.kernels.mlstm.reference import mlstm_step, unsupported
 from xlstm_apps.kernels.mlstm.short import Short
-from xlstm_apps.kernels.state import MLSTMState, state_dtype
+from xlstm_apps.kernels.state import MLSTMState, allocate_memory, state_dtype
 
 __all__ = ["mlstm", "mlstm_step", "prepare", "unsupported"]
 
@@ -115,9 +115,7 @@ def _(q, k, v, igate, fgate, c, n, m, cu_seqlens, exponential, normalize, eps, s
         reading = q.new_empty(batch, length, heads, dtype=dtype)
     return (
         v.new_empty(batch, length, heads, value_dim),
-        q.new_empty(rows, heads, key_dim, value_dim, dtype=dtype),
-        q.new_empty(rows, heads, key_dim, dtype=dtype),
-        q.new_empty(rows, heads, dtype=dtype),
+        *allocate_memory(q, v, rows, dtype),
         memory,
         reading,
     )
@@ -162,13 +160,8 @@ def mlstm_torch_backward(
 
 @mlstm_torch_backward.register_fake
 def _(dh, dc, dn, dm, q, k, v, igate, fgate, c, n, m, cu_seqlens, *_):
-    dtype = state_dtype(q, k, v, igate, fgate)
     rows = q.shape[0] if cu_seqlens is None else cu_seqlens.shape[0] - 1
-    state = (
-        q.new_empty(rows, q.shape[2], q.shape[3], v.shape[3], dtype=dtype),
-        q.new_empty(rows, q.shape[2], q.shape[3], dtype=dtype),
-        q.new_empty(rows, q.shape[2], dtype=dtype),
-    )
+    state = allocate_memory(q, v, rows, state_dtype(q, k, v, igate, fgate))
     return *(x.new_empty(x.shape) for x in (q, k, v, igate, fgate)), *state
 
 

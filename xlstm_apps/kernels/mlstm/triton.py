@@ -19,9 +19,9 @@ from xlstm_apps.kernels.mlstm.triton_launch_bwd import backward
 from xlstm_apps.kernels.mlstm.triton_launch_fwd import forward, output
 from xlstm_apps.kernels.mlstm.triton_step import direct_step, step, step_inplace
 from xlstm_apps.kernels.state import MLSTMState
+from xlstm_apps.kernels.triton_plan import unit_stride, unsupported_type
 
 MAX_HEAD_DIM = 512
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 FEW = 16
 """Tokens up to which a half-precision call that goes on from a state runs in float32."""
 
@@ -29,19 +29,14 @@ FEW = 16
 def unsupported(q, k, v, igate, fgate, state, **options: object) -> str | None:
     """Reason why these kernels cannot take a call, or None."""
     del options
-    for name, x in (("q", q), ("k", k), ("v", v), ("igate", igate), ("fgate", fgate)):
-        if x.dtype not in DTYPES:
-            return f"{name} is {x.dtype}; the kernels take float32, bfloat16 and float16"
+    wrong = unsupported_type(q=q, k=k, v=v, igate=igate, fgate=fgate)
+    if wrong is not None:
+        return wrong
     if state is not None and any(x.dtype == torch.float64 for x in state):
         return "the state is float64; the kernels keep float32"
     if max(q.shape[-1], v.shape[-1]) > MAX_HEAD_DIM:
         return f"head dimensions {q.shape[-1]} and {v.shape[-1]}; the kernels go up to {MAX_HEAD_DIM}"
     return None
-
-
-def _unit_stride(x: Tensor) -> Tensor:
-    """The kernels read heads as rows of neighbours."""
-    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 @torch.library.custom_op("xlstm_apps::mlstm_triton_fwd", mutates_args=())
@@ -62,7 +57,7 @@ def _forward(
     chunk_size: int,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
+    q, k, v = unit_stride(q), unit_stride(k), unit_stride(v)
     state = () if c0 is None else tuple(x.contiguous() for x in (c0, n0, m0))
     call = triton_call.find(
         q, k, v, igate, fgate, cu_seqlens, c0 is not None, sigmoid, normalize, eps, scale, chunk_size
@@ -103,7 +98,7 @@ def _backward(
     scale: float,
     chunk_size: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
+    q, k, v = unit_stride(q), unit_stride(k), unit_stride(v)
     call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, has_state, sigmoid, normalize, eps, scale, chunk_size)
     dstate = () if dc is None else (dc, dn, dm)
     tables = call.tables(cu_seqlens)
@@ -263,7 +258,7 @@ def mlstm(
     if observed(tensors):
         h, c, n, m, _ = _forward(q, k, v, igate, fgate, c0, n0, m0, cu_seqlens, *options, save)
     else:
-        q, k, v = _unit_stride(q), _unit_stride(k), _unit_stride(v)
+        q, k, v = unit_stride(q), unit_stride(k), unit_stride(v)
         state = () if c0 is None else (c0.contiguous(), n0.contiguous(), m0.contiguous())
         options = (c0 is not None, *options)
         call = triton_call.find(q, k, v, igate, fgate, cu_seqlens, *options)

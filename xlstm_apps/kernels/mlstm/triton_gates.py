@@ -134,17 +134,9 @@ def chunk_summary_kernel(
     i_base = batch * stride_ib + head.to(tl.int64) * stride_ih
     f_base = batch * stride_fb + head.to(tl.int64) * stride_fh
     write, keep = load_gates(
-        igate,
-        fgate,
-        i_base,
-        f_base,
-        stride_it,
-        stride_ft,
-        start + local,
-        local < length,
-        SIGMOID=False,
-        WIDE=tl.float64,
-    )
+        igate, fgate, i_base, f_base, stride_it, stride_ft, start + local, local < length,
+        SIGMOID=False, WIDE=tl.float64,
+    )  # fmt: skip
     running = tl.cumsum(keep, 0)
     slot = chunk_id.to(tl.int64) * H + head
     tl.store(totals + slot, tl.sum(keep, 0))

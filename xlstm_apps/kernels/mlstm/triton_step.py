@@ -11,7 +11,8 @@ from torch import Tensor
 
 from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.mlstm.triton_gates import GATE_FLOOR, log_sigmoid
-from xlstm_apps.kernels.triton_plan import Plan, tile, tiles
+from xlstm_apps.kernels.state import allocate_memory
+from xlstm_apps.kernels.triton_plan import Plan, tile, tiles, unit_stride
 
 F32 = torch.float32
 
@@ -152,7 +153,7 @@ def direct_step(
 
     `state` may be empty. `options` are those of `step`.
     """
-    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+    q, k, v = unit_stride(q), unit_stride(k), unit_stride(v)
     key = (
         q.shape, v.shape, q.stride(), k.stride(), v.stride(), igate.stride(), fgate.stride(), q.dtype, k.dtype, v.dtype,
         igate.dtype, fgate.dtype, q.device, len(state), inplace, options,
@@ -220,11 +221,4 @@ def _(q, k, v, igate, fgate, c, n, m, sigmoid, normalize, eps, scale):
 
 
 def _outputs(q: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    B, H, K = q.shape
-    V = v.shape[-1]
-    return (
-        v.new_empty(B, H, V),
-        q.new_empty(B, H, K, V, dtype=F32),
-        q.new_empty(B, H, K, dtype=F32),
-        q.new_empty(B, H, dtype=F32),
-    )
+    return v.new_empty(v.shape), *allocate_memory(q, v, q.shape[0], F32)

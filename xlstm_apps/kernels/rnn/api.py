@@ -7,14 +7,12 @@ from typing import Literal, overload
 from torch import Tensor
 
 from xlstm_apps.kernels.dispatch import choose, full_precision
-from xlstm_apps.kernels.state import RNNState, check_overwritable, overwrite, state_dtype
+from xlstm_apps.kernels.state import STATES, RNNState, check_overwritable, overwrite, state_dtype
 
 Cell = Literal["slstm", "lstm", "gru", "elman"]
 
 GATES = {"slstm": 4, "lstm": 4, "gru": 3, "elman": 1}
 """Number of gates per cell."""
-STATES = {"slstm": ("h", "c", "n", "m"), "lstm": ("h", "c"), "gru": ("h",), "elman": ("h",)}
-"""Fields of `RNNState` per cell."""
 
 
 @overload

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlstm_apps.kernels.state import RNNState, state_dtype
+from xlstm_apps.kernels.state import STATES, RNNState, state_dtype
 
 GATE_FLOOR = -1e3
 """Forget gates below this are read as this: exp of it is 0 in every dtype."""
@@ -42,7 +42,7 @@ def slstm_memory(state: RNNState) -> tuple[Tensor, Tensor]:
 def empty_state(gates: Tensor, cell: str, dtype: torch.dtype) -> RNNState:
     """Zero memory for `gates` [B, .., H, D]."""
     zero = gates.new_zeros(gates.shape[0], *gates.shape[-2:], dtype=dtype)
-    return RNNState(zero, *[zero] * {"slstm": 3, "lstm": 1, "gru": 0, "elman": 0}[cell])
+    return RNNState(*[zero] * len(STATES[cell]))
 
 
 def rnn_step(

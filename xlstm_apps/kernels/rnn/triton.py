@@ -11,9 +11,9 @@ from torch import Tensor
 
 from xlstm_apps.kernels.dispatch import observed
 from xlstm_apps.kernels.rnn import triton_launch as launch
-from xlstm_apps.kernels.state import RNNState
+from xlstm_apps.kernels.state import STATES, RNNState
+from xlstm_apps.kernels.triton_plan import unsupported_type
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_HEAD_DIM = 1024
 
 
@@ -25,9 +25,9 @@ def _too_old(device: torch.device) -> bool:
 def unsupported(gates, recurrent, bias, state, *, cell: str, **_: object) -> str | None:
     """Reason why these kernels cannot take a call, or None."""
     del cell
-    for name, x in (("gates", gates), ("recurrent", recurrent), ("bias", bias)):
-        if x.dtype not in DTYPES:
-            return f"{name} is {x.dtype}; the kernels take float32, bfloat16 and float16"
+    wrong = unsupported_type(gates=gates, recurrent=recurrent, bias=bias)
+    if wrong is not None:
+        return wrong
     if state is not None and any(x is not None and x.dtype == torch.float64 for x in state):
         return "the state is float64; the kernels keep float32"
     if gates.is_cuda and _too_old(gates.device):
@@ -132,7 +132,7 @@ def rnn(
         h, *last, _ = _forward(*inputs, cell, train)
     else:
         h, *last, _ = launch.run_forward(gates, recurrent, bias, given[3:], cell, False, False)
-    return h.to(dtype), RNNState(*last[: launch.FIELDS[cell]])
+    return h.to(dtype), RNNState(*last[: len(STATES[cell])])
 
 
 def rnn_step(

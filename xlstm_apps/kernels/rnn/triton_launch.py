@@ -12,7 +12,8 @@ from torch import Tensor
 
 from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.rnn import triton_backward, triton_forward, triton_streamed, triton_weights
-from xlstm_apps.kernels.triton_plan import FUSED, Plan, processors
+from xlstm_apps.kernels.state import STATES
+from xlstm_apps.kernels.triton_plan import FUSED, Plan, power_of_2, processors, tiles, unit_stride
 
 INTERPRETED = not isinstance(triton_forward.forward_kernel, triton.JITFunction)
 """Whether kernels run through Triton's interpreter (TRITON_INTERPRET=1 before triton was imported)."""
@@ -22,8 +23,6 @@ FACTORS = {"slstm": 6, "lstm": 6, "gru": 5, "elman": 1}
 """What the backward needs of each step and unit."""
 DATA_CENTRE = ((8, 0), (9, 0), (10, 0), (10, 3))
 """Compute capabilities with 160 KiB of shared memory and more."""
-FIELDS = {"slstm": 4, "lstm": 2, "gru": 1, "elman": 1}
-"""Tensors of a state."""
 STAGES = 6
 """Steps in flight between global memory and the step that needs them, plus one."""
 
@@ -54,7 +53,7 @@ class Sizes:
     @property
     def units(self) -> int:
         """Head dimension of the resident kernels' tiles."""
-        return max(16, triton.next_power_of_2(self.dim))
+        return max(16, power_of_2(self.dim))
 
     @property
     def resident(self) -> bool:
@@ -65,7 +64,7 @@ class Sizes:
     @property
     def padded(self) -> int:
         """Units per program in the buffer of factors."""
-        return self.units if self.resident else triton.cdiv(self.dim, self.block) * self.block
+        return self.units if self.resident else tiles(self.dim, self.block) * self.block
 
     @property
     def block(self) -> int:
@@ -86,7 +85,7 @@ class Sizes:
 
     @property
     def programs(self) -> int:
-        return self.heads * triton.cdiv(self.batch, self.tile)
+        return self.heads * tiles(self.batch, self.tile)
 
     @property
     def packed(self) -> bool:
@@ -95,7 +94,7 @@ class Sizes:
 
     @property
     def factors(self) -> int:
-        return triton.cdiv(FACTORS[self.cell], 3) if self.packed else FACTORS[self.cell]
+        return tiles(FACTORS[self.cell], 3) if self.packed else FACTORS[self.cell]
 
     @property
     def factor_dtype(self) -> torch.dtype:
@@ -144,7 +143,7 @@ class ForwardPlan(Plan):
             states = [hn, cn, nn, mn]
         else:
             # What the cell does not have, something stands in for.
-            states = [self.tensor(f32) for _ in range(FIELDS[cell])] if has_state else []
+            states = [self.tensor(f32) for _ in STATES[cell]] if has_state else []
             states += [hn] * (4 - len(states))
         x_b, x_t, x_g, x_h, _ = gates.stride()
         numbers = (p.steps, p.batch, p.heads, x_b, x_t, x_h)
@@ -177,8 +176,7 @@ def run_forward(
     `state`, float32, holds what the cell has of h, c, n, m, or nothing; `inplace` it is overwritten, and must be
     contiguous.
     """
-    if gates.stride(-1) != 1:
-        gates = gates.contiguous()
+    gates = unit_stride(gates)
     key = (
         gates.shape, gates.stride(), gates.dtype, bias.dtype, gates.device, len(state), inplace, cell, train,
         torch.backends.cuda.matmul.allow_tf32,
@@ -227,8 +225,7 @@ def backward(
     out = allocate_backward(h, cell)
     g, dh, dc, dm = out
     p = sizes(g, cell)
-    if dy.stride(-1) != 1:
-        dy = dy.contiguous()
+    dy = unit_stride(dy)
     recurrent = recurrent.to(h.dtype).contiguous()
     y_b, y_t, y_h, _ = dy.stride()
     finals = [x if x is None or x.numel() else None for x in (dhn, dcn, dmn)]
@@ -261,15 +258,15 @@ def weight_gradients(g: Tensor, h: Tensor, h0: Tensor | None, cell: str) -> tupl
     p = sizes(g, cell)
     block = min(64, p.units)
     length = 16 if INTERPRETED else 32 if p.dtype == torch.float32 else 128
-    tiles = heads * slots * triton.cdiv(dim, block) ** 2
+    products = heads * slots * tiles(dim, block) ** 2
     rows = batch * steps
-    parts = max(1, min(triton.cdiv(4 * processors(g.device), tiles), triton.cdiv(rows, 4 * length)))
-    chunk = triton.cdiv(triton.cdiv(rows, parts), length) * length
-    parts = triton.cdiv(rows, chunk)
+    parts = max(1, min(tiles(4 * processors(g.device), products), tiles(rows, 4 * length)))
+    chunk = tiles(tiles(rows, parts), length) * length
+    parts = tiles(rows, chunk)
     dr = h.new_empty((parts, slots, heads, dim, dim), dtype=torch.float32)
     db = h.new_empty((parts, slots, heads, dim), dtype=torch.float32)
     with torch.cuda.device_of(g):
-        triton_weights.weights_kernel[(parts * tiles,)](
+        triton_weights.weights_kernel[(parts * products,)](
             g, h, dr, db, steps, rows, chunk, heads, dim,
             SLOTS=slots, BLOCK=block, STEPS=length, PRECISION=p.precision, num_warps=4, num_stages=3, **FUSED,
         )  # fmt: skip
