@@ -59,6 +59,9 @@ class OtherTable:
     start: str | None = None
     """First stamp, where the file has none. None: as in training."""
 
+    def __post_init__(self) -> None:
+        check_choices(self, "data.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableToForecast(OtherTable):
