@@ -78,6 +78,17 @@ def test_every_way_out_ends_at_the_floor_and_truth_is_not_moved():
     assert back["0.1"].equals(passed["0.1"].clip(0))
 
 
+def test_truth_at_the_floor_is_inside_whatever_scaling_makes_of_it():
+    for seed in range(20):
+        table, scaler, split = made(sold(seed=seed))
+        scaler = replace(scaler, floor=np.zeros(1, dtype=np.float32))
+        scores = Evaluator(
+            table, scaler, split, season=7, context_length=6, prediction_length=HORIZON, levels=[0.1, 0.5, 0.9],
+            calibrate=False,
+        ).run({"xlstm": LastValue(spread=9.0)})  # fmt: skip
+        assert scores.comparison()[0]["coverage"] == 1.0
+
+
 def test_a_past_that_goes_below_has_no_floor_and_its_neighbour_keeps_it():
     frame = sold(series=("a", "b"))
     y = frame["y"].to_numpy().copy()

@@ -100,3 +100,11 @@ def test_the_season_that_repeats_best_is_chosen_and_the_users_wins():
     assert choose_season(daily, np.array([0, 2000]), np.array([30]), "1h", 24).steps == 1
     missing = np.full((2000, 1), np.nan)
     assert choose_season(missing, np.array([0, 2000]), np.array([1500]), "1h", 24).steps == 24
+
+
+def test_truth_at_a_quantile_says_nothing_against_it():
+    scores = Scores([0.1, 0.5, 0.9], 1, np.ones((1, 1)))
+    target = torch.tensor([0.0] * 6 + [1.0, 2.0, 3.0, 4.0]).reshape(10, 1, 1)
+    forecast = torch.tensor([0.0, 0.0, 2.5]).expand(10, 1, 1, 3)
+    scores.update(forecast, target, torch.ones_like(target, dtype=torch.bool), torch.zeros(10, dtype=torch.int64))
+    assert [row["empirical"] for row in scores.calibration_rows()] == pytest.approx([0.1, 0.5, 0.8])

@@ -14,7 +14,9 @@ LUMP = 0.05
 """Share of values that have to be the lowest before it is taken for one that cannot be passed: a quantity that goes on
 below passes through 0, it does not stay there."""
 BELOW = 1e-3
-"""Deviations below the floor at which a past is said to have passed it; less is rounding."""
+"""Deviations below the floor at which a past is said to have passed it."""
+ROUNDING = 1e-5
+"""Deviations by which scaling there and back may move a value."""
 
 
 def floors(
@@ -65,3 +67,10 @@ def without_passed(floor: Tensor, batch: dict[str, Tensor]) -> Tensor:
     """The floor [B, C], none (-inf) where the context of a window goes below it."""
     lowest = torch.where(batch["context_mask"], batch["context"], torch.inf).amin(dim=1)
     return torch.where(lowest < (floor - batch["mean"]) / batch["std"] - BELOW, -torch.inf, floor)
+
+
+def at_floor(truth: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Truth [B, H, C] in the data's units, with what scaling has moved off the floor put back: it is inside an interval
+    that ends there."""
+    floor, std = batch["floor"][:, None], batch["std"][:, None]
+    return torch.where((truth - floor).abs() < ROUNDING * std, floor, truth)

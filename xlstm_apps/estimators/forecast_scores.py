@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset
 from xlstm_apps.estimators.forecast_calibration import Calibrator, calibrator_for
+from xlstm_apps.estimators.forecast_floor import at_floor
 from xlstm_apps.estimators.forecast_frames import (
     ROWS_PER_BATCH,
     scaled_forecast,
@@ -183,7 +184,7 @@ class Evaluator:
             batch = self.windows.__getitems__(torch.arange(begin, end))
             truth = batch["target"]
             if self.units == "data":
-                truth = unscale(truth[..., None], batch)[..., 0]
+                truth = at_floor(unscale(truth[..., None], batch)[..., 0], batch)
             for name in order:
                 if name not in models:
                     self._score(scores[name], self._baseline(name, batch, spans[name]), batch, truth)

@@ -31,7 +31,7 @@ class Scores:
         # Absolute error, squared error, sMAPE, count; by series and channel, by step.
         self._by_series, self._by_step = torch.zeros(3, self.scale.size), torch.zeros(3, horizon)
         self._smape = self._magnitude = torch.zeros(())
-        self._pinball, self._below = torch.zeros(len(levels)), torch.zeros(len(levels))
+        self._pinball, self._below, self._equal = torch.zeros(3, len(levels))
         pairs = {name: pair for name, pair in INTERVALS.items() if set(pair) <= set(levels)}
         self._pairs = {"coverage": (self.reported[0], self.reported[-1]), **pairs}
         self._covered = torch.zeros(len(self._pairs))
@@ -39,7 +39,7 @@ class Scores:
     def update(self, forecast: Tensor, target: Tensor, mask: Tensor, series: Tensor) -> None:
         """Add a batch: forecast [B, H, C, Q], target and mask [B, H, C], series [B] (row numbers of `scale`)."""
         if self.windows == 0:  # the sums live where the batches do
-            for name in ("_by_series", "_by_step", "_smape", "_magnitude", "_pinball", "_below", "_covered"):
+            for name in ("_by_series", "_by_step", "_smape", "_magnitude", "_pinball", "_below", "_equal", "_covered"):
                 setattr(self, name, getattr(self, name).to(target.device, torch.float64))
         channels = target.shape[2]
         point = forecast[..., self.levels.index(0.5)]
@@ -55,7 +55,8 @@ class Scores:
         for i, level in enumerate(self.levels):  # one level at a time keeps the memory of one forecast
             gap = torch.where(mask, target - forecast[..., i], 0)
             self._pinball[i] += torch.maximum(level * gap, (level - 1) * gap).sum(dtype=torch.float64)
-            self._below[i] += ((gap <= 0) & mask).sum()
+            self._below[i] += ((gap < 0) & mask).sum()
+            self._equal[i] += ((gap == 0) & mask).sum()
             at_least[level] = gap >= 0
             at_least[-level] = gap <= 0
         for i, (low, high) in enumerate(self._pairs.values()):
@@ -111,9 +112,14 @@ class Scores:
         ]
 
     def calibration_rows(self) -> list[dict[str, float]]:
-        """Share of targets at or below each reported quantile."""
-        below = (self._below / max(self.count, 1)).tolist()
-        return [{"quantile": level, "empirical": below[self.levels.index(level)]} for level in self.reported]
+        """Share of targets below each reported quantile.
+
+        Targets equal to it count as below as far as its level asks for: where half of the sales are 0, a quantile of 0
+        is right at any level up to one half.
+        """
+        below, equal = ((x / max(self.count, 1)).tolist() for x in (self._below, self._equal))
+        rows = [(level, self.levels.index(level)) for level in self.reported]
+        return [{"quantile": q, "empirical": min(max(q, below[i]), below[i] + equal[i])} for q, i in rows]
 
     def _mase(self) -> np.ndarray:
         absolute, _, count = self._by_series.cpu().numpy()
