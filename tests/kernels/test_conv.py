@@ -12,7 +12,7 @@ from xlstm_apps.kernels.conv import torch as plain
 
 @pytest.mark.parametrize("activation", ["silu", None])
 @pytest.mark.parametrize("case", [{}, {"window": True}, {"packed": True}], ids=str)
-@pytest.mark.parametrize(("T", "taps"), [(1, 1), (1, 4), (3, 16), (50, 2), (65, 4)])
+@pytest.mark.parametrize(("T", "taps"), [(1, 1), (1, 4), (1, 16), (3, 16), (50, 2), (65, 4), (65, 16)])
 def test_plain_torch_against_the_reference(T, taps, case, activation):
     cases.check(plain, 1e-6, 2, T, 6, taps, activation=activation, **case)
 
@@ -31,6 +31,25 @@ def test_documents_and_segments(module):
     cases.check_packed_equals_separate(module, 2, 50, 6, 4)
     cases.check_segments_equal_one_pass(module, 2, 20, 6, 4)
     cases.check_segments_equal_one_pass(module, 1, 9, 3, 7)
+
+
+@pytest.mark.parametrize("taps", [4, 16])
+def test_training_and_use_give_the_same_numbers(taps):
+    (x, weight, bias, window), _ = cases.make(2, 30, 6, taps, window=True)
+    weight.requires_grad_()
+    trained = plain.causal_conv1d(x, weight, bias, window, position=None, activation="silu")
+    with torch.no_grad():
+        used = plain.causal_conv1d(x, weight, bias, window, position=None, activation="silu")
+    torch.testing.assert_close(trained, used)
+    assert trained.is_contiguous() and used.is_contiguous()
+
+
+def test_float32_is_not_rounded_under_autocast():
+    (x, weight, bias, _), _ = cases.make(2, 30, 6, 16)
+    weight.requires_grad_()
+    expected = causal_conv1d(x, weight, bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(causal_conv1d(x, weight, bias), expected)
 
 
 def test_half_precision_keeps_its_type_under_autocast():
