@@ -30,8 +30,8 @@ def causal_conv1d(
 
 
 def _in_one(x: Tensor, weight: Tensor) -> bool:
-    """Whether torch's own convolution is the faster way: in training, where tap by tap every tap keeps a tensor; else the
-    change of layout eats it up. It would round float32 under autocast, and on a GPU to TF32."""
+    """Whether torch's own convolution is the faster way: in training, where tap by tap every tap keeps a tensor; else
+    the change of layout eats it up. It would round float32 under autocast, and on a GPU to TF32."""
     exact = x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
     native = x.dtype in (torch.float32, torch.float64)
     return exact and native and weight.shape[0] > FEW and x.shape[1] > 1 and torch.is_grad_enabled()
