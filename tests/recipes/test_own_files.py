@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from xlstm_apps import cli
+from xlstm_apps.recipes._own_files import check_own_files
 
 BEFORE = ">a\nACGTACGT\n"
 FOLDER = "inside"
@@ -48,3 +49,8 @@ def test_what_is_read_is_not_written_over(command, option, other, capsys):
 def test_two_results_are_two_files():
     with pytest.raises(ValueError, match=r"are one file, x\.csv; name another for one of them"):
         cli.run(["sequence", "filter", "--data.path", "a.csv", "--output", "x.csv", "--rejects", "x.csv"])
+
+
+@pytest.mark.parametrize("prompt", ["ACGT" * 2000, "~nobody-of-this-name", "MKT[5-12]GG[*]", "N#C[C@@H](*)O"])
+def test_what_is_no_file_is_let_pass(prompt):
+    check_own_files({"prompt": prompt, "output": "a.fa"})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,14 @@ def _texts(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 def _files(value: str, target: Path) -> Iterator[Path]:
     """The files that a value may stand for: itself, those of a pattern, the weights in the folder of a model, and
     `target` in a folder of sequences."""
-    place = Path(value).expanduser()
-    if place.is_dir():
+    place = os.path.expanduser(value)
+    if os.path.isdir(place):  # never raises, as `Path.is_dir` does of a prompt too long for a name
         from xlstm_apps.datasets.sequences.loading import is_sequence_file
 
-        if place.resolve() == target.parent and is_sequence_file(target):
+        if Path(place).resolve() == target.parent and is_sequence_file(target):
             yield target
-        yield from (place / name / "model.safetensors" for name in (".", "model"))
+        yield from (Path(place, name, "model.safetensors") for name in (".", "model"))
         return
-    yield place
+    yield Path(place)
     if any(mark in value for mark in "*?["):
-        yield from map(Path, glob.glob(str(place)))
+        yield from map(Path, glob.glob(place))
