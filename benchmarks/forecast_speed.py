@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from grid import read, write
+from grid import cell_of, read, write
 
 from xlstm_apps import XLSTMForecaster
 from xlstm_apps.datasets import SeriesData, load_table
@@ -36,10 +36,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "forecast_speed.csv"
 JOBS = ("etth1", "many", "stream")
 FIELDS = ("job", "what", "seconds", "cpu_seconds", "memory_start_mib", "memory_peak_mib", "detail", "device", "torch")
-
-
-def same(row: dict[str, Any]) -> tuple[str, ...]:
-    return row["job"], row["what"], row["detail"], row["device"]
+KEY = ("job", "what", "detail", "device")
 
 
 def made_series(count: int, length: int, seed: int = 0) -> pl.DataFrame:
@@ -161,8 +158,8 @@ def main() -> None:
             forecaster = many(watch, folder)
             if "stream" in options.only:
                 stream(watch, folder, forecaster)
-    made = {same(row) for row in watch.rows}
-    rows = [row for row in read(options.output) if same(row) not in made] + watch.rows
+    made = {cell_of(row, KEY) for row in watch.rows}
+    rows = [row for row in read(options.output) if cell_of(row, KEY) not in made] + watch.rows
     write(options.output, FIELDS, sorted(rows, key=lambda row: JOBS.index(row["job"])))
 
 
