@@ -49,14 +49,15 @@ def state_dtype(*tensors: Tensor) -> torch.dtype:
     return torch.float64 if any(x.dtype == torch.float64 for x in tensors) else torch.float32
 
 
+def memory_shapes(q: Tensor, v: Tensor, rows: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the fields of `rows` memories of queries [..., H, K] and values [..., H, V]."""
+    heads, key_dim, value_dim = q.shape[-2], q.shape[-1], v.shape[-1]
+    return {"c": (rows, heads, key_dim, value_dim), "n": (rows, heads, key_dim), "m": (rows, heads)}
+
+
 def allocate_memory(q: Tensor, v: Tensor, rows: int, dtype: torch.dtype) -> MLSTMState:
     """Room for `rows` memories of queries [..., H, K] and values [..., H, V]; what is in it is left to chance."""
-    heads, key_dim, value_dim = q.shape[-2], q.shape[-1], v.shape[-1]
-    return MLSTMState(
-        q.new_empty(rows, heads, key_dim, value_dim, dtype=dtype),
-        q.new_empty(rows, heads, key_dim, dtype=dtype),
-        q.new_empty(rows, heads, dtype=dtype),
-    )
+    return MLSTMState(**{name: q.new_empty(shape, dtype=dtype) for name, shape in memory_shapes(q, v, rows).items()})
 
 
 def check_overwritable(state: MLSTMState | RNNState | None, dtype: torch.dtype, inputs: Sequence[Tensor]) -> None:

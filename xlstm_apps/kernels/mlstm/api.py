@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xlstm_apps.kernels.dispatch import ENVIRONMENT_VARIABLE, choose, full_precision, observed
 from xlstm_apps.kernels.kinds import Kinds
-from xlstm_apps.kernels.state import MLSTMState, check_overwritable, overwrite, state_dtype
+from xlstm_apps.kernels.state import MLSTMState, check_overwritable, memory_shapes, overwrite, state_dtype
 
 InputGate = Literal["exp", "sigmoid"]
 Backend = Literal["auto", "reference", "torch", "triton"]
@@ -240,9 +240,7 @@ def _check_state(state: MLSTMState | None, q: Tensor, v: Tensor, batch: int) -> 
         return
     if len(state) != 3:
         raise ValueError(f"state must be an MLSTMState (c, n, m), not {len(state)} tensors")
-    heads, key_dim, value_dim = q.shape[-2], q.shape[-1], v.shape[-1]
-    shapes = {"c": (batch, heads, key_dim, value_dim), "n": (batch, heads, key_dim), "m": (batch, heads)}
-    for (name, shape), x in zip(shapes.items(), state, strict=True):
+    for (name, shape), x in zip(memory_shapes(q, v, batch).items(), state, strict=True):
         if tuple(x.shape) != shape:
             raise ValueError(f"state.{name} must have shape {list(shape)}, not {list(x.shape)}")
         if x.device != q.device:

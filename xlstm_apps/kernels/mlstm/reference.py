@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlstm_apps.kernels.state import MLSTMState, state_dtype
+from xlstm_apps.kernels.state import MLSTMState, memory_shapes, state_dtype
 
 GATE_FLOOR = -1e3
 """Forget gates below this are read as this: exp of it is 0 in every dtype, and sums of it stay finite."""
@@ -35,12 +35,7 @@ def exp_of_minus(m: Tensor) -> Tensor:
 
 def empty_state(q: Tensor, v: Tensor, batch: int, dtype: torch.dtype) -> MLSTMState:
     """Zero memory for `q` [.., H, K] and `v` [.., H, V]."""
-    heads, key_dim, value_dim = q.shape[-2], q.shape[-1], v.shape[-1]
-    return MLSTMState(
-        q.new_zeros(batch, heads, key_dim, value_dim, dtype=dtype),
-        q.new_zeros(batch, heads, key_dim, dtype=dtype),
-        q.new_zeros(batch, heads, dtype=dtype),
-    )
+    return MLSTMState(**{name: q.new_zeros(shape, dtype=dtype) for name, shape in memory_shapes(q, v, batch).items()})
 
 
 def mlstm_step(
