@@ -20,6 +20,7 @@ from xlstm_apps.kernels.mlstm.triton_gates import (
     rounded_exponents,
     split_exponents,
 )
+from xlstm_apps.kernels.mlstm.triton_memory import memory_before
 from xlstm_apps.kernels.mlstm.triton_rows import row_factors, store_stabiliser
 
 
@@ -205,10 +206,9 @@ def fused_scan_kernel(
         mask = local < length
         tokens = local.to(tl.int64)
         gates = (batch * H + head) * T + start + local
-        decay = tl.load(decay_ptr + slot).to(tl.float32)
-        earlier_memory = row_mask if HAS_STATE else rows < tl.where(chunk > 0, K, 0)  # none before the first chunk
-        c = tl.load(c_ptr + slot * K * V + tile, mask=earlier_memory[:, None] & column_mask[None, :], other=0.0)
-        n = tl.load(n_ptr + slot * K + rows, mask=earlier_memory, other=0.0).to(tl.float32)
+        decay, c, n = memory_before(
+            decay_ptr, c_ptr, n_ptr, first + chunk, chunk, head, H, tile, rows, row_mask, column_mask, K, V, HAS_STATE
+        )
         qexp = tl.load(gates_ptr + plane + gates, mask=mask, other=float("inf"))
         inter = tl.exp2((-qexp).to(tl.float32))
         value_mask = mask[:, None] & column_mask[None, :]
