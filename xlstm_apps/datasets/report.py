@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from xlstm_apps.enumeration import and_more, listed
+
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
 
@@ -27,13 +29,11 @@ def report_text(report: dict[str, Any]) -> str:
     if missing:
         worst = sorted(missing.items(), key=lambda item: -item[1])
         shown = ", ".join(f"{name} {share:.1%}" for name, share in worst[:5])
-        lines.append(("missing", shown + (f" and {len(worst) - 5} more columns" if len(worst) > 5 else "")))
+        lines.append(("missing", shown + and_more(len(worst) - 5, "more columns")))
     if "covariates" in report:
         lines.append(("beside", _covariates(report)))
     if report["left_out"]:
-        shown = ", ".join(f"{name} ({why})" for name, why in list(report["left_out"].items())[:6])
-        more = len(report["left_out"]) - 6
-        lines.append(("left out", shown + (f" and {more} more" if more > 0 else "")))
+        lines.append(("left out", listed([f"{name} ({why})" for name, why in report["left_out"].items()], 6)))
     lines += [("note", note) for note in report["notes"]]
     return "\n".join(f"{label:<9} {text}" for label, text in lines)
 

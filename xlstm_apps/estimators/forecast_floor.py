@@ -9,6 +9,7 @@ from torch import Tensor
 
 from xlstm_apps.datasets import SeriesTable
 from xlstm_apps.datasets.moments import pieces
+from xlstm_apps.enumeration import listed
 
 LUMP = 0.05
 """Share of values that have to be the lowest before it is taken for one that cannot be passed: a quantity that goes on
@@ -57,9 +58,9 @@ def _told(channels: list[str], ends_there: np.ndarray) -> list[str]:
     names = [repr(name) for name, ends in zip(channels, ends_there, strict=True) if ends]
     if not names:
         return []
-    listed = ", ".join(names[:4]) + f" and {len(names) - 4:,} more" * (len(names) > 4)
+    shown = listed(names, 4)
     return [
-        f"forecasts of {listed} end at 0, where many values are and none is below; head.minimum null lets them go on"
+        f"forecasts of {shown} end at 0, where many values are and none is below; head.minimum null lets them go on"
     ]
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
+from xlstm_apps.enumeration import and_more, listed
+
 from .blocks import Block, Cell, Column, Facts, Part, Section, Table, Timeline
 from .charts import shorten
 from .forecast_covariates import covariates
@@ -103,8 +105,8 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
         yield "Series", f"{series:,.0f}{steps} steps" if steps else f"{series:,.0f}"
     channels = [str(name) for name in summary.items("channels")]
     if channels:
-        more = f" and {len(channels) - 12:,} more" if len(channels) > 12 else ""
-        yield "Columns forecast", f"{len(channels):,}: {shorten(', '.join(channels[:12]), 400)}{more}"
+        shown = shorten(", ".join(channels[:12]), 400)
+        yield "Columns forecast", f"{len(channels):,}: {shown}{and_more(len(channels) - 12)}"
     if all(summary.ends):
         zone = f" ({facts['time_zone']})" if facts.get("time_zone") else ""
         yield "Span", " to ".join(summary.ends) + zone
@@ -131,11 +133,7 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
             yield words, f"{rows:,.0f}"
     left_out = summary.record("left_out")
     if left_out:
-        more = f" and {len(left_out) - 12:,} more" if len(left_out) > 12 else ""
-        yield (
-            "Columns left out",
-            ", ".join(f"{shorten(k, 60)} ({shorten(str(v), 80)})" for k, v in [*left_out.items()][:12]) + more,
-        )
+        yield "Columns left out", listed([f"{shorten(k, 60)} ({shorten(str(v), 80)})" for k, v in left_out.items()], 12)
     if summary.windows:
         stride = summary.number("test_stride") or 1
         every = f", every {stride:.0f}th cutoff of the test part" if stride > 1 else ""

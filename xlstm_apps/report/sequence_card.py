@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xlstm_apps import __version__
+from xlstm_apps.enumeration import listed
 
 from .card_parts import Card, markdown, plain
 from .charts import shorten
@@ -79,8 +80,7 @@ def prediction(run: Run) -> Card:
     task = str(run.option("head.task") or "")
     what = _TASKS.get(task, "labels")
     if classes := [plain(shorten(name, 40)) for name in summary.classes]:
-        more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
-        what = f"{what} ({', '.join(classes[:10])}{more})"
+        what = f"{what} ({listed(classes, 10)})"
     each = "each symbol of a sequence" if run.option("head.per_symbol") else "a sequence"
     return _card(
         run,
@@ -145,9 +145,8 @@ def _cell(text: str, best: bool) -> str:
 def _data(summary: SequenceSummary) -> list[str]:
     lines = []
     if summary.sources:
-        names = [source.rpartition("/")[2] for source in summary.sources[:5]]
-        more = f" and {len(summary.sources) - 5} more" if len(summary.sources) > 5 else ""
-        lines.append(f"Sequences: {', '.join(f'`{plain(name)}`' for name in names)}{more}")
+        names = [f"`{plain(source.rpartition('/')[2])}`" for source in summary.sources]
+        lines.append(f"Sequences: {listed(names, 5)}")
     kept, symbols = summary.number("quality", "kept"), summary.number("quality", "symbols")
     if kept and symbols:
         lines.append(f"{count(kept, 'record')} with {count(symbols, summary.unit)}")

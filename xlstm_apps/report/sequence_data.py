@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
+from xlstm_apps.enumeration import and_more, listed
+
 from . import charts
 from .blocks import Block, Cell, Chart, Column, Facts, Notice, Part, Section, Table, Timeline
 from .numbers import ABSENT, count, percent, significant
@@ -75,7 +77,7 @@ class SequenceSummary(DataSummary):
         first = self.sources[0]
         path = PurePath(first.removeprefix("sample:"))
         name = path.name.split(".")[0].strip("*?") or path.parent.name or "sequences"  # families/*.fa: the folder's
-        return f"{name} and {len(self.sources) - 1} more" if len(self.sources) > 1 else name
+        return name + and_more(len(self.sources) - 1)
 
     @property
     def leaked(self) -> tuple[float, float] | None:
@@ -172,9 +174,7 @@ def _left_out(summary: SequenceSummary) -> list[Notice]:
 
 def _facts(summary: SequenceSummary) -> Iterable[tuple[str, str]]:
     quality, unit = summary.record("quality"), summary.unit
-    shown = ", ".join(charts.shorten(source, 200) for source in summary.sources[:5])
-    more = f" and {len(summary.sources) - 5} more" if len(summary.sources) > 5 else ""
-    yield "Source", f"{shown}{more}" or ABSENT
+    yield "Source", listed([charts.shorten(source, 200) for source in summary.sources], 5) or ABSENT
     kept, read = summary.number("quality", "kept"), summary.number("quality", "records")
     if kept is not None:
         yield "Records", f"{kept:,.0f}" + (f" of {read:,.0f} read" if read is not None and read != kept else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xlstm_apps import __version__
+from xlstm_apps.enumeration import listed
 
 from .card_parts import Card, plain
 from .charts import shorten
@@ -38,10 +39,9 @@ def classification(run: Run) -> Card:
     summary = ImageSummary.read(run)
     scores = Comparison.read(run)
     classes = [plain(shorten(name, 40)) for name in summary.classes]
-    more = f" and {len(classes) - 20} more" if len(classes) > 20 else ""
     height, width = next(iter(image_sizes(run)), (224, 224))
     channels = number(run.option("vision.in_chans")) or 3
-    words = [f"A Vision-LSTM made by xlstm-apps {__version__}. It tells apart: {', '.join(classes[:20])}{more}."]
+    words = [f"A Vision-LSTM made by xlstm-apps {__version__}. It tells apart: {listed(classes, 20)}."]
     words.append(f"It was trained on images of {pixels_of(run) or 'some size'}, and reads others too.")
     if parameters := number(run.facts.get("parameters")):
         words.append(f"It has {count(parameters, 'parameter')}.")
