@@ -124,6 +124,7 @@ def run(folder: Path, cell: Cell, accelerator: str, max_steps: int | None) -> li
     import numpy as np
     import torch
 
+    from xlstm_apps.core.size import count_weights
     from xlstm_apps.estimators.forecast_plan import plan_forecast
     from xlstm_apps.estimators.forecast_scores import Evaluator
     from xlstm_apps.forecasting import BACKBONE, ForecastConfig
@@ -168,7 +169,7 @@ def run(folder: Path, cell: Cell, accelerator: str, max_steps: int | None) -> li
             "context": plan.head.context_length,
             "best_epoch": result.best_epoch,
             "steps": result.steps,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": count_weights(model),
             "fit_seconds": round(result.seconds, 1),
             "evaluate_seconds": round(seconds, 1),
         }

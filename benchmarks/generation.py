@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from xlstm_apps.core import xLSTMConfig, xLSTMLanguageModel
+from xlstm_apps.core.size import count_weights
 
 RESULTS = Path(__file__).parent / "results" / "generation.csv"
 FIELDS = (
@@ -78,7 +79,7 @@ def main() -> None:
             torch.manual_seed(0)
             with torch.device("cuda"):
                 model = xLSTMLanguageModel(xLSTMConfig(**options), VOCAB).to(torch.bfloat16).eval()
-            size = sum(p.numel() for p in model.parameters())
+            size = count_weights(model)
             for batch in (1, 32):
                 ids = torch.randint(VOCAB, (batch, PROMPT), device="cuda")
                 state = model.initial_state(batch)

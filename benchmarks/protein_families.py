@@ -258,13 +258,14 @@ def measure(options: argparse.Namespace) -> None:
     import torch
 
     from xlstm_apps.biosequence.model import SequenceModel
+    from xlstm_apps.core.size import count_weights
 
     model = SequenceModel.from_pretrained(str(options.model)).eval()
     device = "cuda" if options.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     model.to(device)
     tokens = options.model / "training_tokens"
     own = {
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": count_weights(model),
         "training_tokens": tokens.read_text(encoding="utf-8") if tokens.is_file() else "",
         **facts(argparse.Namespace(precision="32-true"), device),
     }

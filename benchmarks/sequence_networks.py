@@ -31,6 +31,7 @@ def build(
     from xlstm_apps.biosequence.baselines.networks import NetworkModel
     from xlstm_apps.biosequence.config import SequenceConfig
     from xlstm_apps.biosequence.model import SequenceModel
+    from xlstm_apps.core.size import count_weights
 
     direction = "causal" if objective == "causal" else "bidirectional"
     sequence = SequenceConfig(alphabet=alphabet, objective=objective, symmetry=symmetry)
@@ -47,7 +48,7 @@ def build(
         model = SequenceModel(
             sequence, replace(_xlstm(DEFAULT if name == "xlstm" else name, size, alphabet), direction=direction)
         )
-    count = sum(p.numel() for p in model.parameters())
+    count = count_weights(model)
     if abs(count / target - 1) > 0.02:
         raise ValueError(f"{name} of {size} has {count:,} parameters, {count / target - 1:+.1%} of the others")
     return model, count
@@ -89,6 +90,7 @@ def _count(layers: Any, alphabet: str) -> int:
 
     from xlstm_apps.biosequence.config import SequenceConfig
     from xlstm_apps.biosequence.model import SequenceModel
+    from xlstm_apps.core.size import count_weights
 
     with torch.device("meta"):
-        return sum(p.numel() for p in SequenceModel(SequenceConfig(alphabet=alphabet), layers).parameters())
+        return count_weights(SequenceModel(SequenceConfig(alphabet=alphabet), layers))

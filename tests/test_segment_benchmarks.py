@@ -12,7 +12,8 @@ sys.path.append(str(BENCHMARKS))
 import segment_nuclei  # noqa: E402
 import segment_volumes  # noqa: E402
 
-from xlstm_apps.vision.unet import XLSTMUNet, count_weights, of_size  # noqa: E402
+from xlstm_apps.core.size import count_weights  # noqa: E402
+from xlstm_apps.vision.unet import XLSTMUNet, of_size  # noqa: E402
 from xlstm_apps.vision.unet_config import UNetConfig  # noqa: E402
 
 

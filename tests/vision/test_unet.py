@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 import torch
 
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.vision.segment_loss import dice_cross_entropy
-from xlstm_apps.vision.unet import XLSTMUNet, count_weights, plain_of_equal_size
+from xlstm_apps.vision.unet import XLSTMUNet, plain_of_equal_size
 from xlstm_apps.vision.unet_blocks import InstanceNorm
 from xlstm_apps.vision.unet_config import UNetConfig, strides_for
 from xlstm_apps.vision.unet_plans import xlstm_unet

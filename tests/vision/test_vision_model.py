@@ -7,11 +7,11 @@ import torch
 from small_models import small_model
 
 from xlstm_apps.core import xLSTMConfig
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.vision import SCANS, VisionConfig, VisionLSTM, create_model
 from xlstm_apps.vision.config import Pooling
 from xlstm_apps.vision.layers import DropPath
 from xlstm_apps.vision.scanning import Layout
-from xlstm_apps.vision.unet import count_weights
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

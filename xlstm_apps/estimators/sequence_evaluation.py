@@ -17,6 +17,7 @@ from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.biosequence.baselines.markov import MarkovModel
 from xlstm_apps.biosequence.objective import surprisal
 from xlstm_apps.biosequence.packing import shift_right
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.sequences import SequenceDataset
 
 MOST_RECORDS = 5000
@@ -88,7 +89,7 @@ class SequenceEvaluator:
             name: self._sums(guess, name, console, detailed=number == 0)
             for number, (name, guess) in enumerate(guesses.items())
         }
-        sizes = {name: sum(p.numel() for p in model.parameters()) for name, model in networks.items()}
+        sizes = {name: count_weights(model) for name, model in networks.items()}
         sizes |= {name: model.parameters for name, model in counted.items()}
         return SequenceEvaluation(sums, sizes, self.edges, [self.alphabet.tokens[i] for i in self.symbols])
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from xlstm_apps import training
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.images import ImageBatches
 from xlstm_apps.estimators.vision_plan import VisionPlan
 from xlstm_apps.estimators.vision_scores import probabilities
@@ -142,7 +143,7 @@ def _network(
             img_size=plan.looks.sides, patch_size=plan.vision.patch_size[0], depth=plan.backbone.num_blocks,
         )  # fmt: skip
     network: nn.Module = nn.Sequential(Normalize(plan.looks.mean, plan.looks.std), made)
-    size = sum(p.numel() for p in network.parameters())
+    size = count_weights(network)
     path = None if cache is None else cache / name
     if path is not None and path.is_dir():
         load_model(network, path / "model.safetensors")

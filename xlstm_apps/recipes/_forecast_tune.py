@@ -18,6 +18,7 @@ from rich.table import Table
 
 from xlstm_apps import training
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets import SeriesData, SeriesTable, load_table, report_text
 from xlstm_apps.estimators.forecast_plan import ForecastPlan, plan_forecast
 from xlstm_apps.forecasting import ForecastConfig
@@ -165,7 +166,7 @@ def one_trial(search: Search, folder: RunFolder, study: Any, number: int, trials
     try:
         plan = search.plan(trial.params)
         model = plan.model(search.seed)
-        trial.set_user_attr("parameters", sum(p.numel() for p in model.parameters()))
+        trial.set_user_attr("parameters", count_weights(model))
         result = plan.train_model(model, search.seed, after_epoch=after_epoch)
         loss = validation_loss(plan, model)
     except (ValueError, torch.OutOfMemoryError) as error:

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.recipes._terminal import tell
 from xlstm_apps.report import model_card, write_report
 from xlstm_apps.training import RunFolder, files
@@ -82,7 +83,7 @@ def fit_facts(result: FitResult, model: nn.Module) -> dict[str, Any]:
     """What run.json says of a fit."""
     cpu, threads = result.device == "cpu", torch.get_num_threads()
     return {
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": count_weights(model),
         "best_epoch": result.best_epoch,
         "best_val_loss": result.best_value,
         "epochs": result.epochs,

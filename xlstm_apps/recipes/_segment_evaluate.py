@@ -7,6 +7,7 @@ from functools import partial
 
 from rich.console import Console
 
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.images.objects import Separation
 from xlstm_apps.datasets.images.segmentation_config import MaskedImages
 from xlstm_apps.estimators.segment_saved import Reading, load_segmenter, meaning_of, segment
@@ -14,7 +15,6 @@ from xlstm_apps.recipes._segment_run import Scored, comparison_table, counted, r
 from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.report import write_report
 from xlstm_apps.training import RunFolder, files
-from xlstm_apps.vision.unet import count_weights
 
 TASK = "vision-segment-evaluate"
 

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from xlstm_apps import training
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.images.objects import Separation
 from xlstm_apps.datasets.images.segmentation_config import SegmentData
 from xlstm_apps.datasets.images.segmentation_patches import Moments
@@ -24,7 +25,6 @@ from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 from xlstm_apps.vision.segment_config import SegmentAugment
 from xlstm_apps.vision.segmenter import Segmenter
-from xlstm_apps.vision.unet import count_weights
 from xlstm_apps.vision.unet_config import UNetConfig
 
 TASK = "vision-segment"

@@ -16,6 +16,7 @@ from xlstm_apps.biosequence import SequenceConfig, SequenceModel
 from xlstm_apps.biosequence.baselines.markov import MarkovModel
 from xlstm_apps.biosequence.sizes import SMALL, language_layers
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.sequences import SequenceData, Spans, windows
 from xlstm_apps.datasets.sequences.loading import located
 from xlstm_apps.estimators.molecule_sets import begin_with, set_ladder, set_rows
@@ -198,7 +199,7 @@ def network_like(plan: SequencePlan, name: str, seed: int) -> "NetworkConfig":
     """
     from xlstm_apps.biosequence.baselines.network_config import NetworkConfig, matched
 
-    size = sum(p.numel() for p in plan.model(seed).parameters())
+    size = count_weights(plan.model(seed))
     direction = "causal" if plan.backbone.direction == "causal" else "bidirectional"
     config = NetworkConfig(family=name, direction=direction, num_blocks=plan.backbone.num_blocks)  # type: ignore[arg-type]
     return matched(config, size, len(plan.alphabet), plan.sequence)
@@ -309,7 +310,7 @@ def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:
         *(f"          {reason}: {count:,}" for reason, count in quality["left_out"].items()),
         f"split     by {plan.data.split}: {parts} symbols",
         f"model     {plan.sequence.objective}, {plan.backbone.num_blocks} blocks of width "
-        f"{plan.backbone.embedding_dim}, {sum(p.numel() for p in plan.model(job.seed).parameters()):,} weights",
+        f"{plan.backbone.embedding_dim}, {count_weights(plan.model(job.seed)):,} weights",
         f"training  {len(plan.train):,} windows of up to {plan.context_length:,} symbols, batches of {fit.batch_size}, "
         f"{fit.steps_per_epoch} to an epoch, at most {fit.max_epochs} epochs",
     ]

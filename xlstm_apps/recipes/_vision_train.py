@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from xlstm_apps import training
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.images import ImageData, leaks, split_images
 from xlstm_apps.estimators import vision_baselines, vision_scores
 from xlstm_apps.estimators.vision_plan import VisionPlan, plan_vision
@@ -180,11 +180,10 @@ def fit_model(job: Job, resume: bool) -> ImageClassifier:
 def score(job: Job, classifier: ImageClassifier) -> None:
     """Train what it is compared with, look at the test part once, and print the comparison."""
     plan, folder = job.plan, job.folder
+    size, cache = count_weights(classifier), folder.path / "baselines"
     others: dict[str, vision_baselines.Fitted] = {}
     for name in job.baselines:
-        others[name] = vision_baselines.fitted(
-            name, plan, job.seed, parameters=_size(classifier), cache=folder.path / "baselines", console=job.console
-        )
+        others[name] = vision_baselines.fitted(name, plan, job.seed, parameters=size, cache=cache, console=job.console)
     if "test" not in plan.parts:
         job.console.print("no test part: nothing is scored (data.test_fraction)", highlight=False)
         return
@@ -195,7 +194,7 @@ def score(job: Job, classifier: ImageClassifier) -> None:
         said = vision_scores.probabilities(classifier.to(plan.device), batches, step.advance)
     classifier.cpu()
     seconds = folder.facts.get("seconds", {}).get("fit")
-    rows = [vision_scores.row(MAIN, truth, said, parameters=_size(classifier), seconds=seconds)]
+    rows = [vision_scores.row(MAIN, truth, said, parameters=size, seconds=seconds)]
     for name, other in others.items():
         with job.console.status(f"scoring {name}"):
             rows.append(
@@ -284,7 +283,3 @@ def comparison_table(rows: list[dict[str, Any]], images: str = "held-out images"
             texts.append(f"[bold]{text}[/]" if row[key] == best[key] else text)
         table.add_row(row["model"], *texts, f"{row['parameters']:,}")
     return table
-
-
-def _size(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.images import (
     ImageBatches,
     ImageData,
@@ -90,7 +91,7 @@ def blocks(
     for begin in range(0, len(listing.records), count):
         part = Listing(records=listing.records[begin : begin + count])
         images, rejected = readable(part, data, classifier, own_size)
-        where = {str(record.path): record.id for record in part.records}
+        where = {record.file: record.id for record in part.records}
         reasons = {where[row["path"]]: row["reason"] for row in rejected}
         yield images, reasons, part.records
 
@@ -156,7 +157,7 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, o
     rows = np.arange(len(images))
     with showing(console, "scoring", len(images)) as step:
         said = vision_scores.probabilities(classifier, batches_of(classifier, images, own_size), step.advance)
-    truth, size = images.labels, sum(p.numel() for p in classifier.parameters())
+    truth, size = images.labels, count_weights(classifier)
     table = [vision_scores.row(MAIN, truth, said, parameters=size, seconds=None)]
     table.append(vision_scores.chance(truth, len(looks.classes)))
     found = vision_scores.tables(truth, said, looks.classes, images.ids, most=top_mistakes)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xlstm_apps.core.pretrained import PretrainedMixin
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.vision.config import Scan
 from xlstm_apps.vision.unet_blocks import CONVOLUTIONS, SLOPE, TRANSPOSED, ResidualBlock, ScanStage, convolution
 from xlstm_apps.vision.unet_config import UNetConfig, Where
@@ -176,11 +177,6 @@ class XLSTMUNet(nn.Module, PretrainedMixin):
             x = stage(x, read)
             maps.append(x)
         return self.decoder(x, maps[:-1], read)
-
-
-def count_weights(network: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in network.parameters())
 
 
 def plain_of_equal_size(spatial_dims: int, in_channels: int, out_channels: int, config: UNetConfig) -> UNetConfig:

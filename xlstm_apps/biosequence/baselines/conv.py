@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
 from xlstm_apps.biosequence.heads import SequencePredictor
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.core.size import count_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,5 +121,5 @@ class ConvBackbone(nn.Module):
 def trained_weights(predictor: SequencePredictor) -> int:
     """Number of weights that matter for a prediction: all but those of the head that says what comes next."""
     tied = predictor.model.sequence.tie_weights
-    unused = 0 if tied else sum(p.numel() for p in predictor.model.head.parameters())
-    return sum(p.numel() for p in predictor.parameters()) - unused
+    unused = 0 if tied else count_weights(predictor.model.head)
+    return count_weights(predictor) - unused

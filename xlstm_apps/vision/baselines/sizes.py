@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from xlstm_apps.core.size import count_weights
 from xlstm_apps.vision.baselines.resnet import ResNet
 from xlstm_apps.vision.baselines.vit import ViT
 
@@ -50,7 +51,7 @@ def _closest(parameters: int, step: int, build: Callable[[int], nn.Module]) -> n
 
     def size(width: int) -> int:
         with torch.device("meta"):
-            return sum(p.numel() for p in build(width).parameters())
+            return count_weights(build(width))
 
     width = step
     while size(width + step) <= parameters:
