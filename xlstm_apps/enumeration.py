@@ -1,9 +1,14 @@
-"""Long lists in a sentence: the first few, and how many more there are."""
+"""Lists in a sentence."""
 
 from collections.abc import Sequence
 
 
-def listed(words: Sequence[str], most: int) -> str:
+def listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def first_few(words: Sequence[str], most: int) -> str:
     """The first `most` words, and how many more there are: `a, b and 3 more`."""
     return ", ".join(words[:most]) + and_more(len(words) - most)
 

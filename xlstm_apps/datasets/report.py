@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from xlstm_apps.enumeration import and_more, listed
+from xlstm_apps.enumeration import and_more, first_few
 
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
@@ -33,7 +33,7 @@ def report_text(report: dict[str, Any]) -> str:
     if "covariates" in report:
         lines.append(("beside", _covariates(report)))
     if report["left_out"]:
-        lines.append(("left out", listed([f"{name} ({why})" for name, why in report["left_out"].items()], 6)))
+        lines.append(("left out", first_few([f"{name} ({why})" for name, why in report["left_out"].items()], 6)))
     lines += [("note", note) for note in report["notes"]]
     return "\n".join(f"{label:<9} {text}" for label, text in lines)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xlstm_apps.datasets import SeriesTable
 from xlstm_apps.datasets.moments import pieces
-from xlstm_apps.enumeration import listed
+from xlstm_apps.enumeration import first_few
 
 LUMP = 0.05
 """Share of values that have to be the lowest before it is taken for one that cannot be passed: a quantity that goes on
@@ -58,7 +58,7 @@ def _told(channels: list[str], ends_there: np.ndarray) -> list[str]:
     names = [repr(name) for name, ends in zip(channels, ends_there, strict=True) if ends]
     if not names:
         return []
-    shown = listed(names, 4)
+    shown = first_few(names, 4)
     return [
         f"forecasts of {shown} end at 0, where many values are and none is below; head.minimum null lets them go on"
     ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from xlstm_apps.enumeration import and_more, listed
+from xlstm_apps.enumeration import and_more, first_few
 
 from .blocks import Block, Cell, Column, Facts, Part, Section, Table, Timeline
 from .charts import shorten
@@ -133,7 +133,10 @@ def _facts(summary: Summary) -> Iterable[tuple[str, str]]:
             yield words, f"{rows:,.0f}"
     left_out = summary.record("left_out")
     if left_out:
-        yield "Columns left out", listed([f"{shorten(k, 60)} ({shorten(str(v), 80)})" for k, v in left_out.items()], 12)
+        yield (
+            "Columns left out",
+            first_few([f"{shorten(k, 60)} ({shorten(str(v), 80)})" for k, v in left_out.items()], 12),
+        )
     if summary.windows:
         stride = summary.number("test_stride") or 1
         every = f", every {stride:.0f}th cutoff of the test part" if stride > 1 else ""

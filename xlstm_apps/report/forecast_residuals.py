@@ -9,13 +9,15 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from xlstm_apps.enumeration import listed
+
 from . import residual_charts as figures
 from .blocks import Block, Chart, Row, Section
 from .diagnostics import Shape, autocorrelation, clock, spread
 from .forecast_data import Summary
 from .numbers import MINUS, count, frequency, percent, significant, span
 from .run import Run, number, numbers
-from .scores import Scores, listed
+from .scores import Scores
 
 FILE = "evaluation/residuals.csv"
 MIN_ROWS = 30

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
+from xlstm_apps.enumeration import listed
+
 from . import charts
 from .blocks import Cell, Chart, Column, Section, Table, Tone
 from .forecast_data import Summary
 from .numbers import column, count, percent, signed, significant, span
 from .run import Run, number, numbers
-from .scores import MEANINGS, REFERENCE, Scores, is_coverage, listed, models_of, title
+from .scores import MEANINGS, REFERENCE, Scores, is_coverage, models_of, title
 
 MAX_STEPS = 2_000
 MAX_LINES = 6

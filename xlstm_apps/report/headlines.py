@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from xlstm_apps.enumeration import listed
+
 from .blocks import Headline, Notice, Tile, Tone
 from .forecast_data import Summary
 from .numbers import count, duration, percent, significant, span
 from .run import Run, number
-from .scores import Scores, listed, title
+from .scores import Scores, title
 
 
 def forecast(run: Run) -> Headline:

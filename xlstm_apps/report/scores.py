@@ -199,11 +199,6 @@ def models_of(run: Run, frame: pl.DataFrame) -> tuple[list[str], str]:
     return ordered, scores.ours if scores.ours in here else ordered[0] if ordered else ""
 
 
-def listed(words: list[str]) -> str:
-    """`MAE, MASE and WQL`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
 def skill(ours: float | None, theirs: float | None) -> float | None:
     """1 - ours / theirs; None where that says nothing."""
     if ours is None or theirs is None or theirs <= 0 or theirs == float("inf"):

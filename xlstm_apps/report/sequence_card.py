@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xlstm_apps import __version__
-from xlstm_apps.enumeration import listed
+from xlstm_apps.enumeration import first_few
 
 from .card_parts import Card, markdown, plain
 from .charts import shorten
@@ -80,7 +80,7 @@ def prediction(run: Run) -> Card:
     task = str(run.option("head.task") or "")
     what = _TASKS.get(task, "labels")
     if classes := [plain(shorten(name, 40)) for name in summary.classes]:
-        what = f"{what} ({listed(classes, 10)})"
+        what = f"{what} ({first_few(classes, 10)})"
     each = "each symbol of a sequence" if run.option("head.per_symbol") else "a sequence"
     return _card(
         run,
@@ -146,7 +146,7 @@ def _data(summary: SequenceSummary) -> list[str]:
     lines = []
     if summary.sources:
         names = [f"`{plain(source.rpartition('/')[2])}`" for source in summary.sources]
-        lines.append(f"Sequences: {listed(names, 5)}")
+        lines.append(f"Sequences: {first_few(names, 5)}")
     kept, symbols = summary.number("quality", "kept"), summary.number("quality", "symbols")
     if kept and symbols:
         lines.append(f"{count(kept, 'record')} with {count(symbols, summary.unit)}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from xlstm_apps.enumeration import listed
+
 from . import charts
 from .blocks import Block, Cell, Chart, Column, Section, Table, Tone
 from .numbers import ABSENT, MINUS, percent
 from .run import Run
-from .scores import listed
 from .sequence_scores import Comparison, metric, title, written
 
 MAX_DRAWN = 12

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-from xlstm_apps.enumeration import and_more, listed
+from xlstm_apps.enumeration import and_more, first_few
 
 from . import charts
 from .blocks import Block, Cell, Chart, Column, Facts, Notice, Part, Section, Table, Timeline
@@ -174,7 +174,7 @@ def _left_out(summary: SequenceSummary) -> list[Notice]:
 
 def _facts(summary: SequenceSummary) -> Iterable[tuple[str, str]]:
     quality, unit = summary.record("quality"), summary.unit
-    yield "Source", listed([charts.shorten(source, 200) for source in summary.sources], 5) or ABSENT
+    yield "Source", first_few([charts.shorten(source, 200) for source in summary.sources], 5) or ABSENT
     kept, read = summary.number("quality", "kept"), summary.number("quality", "records")
     if kept is not None:
         yield "Records", f"{kept:,.0f}" + (f" of {read:,.0f} read" if read is not None and read != kept else "")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from xlstm_apps.enumeration import listed
+
 from .blocks import Headline, Notice, Tile, Tone
 from .headlines import status
 from .numbers import count, duration, percent, significant
 from .run import Run, number
-from .scores import listed
 from .sequence_data import SequenceSummary, leak_notice
 from .sequence_scores import Comparison, metric, title, written
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from xlstm_apps.enumeration import listed
+
 from .blocks import Tone
 from .numbers import MINUS, column, count, duration, percent, significant
 from .run import Run, numbers
-from .scores import listed
 from .sequence_data import SequenceSummary
 
 SAME = 0.001

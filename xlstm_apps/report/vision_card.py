@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xlstm_apps import __version__
-from xlstm_apps.enumeration import listed
+from xlstm_apps.enumeration import first_few
 
 from .card_parts import Card, plain
 from .charts import shorten
@@ -41,7 +41,7 @@ def classification(run: Run) -> Card:
     classes = [plain(shorten(name, 40)) for name in summary.classes]
     height, width = next(iter(image_sizes(run)), (224, 224))
     channels = number(run.option("vision.in_chans")) or 3
-    words = [f"A Vision-LSTM made by xlstm-apps {__version__}. It tells apart: {listed(classes, 20)}."]
+    words = [f"A Vision-LSTM made by xlstm-apps {__version__}. It tells apart: {first_few(classes, 20)}."]
     words.append(f"It was trained on images of {pixels_of(run) or 'some size'}, and reads others too.")
     if parameters := number(run.facts.get("parameters")):
         words.append(f"It has {count(parameters, 'parameter')}.")
