@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def fingerprint(listing: Listing) -> str:
     found = hashlib.sha256()
     for record in listing.records:
         where = ""
-        if record.path is not None and record.path.is_file():
+        if record.path is not None and os.path.isfile(record.path):
             status = record.path.stat()
             where = f"{status.st_size} {status.st_mtime_ns}"
         elif record.pixels is not None:

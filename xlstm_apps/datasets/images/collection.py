@@ -98,7 +98,7 @@ class ImageSet:
             with pillow():
                 found = read_image(record.path, shorter=self.reading.shorter, background=self.reading.background)
         except BadImage as error:
-            raise ValueError(f"{record.path} {error}; it could be read when the run began") from None
+            raise ValueError(f"{record.file} {error}; it could be read when the run began") from None
         return as_channels(found.pixels, self.reading.in_chans)
 
     @property
@@ -153,12 +153,14 @@ def read_images(
     shapes: Sequence[Shape] = (),
     step: Callable[[int], int] = lambda side: 1,
     whole: bool = False,
+    refuse: Callable[[Shape], str | None] = lambda sides: None,
     classes: Sequence[str] | None = None,
     tick: Tick | None = None,
 ) -> ImageSet:
     """Read what was listed; see `load_images`. With `shapes`, those of a trained model, images are brought to the
     nearest one; where they are chosen from the images, sides are multiples of `step`. With `whole`, large pictures are
-    not decoded at a fraction of their size."""
+    not decoded at a fraction of their size. `refuse` says of height and width why such an image is left out, or None.
+    """
     if isinstance(data, ImageData):
         img_size, in_chans = img_size or data.img_size, in_chans or data.in_chans
         shape = shape or data.shape
@@ -185,10 +187,12 @@ def read_images(
         for record, found in _decoded(listing.records, reading):
             if tick is not None:
                 tick(1)
+            if not isinstance(found, str):
+                found = refuse(found.size) or found
             if isinstance(found, str):
                 if data.on_bad == "error":
-                    raise ValueError(f"{record.path} {found}; mend it, or leave such files out with data.on_bad skip")
-                rejected.append({"path": str(record.path), "reason": found})
+                    raise ValueError(f"{record.file} {found}; mend it, or leave such files out with data.on_bad skip")
+                rejected.append({"path": record.file, "reason": found})
                 continue
             kept.append(record)
             sizes.append(found.size)
@@ -257,7 +261,7 @@ def _header(record: ImageRecord) -> tuple[int, int] | None:
     """Height and width by the file's head alone; None where there is none."""
     from PIL import Image
 
-    if record.path is None or not record.path.is_file():  # opening a pipe would wait for ever
+    if record.path is None or not os.path.isfile(record.path):  # opening a pipe would wait for ever
         return None
     try:
         with Image.open(record.path) as image:
@@ -298,9 +302,9 @@ def _classes(
     lost = {record.label for record in listed if record.label is not None} - found
     if labelled and lost:
         first = next(record for record in listed if record.label in lost)
-        reason = next(row["reason"] for row in rejected if row["path"] == str(first.path))
+        reason = next(row["reason"] for row in rejected if row["path"] == first.file)
         raise ValueError(
-            f"no image of class {', '.join(sorted(lost)[:5])} can be read: {first.path} {reason}; mend its files or "
+            f"no image of class {', '.join(sorted(lost)[:5])} can be read: {first.file} {reason}; mend its files or "
             "remove it"
         )
     if known is None:

@@ -22,6 +22,8 @@ _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")
 
 _ORIENTATION = 0x0112
 """The entry of EXIF data."""
+_MOST_BYTES = 2**31
+"""No picture within Pillow's limit of pixels is a larger file."""
 _PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
 """Entries of TIFF files."""
 
@@ -73,6 +75,8 @@ def read_image(path: str | Path, *, shorter: int | None = None, background: str 
     try:
         if not file.is_file():
             raise BadImage("does not exist" if not file.exists() else "is not a file")
+        if (size := file.stat().st_size) > _MOST_BYTES:
+            raise BadImage(f"has {size / 1e9:.1f} GB, more than a picture that is read can have")
         content = file.read_bytes()
     except OSError as error:
         raise BadImage(f"cannot be read ({error.strerror or type(error).__name__})") from None
@@ -101,20 +105,10 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
         raise BadImage(_unidentified(content)) from None
     except Image.DecompressionBombError:
         raise BadImage("has more pixels than Pillow takes for safe (PIL.Image.MAX_IMAGE_PIXELS); shrink it") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-    ) as e:
+    except BadImage:
+        raise
+    except Exception as e:  # Pillow's readers of damaged files raise whatever their libraries do
         reason = " ".join(str(e).split())[:120] or type(e).__name__
-        if isinstance(e, BadImage):
-            raise
         truncated = "truncated" in reason.lower() or "premature" in reason.lower() or "broken data" in reason.lower()
         raise BadImage("is truncated or damaged" if truncated else f"cannot be decoded ({reason})") from None
     return Decoded(pixels, size, tuple(notes))

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import idx, tables
 from .config import SAMPLE, ImageSource
-from .record import ImageRecord, known_part
+from .record import ImageRecord, as_text, expanded, known_part
 
 _HIDDEN = (".", "__MACOSX", "@eaDir")
 _JUNK = ("thumbs.db", "desktop.ini")
@@ -64,7 +64,7 @@ def _told_apart(records: list[ImageRecord]) -> list[ImageRecord]:
         places.setdefault(record.id, set()).add(record.path)
     if len(places) == len(records):
         return records
-    return [replace(r, id=str(r.path)) if r.path and len(places[r.id]) > 1 else r for r in records]
+    return [replace(r, id=r.file) if r.path and len(places[r.id]) > 1 else r for r in records]
 
 
 def _check_columns(data: ImageSource) -> None:
@@ -89,8 +89,8 @@ def digits() -> list[ImageRecord]:
 
 
 def _matches(path: str) -> list[Path]:
-    file = Path(path).expanduser()
-    if file.exists():
+    file = expanded(path)
+    if os.path.exists(file):
         return [file]
     found = sorted(glob.glob(str(file), recursive=True)) if glob.has_magic(path) else []
     if not found:
@@ -100,10 +100,14 @@ def _matches(path: str) -> list[Path]:
 
 def _add(listing: Listing, file: Path, data: ImageSource, labelled: bool) -> None:
     if file.is_dir():
-        packed = sorted(child for child in file.iterdir() if idx.is_images(child))
+        packed = sorted(child for child in file.iterdir() if idx.is_images(child) and not _hidden(child))
         if packed:
+            twice = [child for child in packed if child.suffix == ".gz" and child.with_suffix("") in packed]
+            if twice:
+                listing.notes.append(f"left out, as they are there unpacked too: {_some(twice)}")
             for child in packed:
-                listing.records += idx.read_images(child, labelled)
+                if child not in twice:
+                    listing.records += idx.read_images(child, labelled)
         else:
             _add_folder(listing, file, labelled)
     elif idx.is_images(file):
@@ -115,7 +119,7 @@ def _add(listing: Listing, file: Path, data: ImageSource, labelled: bool) -> Non
             f"{file}: a single image has no class; give a folder with one sub-folder per class, or a table"
         )
     else:
-        listing.records.append(ImageRecord(id=str(file), path=file))
+        listing.records.append(ImageRecord(id=as_text(file), path=file))
 
 
 def _add_folder(listing: Listing, folder: Path, labelled: bool) -> None:
@@ -138,29 +142,43 @@ def _add_folder(listing: Listing, folder: Path, labelled: bool) -> None:
         _add_classes(listing, folder, folder, None)
     else:
         files = _files(folder, listing)
-        listing.records += [ImageRecord(id=str(file.relative_to(folder)), path=file) for file in files]
+        listing.records += [ImageRecord(id=as_text(file.relative_to(folder)), path=file) for file in files]
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(_HIDDEN))
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not _hidden(child) and not _lost(child))
+
+
+def _hidden(child: Path) -> bool:
+    return child.name.startswith(_HIDDEN)
+
+
+def _lost(child: Path) -> bool:
+    """Whether it is a link that leads nowhere, or to a folder that holds it."""
+    if not child.is_symlink():
+        return False
+    return not child.exists() or child.parent.resolve().is_relative_to(child.resolve())
 
 
 def _add_classes(listing: Listing, folder: Path, root: Path, part: str | None) -> None:
-    children = sorted(child for child in folder.iterdir() if not child.name.startswith(_HIDDEN))
-    classes = [child for child in children if child.is_dir()]
+    children = sorted(child for child in folder.iterdir() if not _hidden(child))
+    lost = [child for child in children if _lost(child)]
+    classes = [child for child in children if child.is_dir() and child not in lost]
     loose = [child for child in children if child.is_file() and child.name.lower() not in _JUNK]
     if not classes:
         hint = f"; it holds {len(loose):,} files, make a sub-folder of each class" if loose else ""
         raise ValueError(f"{folder}: no sub-folders, whose names would be the classes{hint}, or give a table")
     if loose:
         listing.notes.append(f"left out, in {folder} but in no class folder: {len(loose):,} ({_some(loose)})")
+    if lost:
+        listing.notes.append(f"left out, links that lead nowhere or to a folder around them: {_some(lost)}")
     for child in classes:
         files = _files(child, listing)
         if not files:
-            listing.notes.append(f"the class folder {child.relative_to(root)} holds no images: no such class")
-        label = unicodedata.normalize("NFC", child.name)
+            listing.notes.append(f"the class folder {as_text(child.relative_to(root))} holds no images: no such class")
+        label = unicodedata.normalize("NFC", as_text(Path(child.name)))
         for file in files:
-            listing.records.append(ImageRecord(id=str(file.relative_to(root)), path=file, label=label, part=part))
+            listing.records.append(ImageRecord(id=as_text(file.relative_to(root)), path=file, label=label, part=part))
 
 
 def _files(folder: Path, listing: Listing) -> list[Path]:
@@ -173,7 +191,7 @@ def _files(folder: Path, listing: Listing) -> list[Path]:
     if others:
         kinds = Counter(file.suffix.lower() for file in others).most_common()
         listing.notes.append(
-            f"left out, in {folder} but no images by name: "
+            f"left out, in {as_text(folder)} but no images by name: "
             + ", ".join(f"{count:,} {kind}" for kind, count in kinds[:5])
         )
     return found
@@ -181,15 +199,15 @@ def _files(folder: Path, listing: Listing) -> list[Path]:
 
 def files_below(folder: Path) -> list[Path]:
     """Files in a folder and its sub-folders but hidden ones, sorted; linked folders too, each once, so that links in a
-    circle come to an end."""
-    found, seen = [], set()
+    circle come to an end. A link to a folder around this one is not followed: its files belong elsewhere."""
+    found, seen, top = [], set(), os.path.realpath(folder)
 
     def refused(error: OSError) -> None:
         raise ValueError(f"{error.filename}: the folder cannot be read ({error.strerror})")
 
     for place, folders, names in os.walk(folder, onerror=refused, followlinks=True):
         real = os.path.realpath(place)
-        if real in seen:
+        if real in seen or (real != top and Path(top).is_relative_to(real)):
             folders.clear()
             continue
         seen.add(real)
@@ -203,4 +221,4 @@ def _other(file: Path) -> bool:
 
 
 def _some(files: list[Path]) -> str:
-    return ", ".join(file.name for file in files[:3]) + (" ..." if len(files) > 3 else "")
+    return ", ".join(as_text(Path(file.name)) for file in files[:3]) + (" ..." if len(files) > 3 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,24 @@ class ImageRecord:
     group: str | None = None
     pixels: np.ndarray | None = None
     """[H, W, C], where there is no file."""
+
+    @property
+    def file(self) -> str:
+        """The path in words, for tables and messages."""
+        return self.id if self.path is None else as_text(self.path)
+
+
+def as_text(path: Path) -> str:
+    """A path as text that can be written as UTF-8: bytes that are none, as in names from old systems, become \\xe9."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def expanded(path: str) -> Path:
+    """A path with `~` for the home folder, where a user of that name is known; `~$draft.jpg` is a file."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def part_of(name: str, where: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import math
+import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from .config import ImageData, ImageSource, LabelledImages
-from .record import ImageRecord, part_of
+from .record import ImageRecord, expanded, part_of
 
 _PATHS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img", "image_id")
 _LABELS = ("label", "class", "class_name", "target", "category", "y")
@@ -38,15 +40,15 @@ def read_table(file: Path, data: ImageSource, labelled: bool) -> list[ImageRecor
         group = _column(file, names, data.group_column, (), None, "data.group_column")
     records = []
     wanted = list(dict.fromkeys(name for name in (path, label, part, group) if name is not None))
-    for line, row in enumerate(frame.select(wanted).iter_rows(named=True), 2):
-        cells = {name: str(value if value is not None else "").strip() for name, value in row.items()}
-        if not any(cells.values()):  # an empty line
+    for line, row in enumerate(frame.iter_rows(named=True), 2):
+        if not any(map(_filled, row.values())):  # an empty line
             continue
+        cells = {name: str(row[name]).strip() if _filled(row[name]) else "" for name in wanted}
         for name, what in ((path, "path"), (label, "class")):
             if name is not None and not cells[name]:
                 raise ValueError(f"{file}: line {line}: no {what} in column {name!r}")
-        where = Path(cells[path]).expanduser()
-        if "\\" in cells[path] and not (file.parent / where).exists():  # a table made on Windows
+        where = expanded(cells[path])
+        if "\\" in cells[path] and not os.path.exists(file.parent / where):  # a table made on Windows
             where = Path(cells[path].replace("\\", "/"))
         records.append(
             ImageRecord(
@@ -60,6 +62,13 @@ def read_table(file: Path, data: ImageSource, labelled: bool) -> list[ImageRecor
     if not records:
         raise ValueError(f"{file}: the table has no rows")
     return records
+
+
+def _filled(value: Any) -> bool:
+    """Whether a cell holds anything; NaN is how a column of numbers says that it does not."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 def _column(
