@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from xlstm_apps import cli
+from xlstm_apps.estimators import vision_baselines
 
 QUICK = ["--network.embedding_dim", "16", "--network.num_blocks", "1", "--network.num_heads", "2"]
 QUICK += ["--network.patch_size", "4", "--fit.max_epochs", "2", "--fit.accelerator", "cpu"]
@@ -322,3 +323,16 @@ def test_weights_without_classes_can_be_fine_tuned(folder, tmp_path):
     cli.run(["vision", "finetune", str(tmp_path / "plain"), *options, "--run_dir", str(tmp_path / "run")])
     images = json.loads((tmp_path / "run" / "run.json").read_text())["resolved"]["images"]
     assert images["mean"] == [0.485, 0.456, 0.406] and images["img_size"] == 16
+
+
+def test_logistic_regression_of_some_of_the_images_knows_every_class(tmp_path, monkeypatch):
+    """Of many images it is fitted to some, evenly drawn; a rare class in the middle may be between them."""
+    for n in range(42):
+        kind = "a" if n < 20 else "b" if n < 22 else "c"
+        (tmp_path / "set" / kind).mkdir(parents=True, exist_ok=True)
+        stripes(n, kind == "a").save(tmp_path / "set" / kind / f"{n:02}.png")
+    monkeypatch.setattr(vision_baselines, "MOST", 2)
+    cli.run(["vision", "train", "--data.path", str(tmp_path / "set"), *QUICK, "--fit.max_epochs", "1", "--baselines",
+             "logistic", "--run_dir", str(tmp_path / "run")])  # fmt: skip
+    models = [row["model"] for row in rows_of(tmp_path / "run" / "evaluation" / "comparison.csv")]
+    assert models == ["xlstm", "logistic", "frequencies"]

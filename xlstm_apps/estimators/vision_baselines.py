@@ -100,7 +100,9 @@ def _logistic(plan: VisionPlan) -> Logistic:
     started = time.monotonic()
     train = ImageBatches(plan.images, plan.parts["train"], plan.looks.fit)
     rows = np.unique(np.linspace(0, len(train) - 1, min(MOST, len(train))).round().astype(int))
-    x, y = _pixels(train, rows), plan.images.labels[plan.parts["train"]][rows]
+    labels = plan.images.labels[plan.parts["train"]]
+    rows = np.union1d(rows, np.unique(labels, return_index=True)[1])  # a rare class may have no image among them
+    x, y = _pixels(train, rows), labels[rows]
     mean, std = x.mean(0), np.maximum(x.std(0), 1e-3)
     x = (x - mean) / std
     weight = None if plan.class_weight is None else "balanced"
