@@ -10,8 +10,11 @@ from PIL import Image
 
 from xlstm_apps import cli
 from xlstm_apps.datasets.images.batches import fitted, random_crop
+from xlstm_apps.estimators import vision_scores
 from xlstm_apps.estimators.vision_saved import load_classifier
 from xlstm_apps.recipes._vision_explain import overlay
+from xlstm_apps.vision import create_model
+from xlstm_apps.vision.streaming import can_stream, stream_features
 
 QUICK = ["--network.embedding_dim", "16", "--network.num_blocks", "1", "--network.num_heads", "2"]
 QUICK += ["--network.patch_size", "4", "--fit.max_epochs", "1", "--fit.accelerator", "cpu"]
@@ -156,3 +159,44 @@ def test_features_and_maps_at_the_own_size(run, tmp_path, capsys):
     told = capsys.readouterr().err
     assert "left out  2 files" in told and "x.png is empty" in told
     assert "2.png has 5,625 patches at its own size, and at most 4,096 can be shown" in told
+
+
+def test_large_pictures_are_streamed_at_their_own_size_and_the_largest_named(run, tmp_path, capsys, monkeypatch):
+    for n, size in enumerate(((12, 30), (40, 90), (90, 40), (300, 300))):
+        wide(n, "left", size).save(tmp_path / f"{n}.png")
+    source = ["--model", str(run), "--data.path", str(tmp_path), "--own_size"]
+    whole = predicted(capsys, *source)
+    cli.run(["vision", "embed", *source, "--output", str(tmp_path / "whole.npz")])
+    monkeypatch.setattr(vision_scores, "WHOLE_PATCHES", 100)
+    monkeypatch.setattr(vision_scores, "MAP_VALUES", 16 * 1000)
+    strips = predicted(capsys, *source)
+    assert strips["3.png"]["status"] == "has 5,625 patches at its own size, and at most 1,000 are read; shrink it"
+    for name in ("0.png", "1.png", "2.png"):
+        assert float(strips[name]["p_left"]) == pytest.approx(float(whole[name]["p_left"]), abs=1e-5)
+    cli.run(["vision", "embed", *source, "--output", str(tmp_path / "strips.npz")])
+    with np.load(tmp_path / "whole.npz") as one, np.load(tmp_path / "strips.npz") as other:
+        assert other["path"].tolist() == ["0.png", "1.png", "2.png"]
+        assert np.allclose(one["features"][:3], other["features"], atol=1e-5)
+
+
+def test_what_can_be_read_by_strips():
+    options = {"num_classes": 0, "img_size": 8, "patch_size": 4, "num_blocks": 2, "embedding_dim": 16, "num_heads": 2}
+    for scan, able in (("alternate", True), ("quad", True), ("snake", False), ("hilbert", False)):
+        model = create_model("vil_tiny", scan=scan, **options).eval()
+        assert can_stream(model) == able
+        if not able:
+            with pytest.raises(ValueError, match="has no rows to stream by"):
+                stream_features(model, torch.zeros(3, 8, 8))
+
+
+def test_maps_of_thin_pictures_and_of_long_names(run, tmp_path):
+    (tmp_path / "new").mkdir()
+    wide(0, "left", (6000, 1)).save(tmp_path / "new" / ("L" * 248 + ".png"))
+    wide(1, "left", (12, 30)).save(tmp_path / "new" / ("\N{GREEK SMALL LETTER OMEGA}" * 120 + ".png"))
+    cli.run(["vision", "explain", str(run), "--data.path", str(tmp_path / "new"), "--own_size", "--output",
+             str(tmp_path / "maps")])  # fmt: skip
+    sizes = []
+    for path in sorted((tmp_path / "maps").glob("*.png")):
+        with Image.open(path) as found:
+            sizes.append(found.size)
+    assert sizes == [(3 + 2 * 6, 6000), (3 * 210 + 2 * 6, 84)]  # the thin one is not 192 times as large

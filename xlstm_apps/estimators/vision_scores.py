@@ -20,7 +20,9 @@ from xlstm_apps.estimators.sequence_measures import (
     measures,
     threshold_rows,
 )
+from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.module import unit_pixels
+from xlstm_apps.vision.streaming import can_stream
 
 Rows = list[dict[str, Any]]
 Tick = Callable[[int], None]
@@ -28,6 +30,10 @@ MOST_COLUMNS = 100
 """Classes up to which the probability of each is written for every image, and cells of the confusion that are 0."""
 BATCH_PIXELS = 128 * 128 * 64
 """Pixels read at a time."""
+WHOLE_PATCHES = 65_536
+"""Patches that are read in one pass at most; an image that has more at its own size is read strip by strip."""
+MAP_VALUES = 2**28
+"""Numbers in the map of an image that is read strip by strip; a few such maps are in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,26 +53,38 @@ def probabilities(network: nn.Module, batches: ImageBatches | OwnSizes, tick: Ti
         batches: The images, of one size or each of its own.
         tick: Called with the number of images that are done.
     """
-    return _run(batches, lambda x: network(x).float().softmax(-1), network, tick)
+    return _run(batches, lambda x, whole: (network(x) if whole else _streamed(network, x)).float().softmax(-1),
+                network, tick)  # fmt: skip
 
 
 def features(network: Any, batches: ImageBatches | OwnSizes, tick: Tick | None = None) -> np.ndarray:
     """What the head of an `ImageClassifier` reads, for every image: float32 [N, F]."""
-    return _run(batches, lambda x: network.features(x).float(), network, tick)
+    return _run(
+        batches, lambda x, whole: (network.features(x) if whole else _streamed(network, x, pre_logits=True)).float(),
+        network, tick,
+    )  # fmt: skip
+
+
+def most_patches(classifier: ImageClassifier) -> int:
+    """Patches that an image at its own size may have."""
+    most = MAP_VALUES // classifier.model.config.embedding_dim
+    return most if can_stream(classifier.model) else WHOLE_PATCHES
 
 
 def _run(
     batches: ImageBatches | OwnSizes,
-    call: Callable[[torch.Tensor], torch.Tensor],
+    call: Callable[[torch.Tensor, bool], torch.Tensor],
     network: nn.Module,
     tick: Tick | None,
 ) -> np.ndarray:
     device = next(network.parameters()).device
     network.eval()
     rows, parts = [], []
-    for places, pixels in _alike(batches) if isinstance(batches, OwnSizes) else _cut(batches):
+    own = isinstance(batches, OwnSizes)
+    for places, pixels in _alike(batches, network) if own else _cut(batches):
+        whole = not own or _patches(network, pixels) <= WHOLE_PATCHES
         with torch.inference_mode():
-            parts.append(call(unit_pixels(pixels.to(device))).cpu().numpy())
+            parts.append(call(unit_pixels(pixels.to(device)), whole).cpu().numpy())
         rows += places
         if tick is not None:
             tick(len(places))
@@ -82,12 +100,25 @@ def _cut(batches: ImageBatches) -> Iterator[tuple[list[int], torch.Tensor]]:
         yield rows, batches.__getitems__(rows)["pixels"]
 
 
-def _alike(images: OwnSizes) -> Iterator[tuple[list[int], torch.Tensor]]:
+def _patches(network: Any, pixels: torch.Tensor) -> int:
+    """How many there are in images [B, C, H, W], or one [C, H, W]."""
+    patches = math.prod(network.model.vision.grid_of(tuple(pixels.shape[-2:])))
+    return patches * (len(pixels) if pixels.dim() == 4 else 1)
+
+
+def _streamed(network: Any, x: torch.Tensor, **options: Any) -> torch.Tensor:
+    """Of the one image in a batch [1, C, H, W]."""
+    assert len(x) == 1
+    return network.streamed(x[0], **options)
+
+
+def _alike(images: OwnSizes, network: nn.Module) -> Iterator[tuple[list[int], torch.Tensor]]:
     """Images that follow each other and have the same size, together, and which they are."""
     held: list[torch.Tensor] = []
     for n in range(len(images)):
         image = images[n]
-        full = (len(held) + 1) * image[0].numel() > BATCH_PIXELS
+        count = len(held) + 1
+        full = count * image[0].numel() > BATCH_PIXELS or count * _patches(network, image) > WHOLE_PATCHES
         if held and (full or held[0].shape != image.shape):
             yield [*range(n - len(held), n)], torch.stack(held)
             held = []

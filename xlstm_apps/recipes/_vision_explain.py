@@ -29,7 +29,10 @@ from xlstm_apps.vision.explaining import grad_cam, read_patches, relevance
 
 MOST = 200
 SIDE = 192
-"""Pixels across each of the pictures at least."""
+"""Pixels across each of the pictures at least, where they are not longer for it than `LONGEST`."""
+LONGEST = 2048
+_STEM_BYTES = 200
+"""Of the name of an image that its picture is called after; file systems take 255 in all."""
 _COLOURS = np.array(
     [(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], np.float32
 )  # of the map Viridis, which rises evenly in brightness
@@ -83,7 +86,7 @@ def explain(
                     bad[images.ids[n]] = f"has {patches:,} patches at its own size, and at most {MANY:,} can be shown"
                     continue
                 row, picture = _one(classifier, image, shown, block)
-                name = f"{len(rows) + 1:03}_{Path(images.ids[n]).stem}.png"
+                name = f"{len(rows) + 1:03}_{_short(Path(images.ids[n]).stem)}.png"
                 packed = io.BytesIO()
                 picture.save(packed, "PNG")
                 (aside / name).write_bytes(packed.getvalue())
@@ -130,7 +133,7 @@ def _one(classifier: ImageClassifier, image: Tensor, target: int | None, block: 
     if others:
         flow = flow.clamp(max=float(flow.flatten()[others].max()))
     maps = [flow, grad_cam(classifier, x, torch.tensor([shown], device=x.device), block)[0]]
-    times = -(-SIDE // image.shape[-1])
+    times = max(1, min(-(-SIDE // image.shape[-1]), LONGEST // max(image.shape[1:])))
     plain = image.expand(3, -1, -1).permute(1, 2, 0).cpu().numpy() * 255
     plain = plain.repeat(times, 0).repeat(times, 1)
     vision = classifier.model.vision
@@ -155,6 +158,10 @@ def overlay(plain: np.ndarray, values: Tensor, reach: tuple[int, ...]) -> np.nda
     colours = _COLOURS[below] * (1 - share) + _COLOURS[below + 1] * share
     shade = plain.mean(-1, keepdims=True)
     return 0.45 * shade + 0.55 * colours
+
+
+def _short(stem: str) -> str:
+    return stem.encode()[:_STEM_BYTES].decode(errors="ignore")
 
 
 def _figure(name: str, row: dict[str, Any], png: bytes) -> str:

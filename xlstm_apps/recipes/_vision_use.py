@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -101,7 +102,7 @@ def readable(
 ) -> tuple[ImageSet | None, list[dict[str, str]]]:
     """The images of a block that can be read, None where there are none, and the rest with reasons."""
     try:
-        images = read_images(part, source_of(data, classifier), labelled=False, whole=own_size, **sizes(classifier))
+        images = read_images(part, source_of(data, classifier), labelled=False, **sizes(classifier, own_size))
     except NothingReadable as error:
         return None, error.rejected
     return images, images.rejected
@@ -113,9 +114,17 @@ def source_of(data: ImageSource, classifier: ImageClassifier) -> ImageData:
     return ImageData(**known, background=classifier.images.background, fit=classifier.images.fit, memory_gb=1e3)
 
 
-def sizes(classifier: ImageClassifier) -> dict[str, Any]:
+def sizes(classifier: ImageClassifier, own_size: bool) -> dict[str, Any]:
     """How a classifier wants its images read."""
-    return classifier.images.sizes | {"in_chans": classifier.model.vision.in_chans}
+    most = vision_scores.most_patches(classifier)
+
+    def refuse(sides: tuple[int, int]) -> str | None:
+        patches = math.prod(classifier.model.vision.grid_of(sides))
+        few = not own_size or patches <= most
+        return None if few else f"has {patches:,} patches at its own size, and at most {most:,} are read; shrink it"
+
+    known = {"in_chans": classifier.model.vision.in_chans, "whole": own_size, "refuse": refuse}
+    return classifier.images.sizes | known
 
 
 def _said(classifier: ImageClassifier, images: ImageSet | None, own_size: bool) -> np.ndarray:
@@ -153,7 +162,7 @@ def evaluate(model: str, data: LabelledImages, output: str, top_mistakes: int, o
         listing.records = [record for record in listing.records if record.part == held]
     known = {name: getattr(data, name) for name in ("path", "on_bad")}
     source = ImageData(**known, background=looks.background, fit=looks.fit)
-    images = read(source, listing, console, labelled=True, classes=looks.classes, whole=own_size, **sizes(classifier))
+    images = read(source, listing, console, labelled=True, classes=looks.classes, **sizes(classifier, own_size))
     rows = np.arange(len(images))
     with showing(console, "scoring", len(images)) as step:
         said = vision_scores.probabilities(classifier, batches_of(classifier, images, own_size), step.advance)

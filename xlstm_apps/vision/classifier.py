@@ -11,6 +11,7 @@ from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import PretrainedMixin
 from xlstm_apps.vision.config import VisionConfig
 from xlstm_apps.vision.model import VisionLSTM
+from xlstm_apps.vision.streaming import stream_features
 from xlstm_apps.vision.training_config import ImagesConfig
 
 
@@ -61,6 +62,16 @@ class ImageClassifier(nn.Module, PretrainedMixin):
     def features(self, x: Tensor) -> Tensor:
         """What the head reads: [B, F]."""
         return self.model.forward_head(self.model.forward_features(self.normalize(x)), pre_logits=True)
+
+    def streamed(self, image: Tensor, *, pre_logits: bool = False) -> Tensor:
+        """What `forward`, or with `pre_logits` `features`, gives for one image [C, H, W]: [1, classes] or [1, F]; read
+        strip by strip, at bounded memory."""
+
+        def prepare(rows: Tensor) -> Tensor:
+            return self.normalize(rows.transpose(0, 1))
+
+        tokens = stream_features(self.model, image.transpose(0, 1), prepare=prepare)
+        return self.model.forward_head(tokens[None], pre_logits=pre_logits)
 
     @classmethod
     def around(cls, model: VisionLSTM, images: ImagesConfig) -> ImageClassifier:

@@ -88,6 +88,14 @@ def stream_logits(model: VisionLSTM, image: Any, **options: Any) -> Tensor:
         return model.forward_head(stream_features(model, image, **options).unsqueeze(0))[0]
 
 
+def can_stream(model: VisionLSTM) -> bool:
+    """Whether its paths have rows to stream by, or no convolution needs them."""
+    grid = model.vision.grid
+    paths = [ScanPath(name, grid) for index in range(len(model.blocks)) for name in model.scan_of(index)]
+    on_grid = any(isinstance(cast(VisionBlock, block).mixer.conv, GridConv) for block in model.blocks)
+    return not on_grid or all(path.frame is not None for path in paths)
+
+
 def _frame(path: ScanPath, block: VisionBlock) -> tuple[Grid, int]:
     """The grid to cut into strips, and rows of a strip. Where no convolution sees it, it may be a column."""
     frame = path.frame
