@@ -1,11 +1,10 @@
 """Files of molecules, good and bad: every row of what a chemist may hand over has its answer."""
 
-import gzip
-
 import pytest
+from molecule_files import SMILES, corpus_of, mol_block, write
 
 from xlstm_apps.biosequence.alphabets import get_alphabet
-from xlstm_apps.biosequence.tokenizer import file_encoder, get_tokenizer
+from xlstm_apps.biosequence.tokenizer import file_encoder
 from xlstm_apps.datasets.molecules import read_smi
 from xlstm_apps.datasets.molecules.chemistry import chemistry, molecule
 from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceSource
@@ -14,7 +13,6 @@ from xlstm_apps.datasets.sequences.reading import sniff
 from xlstm_apps.recipes._sequence_validate import inspect
 
 pytest.importorskip("rdkit", reason="needs RDKit")
-SMILES = get_alphabet("smiles")
 
 LIST = """"smiles" name
 CCO "ethanol"
@@ -60,19 +58,6 @@ nothing of this
 can be read
 $$$$
 """
-
-
-def write(folder, name, text):
-    path = folder / name
-    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-    return str(path)
-
-
-def corpus_of(folder, path, **options):
-    data = LabelledSource(path=[path], **options)
-    corpus = load_corpus(data, SMILES, folder / "corpus", encode=file_encoder(SMILES), labels=True)
-    decode = get_tokenizer("smiles").decode
-    return corpus, [decode(corpus[i]) for i in range(len(corpus))]
 
 
 @pytest.mark.parametrize("name", ["list.smi", "list.smi.gz"])
@@ -267,19 +252,13 @@ def test_groups_of_stereo_centres_are_left_off_and_counted(tmp_path):
         assert any(note.startswith("1 extensions") for note in corpus.report["notes"]) == (not options)
 
 
-ATOM = "    {}.0000    0.0000    0.0000 {:3s} 0  0  0  0  0  0  0  0  0  0  0  0\n"
-
-
-def mol_block(other, order=1, more=""):
-    atoms = ATOM.format(0, "C") + ATOM.format(1, other)
-    return f"x\n\n\n  2  1  0  0  0  0  0  0  0  0999 V2000\n{atoms}  1  2{order:3d}  0\n{more}M  END\n"
-
-
 def test_patterns_are_no_molecules(tmp_path):
     patterns = [mol_block("L", more="  2 F    2   7   8\n"), mol_block("C", 8), mol_block("C", 5), mol_block("O")]
-    path = write(tmp_path, "x.sdf", "".join(block + "$$$$\n" for block in patterns))
+    patterns += [mol_block(name) for name in ("A", "Q", "X")]
+    patterns += [mol_block("L", more="M  ALS   2  2 F N   O   \n")]  # codespell:ignore als
+    path = write(tmp_path, "x.sdf", "".join(block + "$$$$\n" for block in (*patterns, mol_block("R", title="y"))))
     corpus, smiles = corpus_of(tmp_path, path, on_bad="skip")
-    assert smiles == ["CO"] and corpus.report["left_out"] == {"notation": 3}
+    assert smiles == ["CO", "*C"] and corpus.report["left_out"] == {"notation": 7}
     with pytest.raises(ValueError, match=r"line 1: record 'a': notation: .* this is SMARTS, a pattern of many"):
         corpus_of(tmp_path, write(tmp_path, "x.smi", "[#6]1:[#6]:[#6]:[#6]:[#6]:[#6]:1 a\n"))
     with pytest.raises(ValueError, match="'row_1': syntax: a blank at position 3"):

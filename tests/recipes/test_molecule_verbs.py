@@ -144,7 +144,7 @@ def test_like_writes_new_molecules_and_compares(small_model, given, tmp_path, ca
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("C1CC bad\n", [], "record 'bad': syntax: unclosed ring"),
+        ("C1CC bad\n", [], "record 'bad': syntax: unclosed ring; take it out, or let `xlstm-apps sequence filter`"),
         ("CCO\n", ["--num_candidates", "0"], "num_candidates must be at least 1"),
         ("CCO\n", ["--passes", "0"], "passes must be at least 1"),
         ("CCO\n", ["--output", "x.smi"], "write to a .csv, .tsv or .parquet file"),
@@ -154,6 +154,27 @@ def test_like_names_mistakes(small_model, tmp_path, text, options, message, caps
     actives = tmp_path / "actives.smi"
     actives.write_text(text)
     assert run("like", small_model, "--data.path", actives, *options) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["filter", "--data.path", "table.csv"], "name one with data.smiles_column, of drug"),
+        (
+            ["filter", "--data.path", "good.smi", "--exclude", "table.csv"],
+            "call the one that holds them smiles, of drug",
+        ),
+        (["evaluate", "table.csv"], "name one with smiles_column, of drug"),
+        (["evaluate", "list.txt"], "a list of SMILES needs format smi"),
+        (["evaluate", "good.smi", "--training", "list.txt"], "a list of SMILES has the ending .smi"),
+    ],
+)
+def test_mends_are_options_of_the_verb(tmp_path, monkeypatch, options, message, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"table.csv": "drug\nCCO\n", "good.smi": "CCO\n", "list.txt": "CCO\n"}.items():
+        (tmp_path / name).write_text(text)
+    assert run(*options) == 2
     assert message in capsys.readouterr().err
 
 

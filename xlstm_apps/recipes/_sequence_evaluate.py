@@ -20,6 +20,7 @@ from xlstm_apps.datasets.sequences import Corpus, SequenceData, split_corpus
 from xlstm_apps.datasets.sequences.corpus import MANIFEST
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
+from xlstm_apps.recipes._molecule_mends import OF_FILES, OF_GENERATED, mending
 from xlstm_apps.recipes._sequence_filter import check_page
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.recipes._terminal import note, table_console
@@ -56,7 +57,9 @@ def run(
     console = Console(stderr=True)
     with quiet(), console.status("reading the molecules"):
         source = MoleculeSource(path=[generated], format=format, smiles_column=smiles_column)
-        texts = [record.sequence.decode("utf-8", "replace") for record in read_source(source.as_sequences, "smiles")]
+        with mending(OF_GENERATED):
+            records = read_source(source.as_sequences, "smiles")
+            texts = [record.sequence.decode("utf-8", "replace") for record in records]
         if not texts:
             raise ValueError(f"{generated}: there is no molecule in it")
         training, held_out = known(compared)
@@ -138,8 +141,9 @@ def canonical(paths: Sequence[str]) -> list[str]:
         ValueError: No molecule is in them.
     """
     source = MoleculeSource(path=list(paths))
-    found = Curator(source, "skip")(read_source(source.as_sequences, "smiles"), QualityReport())
-    smiles = [record.sequence.decode() for record in found]
+    with mending(OF_FILES):
+        found = Curator(source, "skip")(read_source(source.as_sequences, "smiles"), QualityReport())
+        smiles = [record.sequence.decode() for record in found]
     if not smiles:
         raise ValueError(f"{', '.join(paths)}: there is no molecule in it")
     return smiles

@@ -20,6 +20,7 @@ from xlstm_apps.datasets.molecules.properties import PROPERTIES, calculator
 from xlstm_apps.datasets.molecules.selfies_notation import LISTS, list_line, no_words, to_selfies
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
+from xlstm_apps.recipes._molecule_mends import OF_DATA, OF_FILES, mending
 from xlstm_apps.recipes._tables import SEPARATORS, TableOutput, check_target
 from xlstm_apps.recipes._terminal import table_console, tell
 from xlstm_apps.training import files
@@ -150,8 +151,9 @@ def known_molecules(paths: Sequence[str], data: MoleculeSource) -> set[str]:
     if not paths:
         return set()
     source = MoleculeSource(path=list(paths), salts=data.salts, stereo=data.stereo)
-    records = read_source(source.as_sequences, "smiles")
-    return {record.sequence.decode() for record in Curator(source, "skip")(records, QualityReport())}
+    with mending(OF_FILES):
+        records = read_source(source.as_sequences, "smiles")
+        return {record.sequence.decode() for record in Curator(source, "skip")(records, QualityReport())}
 
 
 def sift(data: MoleculeSource, judge: MoleculeFilter, known: set[str]) -> tuple[list[Kept], list[Reject], Funnel]:
@@ -164,15 +166,16 @@ def sift(data: MoleculeSource, judge: MoleculeFilter, known: set[str]) -> tuple[
     kept: list[Kept] = []
     later: list[Reject] = []
     read = 0
-    for record in curator(read_source(data.as_sequences, "smiles"), report):
-        read += 1
-        smiles = record.sequence.decode()
-        mol = molecule(smiles)
-        found = (KNOWN, smiles) if smiles in known else judge(mol)
-        if found is None:
-            kept.append(Kept(record.id, smiles, mol))
-        else:
-            later.append(Reject(record.id, record.line, smiles, *found))
+    with mending(OF_DATA):
+        for record in curator(read_source(data.as_sequences, "smiles"), report):
+            read += 1
+            smiles = record.sequence.decode()
+            mol = molecule(smiles)
+            found = (KNOWN, smiles) if smiles in known else judge(mol)
+            if found is None:
+                kept.append(Kept(record.id, smiles, mol))
+            else:
+                later.append(Reject(record.id, record.line, smiles, *found))
     read += len(curator.rejects)
     if read == 0:
         raise ValueError(f"{', '.join(data.path)}: there is no record in it")

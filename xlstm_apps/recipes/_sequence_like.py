@@ -23,6 +23,7 @@ from xlstm_apps.estimators.molecule_likeness import Candidate, Drawn, Turning, d
 from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_variants import training_window
+from xlstm_apps.recipes._molecule_mends import OF_DATA, mending
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
 from xlstm_apps.recipes._sequence_filter import check_page, check_picture, draw, known_molecules
 from xlstm_apps.recipes._tables import TableOutput
@@ -63,9 +64,9 @@ def run(
                 raise ValueError(f"{name} is for method train, and this model is shown the molecules (method context)")
     console = Console(stderr=True)
     with quiet():
-        given = list(
-            Curator(data, "error", data.repeats)(read_source(data.as_sequences, "smiles"), report := QualityReport())
-        )
+        with mending(OF_DATA):
+            records = read_source(data.as_sequences, "smiles")
+            given = list(Curator(data, "error", data.repeats)(records, report := QualityReport()))
         known = excluded(exclude, data)
     if not given:
         raise ValueError(f"{', '.join(data.path)}: there is no molecule in it")

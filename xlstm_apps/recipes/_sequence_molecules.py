@@ -17,14 +17,13 @@ from xlstm_apps.datasets.sequences.loading import open_corpus
 from xlstm_apps.estimators.molecule_context import DRAWS, read_set
 from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, file_sha
 from xlstm_apps.estimators.sequence_variants import training_window
+from xlstm_apps.recipes._molecule_mends import NAME_COLUMN, SKIP_BAD
 from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.recipes._terminal import note, showing, tell
 from xlstm_apps.training import files
 
 _LISTS = (".txt", "")
 """Endings of what is taken for a list of SMILES, beside those that say so."""
-_COLUMN = "name one with data.sequence_column"
-_MEND = "set data.on_bad to 'skip' to leave such records out"
 
 
 def context_of_file(
@@ -68,7 +67,7 @@ def context_of_file(
             notes += [f"{len(corpus) - len(found):,} come again"] if len(found) < len(corpus) else []
     except ValueError as error:
         mend = "take it out, or leave it out with: xlstm-apps sequence context --on_bad skip"
-        said = str(error).replace(_MEND, mend).replace(_COLUMN, "call the one that holds them smiles")
+        said = str(error).replace(SKIP_BAD, mend).replace(NAME_COLUMN, "call the one that holds them smiles")
         raise ValueError(f"context: {said}") from None
     room = max_symbols
     if room is None:

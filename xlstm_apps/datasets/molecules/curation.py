@@ -17,6 +17,8 @@ ELSEWHERE = "repeated in another group"
 Repeats = Literal["first", "keep", "error"]
 _GROUPS = re.compile(r"(?:^|,)[&o]\d*:")
 """In an extension: centres that are a mixture, or not known."""
+_NAMES = re.compile(r"\$[^$]*[^$;][^$]*\$")
+"""In an extension: what atoms are called."""
 
 
 class Reject(NamedTuple):
@@ -56,12 +58,14 @@ class Curator:
             ValueError: A record is no molecule, or comes twice, and that is an error; names file, line and record.
         """
         seen: dict[tuple[str | None, str], Any] = {}
-        changed = twice = disagree = translated = extended = grouped = 0
+        changed = twice = disagree = translated = extended = grouped = named = 0
         for record in records:
             written = record.sequence.decode("utf-8", errors="replace").strip()
             try:
                 smiles = self.standardiser(written)
             except Rejected as verdict:
+                if not written and not record.description.startswith("|"):  # a structure says why it has no SMILES
+                    verdict = Rejected(verdict.reason, record.description or str(verdict).partition(": ")[2])
                 if self.on_bad == "error" and verdict.reason != "salt":  # dropping salts is what the user asked for
                     raise ValueError(
                         f"{record.where()}: {verdict}; set data.on_bad to 'skip' to leave such records out"
@@ -71,6 +75,7 @@ class Curator:
             for text in EXTENSION.findall(written) or EXTENSION.findall(record.description):
                 extended += 1
                 grouped += bool(_GROUPS.search(text))
+                named += bool(_NAMES.search(text))
             key = (record.group if self.by_group else None, smiles)
             if self.repeats != "keep" and key in seen:
                 if self.repeats == "error":
@@ -92,6 +97,7 @@ class Curator:
             report.notes.append(f"{changed:,} molecules written anew, canonically{given}")
         if extended:
             lost = f", {grouped:,} with groups of stereo centres (& or o), which are read as drawn" if grouped else ""
+            lost += f", {named:,} with names of atoms (labels, alias lines), which are read as drawn" if named else ""
             report.notes.append(f"{extended:,} extensions between bars (CXSMILES) left off{lost}")
         if disagree:
             report.notes.append(

@@ -22,6 +22,8 @@ _OTHER_NOTATIONS = (
 EXTENSION = re.compile(r"(?:^|\s+)\|([^|]*)\|$")
 """Of ChemAxon, behind the SMILES, which is read without it."""
 _SMARTS = re.compile(r"\[!?#\d")
+_NONMETALS = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 52, 53))
+"""Elements (numbers) whose bonds are of a known kind; at a metal a bond of any kind says that it is coordinated."""
 _PROBLEMS = {
     "AtomValenceException": "valence",
     "KekulizeException": "aromaticity",
@@ -93,7 +95,7 @@ class Standardiser:
             Rejected: It has no heavy atom, or is a salt that is dropped.
         """
         if mol.GetNumHeavyAtoms() == 0:
-            raise Rejected("atoms", "no heavy atom, nothing but hydrogen")
+            raise Rejected("atoms", "no heavy atom, nothing but hydrogen or points to attach at (*)")
         if self.policy.salts != "keep" and len(self._chem.GetMolFrags(mol)) > 1:
             if self.policy.salts == "drop":
                 raise Rejected("salt", f"{len(self._chem.GetMolFrags(mol))} parts")
@@ -138,6 +140,8 @@ class Standardiser:
                 self._chem.SanitizeMol(mol)  # see `molecule`
             except ValueError as error:
                 raise Rejected("aromaticity", " ".join(str(error).split())) from None
+            for bond in mol.GetBonds():
+                _check_bond(bond)
             for atom in mol.GetAtoms():
                 if atom.GetAtomicNum() and atom.GetAtomMapNum():  # of a reaction; at a dummy it is a point to attach at
                     atom.SetAtomMapNum(0)
@@ -165,6 +169,20 @@ class Standardiser:
             self._largest = rdMolStandardize.LargestFragmentChooser(preferOrganic=True)
         with quiet():
             return self._largest.choose(mol)
+
+
+def _check_bond(bond: Any) -> None:
+    """Refuse what RDKit lets pass: bonds of any kind outside complexes, and aromatic ones that no aromatic ring has.
+
+    Raises:
+        Rejected: as above.
+    """
+    ends = (bond.GetBeginAtom(), bond.GetEndAtom())
+    names = " and ".join(f"{atom.GetIdx()} {atom.GetSymbol()}" for atom in ends)
+    if bond.HasQuery() and _NONMETALS.issuperset(atom.GetAtomicNum() for atom in ends):
+        raise Rejected("notation", f"a bond of any kind (~) between atoms # {names}: this is SMARTS, a pattern of many")
+    if not bond.GetIsAromatic() and str(bond.GetBondType()) == "AROMATIC":
+        raise Rejected("aromaticity", f"an aromatic bond between atoms # {names}, and no aromatic ring has it")
 
 
 def syntax_error(smiles: str) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,11 @@ from .opening import blocks, existing
 from .record import Record
 
 _SEQUENCE_NAMES = ("sequence", "seq", "dna", "protein", "smiles", "canonical_smiles", "selfies", "x")
-_OF_ALPHABET = {"dna": ("dna",), "protein": ("protein",), "smiles": ("smiles", "canonical_smiles", "selfies")}
+_OF_ALPHABET = {
+    "dna": ("dna",),
+    "protein": ("protein",),
+    "smiles": ("smiles", "isomeric_smiles", "canonical_smiles", "selfies", "smi", "structure"),  # canonical may be flat
+}
 _ID_NAMES = ("id", "name", "identifier")
 _LABEL_NAMES = ("label", "target", "y", "class")
 _PART_NAMES = ("part", "split")
@@ -61,7 +66,7 @@ def frame_records(frame: Any, columns: TableColumns, path: str | Path, lines: Se
     import polars as pl
 
     names = frame.columns
-    sequence = columns.sequence or _found(names, _sequence_names(columns.alphabet))
+    sequence = columns.sequence or _sequence_column(names, columns.alphabet, path)
     if sequence is None:
         raise ValueError(
             f"{path}: no column of sequences; name one with data.sequence_column, of {', '.join(names[:12])}"
@@ -173,15 +178,39 @@ def as_numbers(column: Any) -> Any:
     return column
 
 
-def _sequence_names(alphabet: str | None) -> tuple[str, ...]:
-    """What a column of sequences may be called, the surest first: a table of a drug and its target has both, and a
-    column `protein` may hold names beside one called `sequence`."""
+def _sequence_column(names: list[str], alphabet: str | None, path: str | Path) -> str | None:
+    """The column of the sequences by its name, or None.
+
+    A table of a drug and its target has both, so a column of molecules is the surest; and a column `protein` may hold
+    names beside one called `sequence`. One such as PUBCHEM_SMILES is of molecules, too.
+
+    Raises:
+        ValueError: several columns may be meant.
+    """
     own = _OF_ALPHABET.get(alphabet or "", ())
-    others = {name for names in _OF_ALPHABET.values() for name in names} - {*own} if own else set()
-    mine = own if alphabet == "smiles" else ()
-    return tuple(dict.fromkeys((*mine, *(name for name in _SEQUENCE_NAMES if name not in others))))
+    others = {name for found in _OF_ALPHABET.values() for name in found} - {*own} if own else set()
+    general = _found(names, tuple(name for name in _SEQUENCE_NAMES if name not in others))
+    if alphabet != "smiles":
+        return general
+    found = _found(names, own)
+    same = [
+        name
+        for name in names
+        if ("smiles" in plain_name(name).split("_") if found is None else plain_name(name) == plain_name(found))
+    ]
+    if len(same) > 1:
+        raise ValueError(
+            f"{path}: {len(same)} columns may hold the sequences, {', '.join(map(repr, same[:12]))}; name one with "
+            "data.sequence_column"
+        )
+    return same[0] if same else general
 
 
 def _found(names: list[str], candidates: tuple[str, ...]) -> str | None:
-    lower = {name.lower(): name for name in reversed(names)}
-    return next((lower[c] for c in candidates if c in lower), None)
+    plain = {plain_name(name): name for name in reversed(names)}
+    return next((plain[c] for c in candidates if c in plain), None)
+
+
+def plain_name(name: str) -> str:
+    """A name as it would stand in code: `Canonical SMILES` and CanonicalSMILES as canonical_smiles."""
+    return "_".join(re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name))).lower()
