@@ -11,6 +11,7 @@ from .blocks import Cell, Chart, Column, Section, Table, Tone
 from .forecast_data import Summary
 from .numbers import column, count, percent, signed, significant, span
 from .run import Run, number, numbers
+from .score_table import model_cell
 from .scores import MEANINGS, REFERENCE, Scores, is_coverage, models_of, title
 
 MAX_STEPS = 2_000
@@ -24,7 +25,8 @@ def comparison(run: Run) -> Section | None:
     if scores is None:
         return None
     reference = scores.reference
-    columns, cells = [Column(title="Model", numeric=False)], [[_model_cell(scores, name)] for name in scores.models]
+    columns = [Column(title="Model", numeric=False)]
+    cells = [[model_cell(scores, name, title(name))] for name in scores.models]
     for metric in scores.metrics:
         if metric == "mse" and "rmse" in scores.metrics:
             continue  # it ranks as the RMSE does; the file has both
@@ -127,11 +129,6 @@ def _comparison_lead(scores: Scores) -> str:
         by_model.setdefault(name, []).append(title(metric))
     parts = [f"behind {title(name)} in {listed(metrics)}" for name, metrics in by_model.items()]
     return f"{title(scores.ours)} is {'; '.join(parts)}."
-
-
-def _model_cell(scores: Scores, name: str) -> Cell:
-    color, _ = charts.model_looks(scores.models, scores.ours)[name]
-    return Cell(text=charts.shorten(title(name), 60), sort=name, mark=color)
 
 
 def _horizon_lead(frame: pl.DataFrame, models: list[str], ours: str, freq: str | None) -> str:

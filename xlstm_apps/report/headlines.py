@@ -18,8 +18,7 @@ def forecast(run: Run) -> Headline:
     subject = f"Forecast of {summary.name}"
     detail = _task(run, summary, scores)
     if scores is None:
-        verdict = "Not evaluated yet: nothing can be said about its accuracy"
-        return Headline(subject=subject, verdict=verdict, detail=detail, tone="warning", notices=notices)
+        return not_evaluated(subject, detail, notices)
     verdict, tone = scores.verdict()
     notices += _judgement(scores, tone)
     return Headline(
@@ -32,6 +31,12 @@ def generic(run: Run) -> Headline:
     task, state = run.facts.get("task"), run.facts.get("status")
     verdict = {"finished": "Finished", "running": "Not finished"}.get(str(state), "Status unknown")
     return Headline(subject=f"{task} run" if task else "Run", verdict=f"{verdict}: {run.name}", notices=status(run))
+
+
+def not_evaluated(subject: str, detail: str, notices: list[Notice]) -> Headline:
+    """Headline of a run that has no scores."""
+    verdict = "Not evaluated yet: nothing can be said about its accuracy"
+    return Headline(subject=subject, verdict=verdict, detail=detail, tone="warning", notices=notices)
 
 
 def status(run: Run) -> list[Notice]:
@@ -142,12 +147,14 @@ def _tiles(run: Run, summary: Summary, scores: Scores) -> list[Tile]:
         tiles.append(Tile(label=label, value=percent(got, 1), hint=hint, tone="bad" if off else "plain"))
     if not scores.intervals and (coverage := scores.value(ours, "coverage")) is not None:
         tiles.append(Tile(label="Outermost interval", value=percent(coverage, 1), hint="of the truth inside"))
-    seconds = run.facts.get("seconds")
+    return [*tiles, *training_time(run)]
+
+
+def training_time(run: Run) -> list[Tile]:
+    """How long training took, and on what, where that is known."""
+    seconds, device = run.facts.get("seconds"), run.facts.get("device")
     fit = number(seconds.get("fit")) if isinstance(seconds, dict) else None
-    if fit is not None:
-        device = run.facts.get("device")
-        tiles.append(Tile(label="Training", value=duration(fit), hint=f"on {device}" if device else ""))
-    return tiles
+    return [] if fit is None else [Tile(label="Training", value=duration(fit), hint=f"on {device}" if device else "")]
 
 
 def _beside(scores: Scores, metric: str) -> str:

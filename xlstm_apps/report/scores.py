@@ -11,6 +11,7 @@ import polars as pl
 from .blocks import Tone
 from .numbers import percent, significant
 from .run import Run, numbers, quantile_columns
+from .score_table import ScoreTable, rows_of_models
 
 REFERENCE = "seasonal_naive"
 """The baseline skill is measured against, where the table has it."""
@@ -59,29 +60,20 @@ def is_coverage(metric: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """evaluation/comparison.csv, read."""
+class Scores(ScoreTable):
+    """evaluation/comparison.csv of a forecast, read."""
 
-    frame: pl.DataFrame
-    ours: str
     nominal: float | None
     """Share the outermost interval should cover."""
 
     @classmethod
     def read(cls, run: Run) -> Scores | None:
         """The comparison, or None while there is none. Ours is the `model` of run.json, else the first row."""
-        frame = run.table("evaluation/comparison.csv", "model", "mae")
-        if frame is None:
-            return None
-        frame = frame.filter(pl.col("model").is_not_null()).unique("model", keep="first", maintain_order=True)
-        if frame.is_empty():
+        frame = rows_of_models(run, "mae")
+        if frame is None or frame.is_empty():
             return None
         ours = run.facts.get("model")
         return cls(frame, ours if ours in frame["model"] else frame["model"][0], nominal_coverage(run))
-
-    @property
-    def models(self) -> list[str]:
-        return self.frame["model"].to_list()
 
     @property
     def metrics(self) -> list[str]:
@@ -122,14 +114,6 @@ class Scores:
         if REFERENCE in self.baselines:
             return REFERENCE
         return self.baselines[0] if self.baselines else None
-
-    def values(self, metric: str) -> list[float | None]:
-        return numbers(self.frame, metric) if self.frame.schema[metric] == pl.Float64 else [None] * len(self.frame)
-
-    def value(self, model: str | None, metric: str) -> float | None:
-        if model is None or metric not in self.frame.columns:
-            return None
-        return dict(zip(self.models, self.values(metric), strict=True)).get(model)
 
     def skill(self, metric: str, model: str | None = None, reference: str | None = None) -> float | None:
         """Share of the reference's error that the model saves; negative when the model is worse."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from . import charts
 from .blocks import Block, Cell, Chart, Column, Headline, Notice, Section, Table, Tile, Tone
-from .headlines import status
+from .headlines import not_evaluated, status
 from .numbers import ABSENT, count, significant
 from .run import Run, number, numbers
 from .summary import DataSummary
@@ -80,8 +80,7 @@ def headline(run: Run) -> Headline:
     name = str(run.option("data.path") or run.name).rstrip("/").rpartition("/")[2]
     subject, detail = f"Segmentation of {name}", _detail(run, summary)
     if scores is None:
-        verdict = "Not evaluated yet: nothing can be said about its accuracy"
-        return Headline(subject=subject, verdict=verdict, detail=detail, tone="warning", notices=notices)
+        return not_evaluated(subject, detail, notices)
     verdict, tone = scores.verdict()
     tested = summary.number("split", "test", "records")
     if tested:

@@ -234,7 +234,7 @@ def _nearest(frame: pl.DataFrame, wanted: float) -> dict[str, float] | None:
 
 
 def _roc(frame: pl.DataFrame, half: dict[str, float] | None) -> Chart:
-    kept = _evenly(len(frame))
+    kept = charts.evenly(len(frame), MAX_POINTS)
     x, y = (numbers(frame[kept], name) for name in ("fpr", "tpr"))
     traces = [
         charts.line([0, 1], [0, 1], "chance", charts.MUTED, width=1, dash="dash", hoverinfo="skip"),
@@ -256,7 +256,7 @@ def _roc(frame: pl.DataFrame, half: dict[str, float] | None) -> Chart:
 
 def _precision_recall(run: Run, frame: pl.DataFrame, half: dict[str, float] | None) -> Chart:
     frame = frame.filter(pl.col("precision").is_finite())
-    kept = _evenly(len(frame))
+    kept = charts.evenly(len(frame), MAX_POINTS)
     x, y = (numbers(frame[kept], name) for name in ("tpr", "precision"))
     traces = [
         charts.line(
@@ -341,9 +341,3 @@ def _bins(pairs: list[tuple[float | None, float | None, float]]) -> Table:
         ])  # fmt: skip
     columns = [Column(title=name) for name in ("confidence", "right", "off", "predictions")]
     return Table(caption="Confidence and how often it is right", columns=columns, rows=rows)
-
-
-def _evenly(length: int) -> list[int]:
-    if length <= MAX_POINTS:
-        return list(range(length))
-    return sorted({round(i * (length - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)})

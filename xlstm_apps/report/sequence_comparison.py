@@ -8,6 +8,7 @@ from . import charts
 from .blocks import Block, Cell, Chart, Column, Section, Table, Tone
 from .numbers import ABSENT, MINUS, percent
 from .run import Run
+from .score_table import model_cell
 from .sequence_scores import Comparison, metric, title, written
 
 MAX_DRAWN = 12
@@ -21,7 +22,8 @@ def comparison(run: Run) -> Section | None:
     scores = Comparison.read(run)
     if scores is None:
         return None
-    columns, cells = [Column(title="Model", numeric=False)], [[_model_cell(scores, name)] for name in scores.models]
+    columns = [Column(title="Model", numeric=False)]
+    cells = [[model_cell(scores, name, title(name))] for name in scores.models]
     for name in scores.metrics:
         if name in _TOLD or (name == "nll" and scores.main == "bits"):  # the same once more, in nats
             continue
@@ -53,11 +55,6 @@ def comparison(run: Run) -> Section | None:
 def _accuracies(scores: Comparison) -> list[str]:
     """Of classes of one size both accuracies are the same, and one is enough."""
     return written("accuracy", scores.values("accuracy")) if "accuracy" in scores.metrics else []
-
-
-def _model_cell(scores: Comparison, name: str) -> Cell:
-    color, _ = charts.model_looks(scores.models, scores.ours)[name]
-    return Cell(text=charts.shorten(title(name), 60), sort=name, mark=color)
 
 
 def _add_gain(scores: Comparison, columns: list[Column], cells: list[list[Cell]]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from xlstm_apps.enumeration import listed
 
 from .blocks import Headline, Notice, Tile, Tone
-from .headlines import status
-from .numbers import count, duration, percent, significant
+from .headlines import not_evaluated, status, training_time
+from .numbers import count, percent, significant
 from .run import Run, number
 from .sequence_data import SequenceSummary, leak_notice
 from .sequence_scores import Comparison, metric, title, written
@@ -31,8 +31,7 @@ def prediction(run: Run) -> Headline:
 def _headline(run: Run, summary: SequenceSummary, subject: str, detail: str) -> Headline:
     scores, notices = Comparison.read(run), status(run)
     if scores is None:
-        verdict = "Not evaluated yet: nothing can be said about its accuracy"
-        return Headline(subject=subject, verdict=verdict, detail=detail, tone="warning", notices=notices)
+        return not_evaluated(subject, detail, notices)
     verdict, tone = scores.verdict()
     tested = scores.tested_on()
     detail = " ".join(filter(None, [detail, f"Tested once, on {tested} held out." if tested else ""]))
@@ -161,12 +160,7 @@ def score_tiles(run: Run, scores: Comparison) -> list[Tile]:
             )
     if parameters := scores.value(ours, "parameters") or number(run.facts.get("parameters")):
         tiles.append(Tile(label="Parameters", value=_short(parameters)))
-    seconds = run.facts.get("seconds")
-    fit = number(seconds.get("fit")) if isinstance(seconds, dict) else None
-    if fit is not None:
-        device = run.facts.get("device")
-        tiles.append(Tile(label="Training", value=duration(fit), hint=f"on {device}" if device else ""))
-    return tiles
+    return [*tiles, *training_time(run)]
 
 
 def _beside(scores: Comparison, name: str) -> str:

@@ -208,7 +208,7 @@ def _regressed(frame: pl.DataFrame, outputs: list[tuple[str, str, str]]) -> Sect
 
 
 def _scatter(frame: pl.DataFrame, truth: str, prediction: str) -> charts.Figure:
-    kept = frame[_evenly(len(frame))]
+    kept = frame[charts.evenly(len(frame), MAX_POINTS)]
     x, y = kept[truth].to_list(), kept[prediction].to_list()
     low, high = min(*x, *y, math.inf), max(*x, *y, -math.inf)
     room = 0.04 * ((high - low) or 1.0)
@@ -260,9 +260,3 @@ def _furthest(frame: pl.DataFrame, name: str, truth: str, prediction: str) -> Ta
         Column(title="Record", numeric=False), Column(title="truth"), Column(title="predicted"), Column(title="off by"),
     ]  # fmt: skip
     return Table(caption=f"Furthest from the truth{f': {name}' if name else ''}", columns=columns, rows=rows)
-
-
-def _evenly(length: int) -> list[int]:
-    if length <= MAX_POINTS:
-        return list(range(length))
-    return sorted({round(i * (length - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)})

@@ -6,13 +6,12 @@ import math
 import re
 from dataclasses import dataclass
 
-import polars as pl
-
 from xlstm_apps.enumeration import listed
 
 from .blocks import Tone
 from .numbers import MINUS, column, count, duration, percent, significant
-from .run import Run, numbers
+from .run import Run
+from .score_table import ScoreTable, rows_of_models
 from .sequence_data import SequenceSummary
 
 SAME = 0.001
@@ -125,11 +124,9 @@ def _three(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """evaluation/comparison.csv, read."""
+class Comparison(ScoreTable):
+    """evaluation/comparison.csv of models of sequences or images, read."""
 
-    frame: pl.DataFrame
-    ours: str
     main: str
     """The metric that decides."""
     summary: SequenceSummary
@@ -137,10 +134,9 @@ class Comparison:
     @classmethod
     def read(cls, run: Run) -> Comparison | None:
         """None while there is none. Ours is the `model` of run.json, else `xlstm`, else the first row."""
-        frame = run.table("evaluation/comparison.csv", "model")
+        frame = rows_of_models(run)
         if frame is None:
             return None
-        frame = frame.filter(pl.col("model").is_not_null()).unique("model", keep="first", maintain_order=True)
         main = next((name for name in MAIN if name in frame.columns and frame[name].is_not_null().any()), None)
         if frame.is_empty() or main is None:
             run.absent["evaluation/comparison.csv"] = f"has none of the columns {', '.join(MAIN)}"
@@ -150,25 +146,11 @@ class Comparison:
         return cls(frame, ours, main, SequenceSummary.read(run))
 
     @property
-    def models(self) -> list[str]:
-        return self.frame["model"].to_list()
-
-    @property
     def metrics(self) -> list[str]:
         """Columns that hold numbers, without the ends of intervals; the deciding one first."""
         names = [n for n in self.frame.columns if n != "model" and not n.endswith(("_lo", "_hi"))]
         names = [n for n in names if any(v is not None for v in self.values(n))]
         return sorted(names, key=lambda n: (n != self.main, [*METRICS].index(n) if n in METRICS else 99))
-
-    def values(self, name: str) -> list[float | None]:
-        if self.frame.schema[name] != pl.Float64:
-            return [None] * len(self.frame)
-        return numbers(self.frame, name)
-
-    def value(self, model: str | None, name: str) -> float | None:
-        if model is None or name not in self.frame.columns:
-            return None
-        return dict(zip(self.models, self.values(name), strict=True)).get(model)
 
     def interval(self, model: str, name: str) -> tuple[float, float] | None:
         """95 % interval of a value, where the table has one."""

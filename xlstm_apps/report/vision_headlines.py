@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .blocks import Headline, Notice
-from .headlines import status
+from .headlines import not_evaluated, status
 from .numbers import count, percent
 from .run import Run
 from .sequence_headlines import chance_notice, judgement, score_tiles
@@ -17,8 +17,7 @@ def classification(run: Run) -> Headline:
     scores, notices = Comparison.read(run), status(run)
     subject, detail = f"Images of {summary.name}", _detail(run, summary)
     if scores is None:
-        verdict = "Not evaluated yet: nothing can be said about its accuracy"
-        return Headline(subject=subject, verdict=verdict, detail=detail, tone="warning", notices=notices)
+        return not_evaluated(subject, detail, notices)
     verdict, tone = scores.verdict()
     if run.task == "vision-evaluate":
         tested = f"Looked at {scores.tested_on()}."
