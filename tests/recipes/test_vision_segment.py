@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from PIL import Image
 
 from xlstm_apps import cli
 from xlstm_apps.datasets.images.nifti import read_nifti, write_nifti
+from xlstm_apps.datasets.images.segmentation_files import read_labels, write_labels
+from xlstm_apps.datasets.images.segmentation_pairs import Pair
+from xlstm_apps.recipes._segment_predict import mask_name
 from xlstm_apps.vision.segmenter import Segmenter
 
 QUICK = ["--unet.features", "4,6", "--unet.num_heads", "2", "--fit.max_epochs", "2", "--fit.steps_per_epoch", "3"]
@@ -132,6 +136,35 @@ def test_masks_of_a_folder(run, folder, tmp_path, capsys):
     assert "1 of 3 images cannot be used" in capsys.readouterr().err
 
 
+def test_masks_whose_numbers_need_more_than_16_bits(tmp_path):
+    labels = np.array([[0, 70_000]], np.int32)
+    name = mask_name(Pair(id="a", image=Path("a.png")), labels)
+    assert name == "a.tif" and mask_name(Pair(id="a", image=Path("a.tif")), labels // 2) == "a.png"
+    write_labels(tmp_path / name, labels, None, (1.0, 1.0))
+    np.testing.assert_array_equal(read_labels(tmp_path / name), labels)
+
+
+def test_links_to_nowhere_and_photos_that_were_turned(run, folder, tmp_path, capsys):
+    odd = tmp_path / "odd"
+    shutil.copytree(folder, odd)
+    (odd / "images" / "3.png").unlink()
+    (odd / "images" / "3.png").symlink_to(tmp_path / "nowhere.png")
+    words = ["--data.path", str(odd), *QUICK, "--data.patch_size", "16,16", "--fit.max_epochs", "1"]
+    with pytest.raises(ValueError, match=r"3\.png does not exist; mend it"):
+        cli.run(["vision", "segment", "train", *words, "--run_dir", str(tmp_path / "x")])
+    cli.run(["vision", "segment", "train", *words, "--data.on_bad", "skip", "--run_dir", str(tmp_path / "left out")])
+    rejected = rows_of(tmp_path / "left out" / "rejected.csv")
+    assert [(row["path"], row["reason"]) for row in rejected] == [(str(odd / "images" / "3.png"), "does not exist")]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(scene(1)[0]).save(tmp_path / "photo.jpg", exif=turned)
+    capsys.readouterr()
+    words = ["vision", "segment", "predict", str(run), "--data.path", str(tmp_path / "photo.jpg"), "--output"]
+    cli.run([*words, str(tmp_path / "masks")])
+    assert "note: 1 image: turned upright (EXIF)" in capsys.readouterr().err
+    assert np.asarray(Image.open(tmp_path / "masks" / "photo.png")).shape == (24, 20)
+
+
 def test_scores_of_a_folder(run, folder, tmp_path, capsys):
     words = ["vision", "segment", "evaluate", str(run), "--data.path", str(folder), "--output"]
     cli.run([*words, str(tmp_path / "scores")])
@@ -171,8 +204,8 @@ def test_volumes(tmp_path, capsys):
     cli.run(["vision", "segment", "predict", str(run), "--data.path", str(tmp_path / "other"),
              "--output", str(tmp_path / "out1")])  # fmt: skip
     said = " ".join(capsys.readouterr().err.split())
-    assert "1 volume: axes that lead to LAS, those of training to RAS; nothing is turned" in said
-    assert "1 volume: voxels of 1 x 1 x 1, those of training were 4 x 1 x 1; nothing is resampled" in said
+    assert "1 image: axes that lead to LAS, those of training to RAS; nothing is turned" in said
+    assert "1 image: voxels of 1 x 1 x 1, those of training were 4 x 1 x 1; nothing is resampled" in said
     run = tmp_path / "slices"
     cli.run([*words, "--data.patch_size", "8,8,8", "--data.slices", "--run_dir", str(run)])
     cli.run(["vision", "segment", "predict", str(run), "--data.path", str(volume), "--output", str(tmp_path / "out2")])

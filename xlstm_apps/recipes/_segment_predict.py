@@ -53,9 +53,10 @@ def predict(
                 rows.append({"id": pair.id, "status": error.reason})
                 step.advance(1)
                 continue
-            odd += strange(image, segmenter.images)
+            odd += [*image.notes, *strange(image, segmenter.images)]
             found = segment(segmenter, image.values, reading)
-            name, labels = mask_name(pair, found.ndim), values(segmenter, found, objects, smallest)
+            labels = values(segmenter, found, objects, smallest)
+            name = mask_name(pair, labels)
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
             write_labels(aside / name, labels, image.header, image.spacing)
             rows.append({"id": pair.id, "status": "ok", "mask": name, **facts(segmenter, found, labels, objects)})
@@ -77,9 +78,10 @@ def predict(
     tell(console, [f"{made:,} {'mask' if made == 1 else 'masks'} in {path}"])
 
 
-def mask_name(pair: Pair, dims: int) -> str:
-    """Of volumes the same kind of file, of pictures PNG."""
-    return f"{pair.id}{ending(pair.image) if dims == 3 else '.png'}"
+def mask_name(pair: Pair, labels: np.ndarray) -> str:
+    """Of volumes the same kind of file; of pictures PNG, or TIFF where numbers need more than 16 bits."""
+    picture = ".png" if labels.max(initial=0) < 1 << 16 else ".tif"
+    return f"{pair.id}{ending(pair.image) if labels.ndim == 3 else picture}"
 
 
 def values(segmenter: Segmenter, found: np.ndarray, objects: Objects, smallest: int) -> np.ndarray:

@@ -43,8 +43,9 @@ def fingerprint(data: MaskedImages) -> str:
     for pair in find_pairs(data).found:
         for path in (pair.image, pair.mask):
             assert path is not None
-            status = path.stat()
-            found.update(f"{pair.id}\0{pair.part}\0{status.st_size} {status.st_mtime_ns}\n".encode())
+            status = path.stat() if path.exists() else None  # that it is not there, is told when it is read
+            facts = "" if status is None else f"{status.st_size} {status.st_mtime_ns}"
+            found.update(f"{pair.id}\0{pair.part}\0{facts}\n".encode())
     return found.hexdigest()
 
 
@@ -60,9 +61,9 @@ def strange(image: Pixels, known: SegmentImages) -> list[str]:
 
 
 def counted(words: Iterable[str]) -> list[str]:
-    """Notes on how many volumes differ in what."""
+    """Notes on how many images differ in what."""
     found = Counter(words)
-    return [f"{count:,} {'volume' if count == 1 else 'volumes'}: {word}" for word, count in found.most_common(_SHOWN)]
+    return [f"{count:,} {'image' if count == 1 else 'images'}: {word}" for word, count in found.most_common(_SHOWN)]
 
 
 def told(images: SegmentSet) -> list[str]:

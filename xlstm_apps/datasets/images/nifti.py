@@ -6,6 +6,7 @@ Source: the NIfTI-1.1 header, nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h.
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from contextlib import nullcontext
@@ -31,6 +32,8 @@ class Nifti(NamedTuple):
     """Length of a voxel along z, y, x, in the unit of the file, mostly mm."""
     header: bytes
     """As it stands in the file: orientation and place."""
+    notes: tuple[str, ...] = ()
+    """What the header leaves open."""
 
 
 def read_nifti(path: Path) -> Nifti:
@@ -41,8 +44,10 @@ def read_nifti(path: Path) -> Nifti:
     """
     packed = _is_packed(path)
     content = _content(path, None if packed else HEADER)
+    if content[4:7] in (b"n+2", b"ni2"):
+        raise BadImage("is NIfTI-2; save it as NIfTI-1")
     if len(content) < HEADER or content[344:348] not in (b"n+1\0", b"ni1\0"):
-        raise BadImage("holds no NIfTI-1 volume")
+        raise BadImage("is empty" if not content else "holds no NIfTI-1 volume")
     header = content[:HEADER]
     order = "<" if struct.unpack_from("<i", header)[0] == HEADER else ">"
     if content[344:348] == b"ni1\0":
@@ -51,6 +56,9 @@ def read_nifti(path: Path) -> Nifti:
     code = struct.unpack_from(order + "h", header, 70)[0]
     lengths = struct.unpack_from(order + "8f", header, 76)
     offset, slope, shift = struct.unpack_from(order + "3f", header, 108)
+    offset = OFFSET if offset == 0 else offset  # many writers leave it open
+    if not math.isfinite(offset) or offset < OFFSET:
+        raise BadImage(f"has its voxels at byte {offset:g}, as its header says (vox_offset), which cannot be")
     if code not in _TYPES:
         raise BadImage(f"has voxels of type {code}; whole and real numbers can be read")
     if not 2 <= dims[0] <= 7 or any(n < 1 for n in dims[1 : dims[0] + 1]):
@@ -60,17 +68,22 @@ def read_nifti(path: Path) -> Nifti:
         raise BadImage(f"has {dims[0]} dimensions; three, or four with channels, can be read")
     shape, dtype = (channels, z, y, x), np.dtype(order + _TYPES[code])
     count = int(np.prod(shape))
-    available = (len(content) if packed else path.stat().st_size) - int(offset)
+    available = max(0, (len(content) if packed else path.stat().st_size) - int(offset))
     if available < count * dtype.itemsize:
         raise BadImage(f"is truncated: {count * dtype.itemsize:,} bytes of voxels are announced, {available:,} there")
     if packed:
         pixels = np.frombuffer(content, dtype, count, int(offset)).reshape(shape)
     else:
         pixels = np.memmap(path, dtype, "r", int(offset), shape)
-    if slope not in (0.0, 1.0) or (slope != 0 and shift != 0):
-        pixels = pixels.astype(np.float32) * np.float32(slope) + np.float32(shift)
-    spacing = tuple(abs(length) if length else 1.0 for length in lengths[3:0:-1])
-    return Nifti(pixels, spacing, header)  # type: ignore[arg-type]
+    if slope != 0 and not math.isnan(slope):  # both mean that values are not scaled
+        if not (math.isfinite(slope) and math.isfinite(shift)):
+            raise BadImage(f"has values scaled by {slope:g} and shifted by {shift:g}, as its header says (scl_slope)")
+        if (slope, shift) != (1.0, 0.0):
+            pixels = pixels.astype(np.float32) * np.float32(slope) + np.float32(shift)
+    told = [abs(length) if math.isfinite(length) and length else None for length in lengths[3:0:-1]]
+    lost = any(length is None and n > 1 for length, n in zip(told, (z, y, x), strict=True))
+    notes = ("the header does not say how large voxels are: 1 is taken",) if lost else ()
+    return Nifti(pixels, tuple(length or 1.0 for length in told), header, notes)  # type: ignore[arg-type]
 
 
 def read_header(path: Path) -> bytes:
@@ -91,11 +104,12 @@ def _content(path: Path, most: int | None) -> bytes:
 
 
 def place_of(header: bytes) -> np.ndarray | None:
-    """Where voxels lie, as rows [3, 4] from x, y, z to millimetres right, front and up; None where nothing is said."""
+    """Where voxels lie, as rows [3, 4] from x, y, z to millimetres right, front and up; None where nothing is said, or
+    nothing that can be."""
     order = "<" if struct.unpack_from("<i", header)[0] == HEADER else ">"
     turn, affine = struct.unpack_from(order + "2h", header, 252)
     if affine > 0:
-        return np.array(struct.unpack_from(order + "12f", header, 280)).reshape(3, 4)
+        return _sound(np.array(struct.unpack_from(order + "12f", header, 280)).reshape(3, 4))
     if turn <= 0:
         return None
     b, c, d, *shift = struct.unpack_from(order + "6f", header, 256)
@@ -107,7 +121,12 @@ def place_of(header: bytes) -> np.ndarray | None:
         [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
     ])  # fmt: skip
     steps = lengths[1:] * [1, 1, -1 if lengths[0] < 0 else 1]
-    return np.column_stack([rotation * steps, shift])
+    return _sound(np.column_stack([rotation * steps, shift]))
+
+
+def _sound(place: np.ndarray) -> np.ndarray | None:
+    """A place in which every axis leads somewhere."""
+    return place if np.isfinite(place).all() and place[:, :3].any(0).all() else None
 
 
 def orientation(header: bytes) -> str:

@@ -15,6 +15,7 @@ from .segmentation_files import Pixels, ending
 from .segmentation_pairs import Pair
 
 _USUAL_UNKNOWN = 255
+_MANY, _MOST_NOTES = 4, 3
 _FAR = 1.5
 """Factor by which voxels may be larger or smaller than those of training before it is told."""
 
@@ -48,6 +49,35 @@ def check_values(where: str, masks: Sequence[set[int]]) -> list[str]:
             "the value 255 is taken for a class; if it marks what is not known, as it often does: data.ignore_value 255"
         ]
     return []
+
+
+def once(masks: Sequence[set[int]], names: Sequence[str]) -> list[str]:
+    """Notes on values that one mask of many has, which may be a mistake.
+
+    Args:
+        masks: The values in each mask.
+        names: Of the masks.
+    """
+    counts = Counter(value for mask in masks for value in mask)
+    if len(masks) < _MANY or len(counts) < 3:
+        return []
+    return [
+        f"the value {value} is in no mask but {next(n for n, m in zip(names, masks, strict=True) if value in m)}; it "
+        "is taken for a class: if it is none, mend the mask or give data.values"
+        for value, count in sorted(counts.items())
+        if count == 1
+    ][:_MOST_NOTES]
+
+
+def thin(masks: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> list[str]:
+    """A note on objects of which nothing is left once those that touch are parted."""
+    total = kept = 0
+    for mask, label in zip(masks, labels, strict=True):
+        total += len(np.unique(mask[mask > 0]))
+        kept += len(np.unique(mask[label > 0]))
+    if kept == total:
+        return []
+    return [f"{total - kept:,} of {total:,} objects touch others and are too thin to be parted from them: not learned"]
 
 
 def places(pairs: Sequence[Pair], images: Sequence[Pixels]) -> list[str]:

@@ -12,6 +12,10 @@ from .nifti import ENDINGS as NIFTI
 from .nifti import read_nifti, write_nifti
 
 VOLUMES = (*NIFTI, ".npy")
+_SMALL = 1 << 23
+"""Bytes up to which a volume is not left on the disk."""
+_LARGEST = 1e30
+"""Value that can still be squared and summed."""
 _LOSSY = ("JPEG", "MPO", "WEBP")
 
 
@@ -47,10 +51,10 @@ def read_pixels(path: Path) -> Pixels:
     kind = ending(path)
     if kind in NIFTI:
         found = read_nifti(path)
-        return Pixels(_finite(found.pixels), found.spacing, found.header)
+        return Pixels(_finite(_near(found.pixels)), found.spacing, found.header, found.notes)
     if kind == ".npy":
         values = _array(path)
-        return Pixels(_finite(values if values.ndim == 4 else values[None]), (1.0,) * 3)
+        return Pixels(_finite(_near(values if values.ndim == 4 else values[None])), (1.0,) * 3)
     if kind in (".tif", ".tiff") and (values := _tiff(path)) is not None:
         return Pixels(_finite(values[None]), (1.0,) * values.ndim)
     found = read_image(path)
@@ -69,7 +73,7 @@ def read_labels(path: Path) -> np.ndarray:
     kind = ending(path)
     if kind in VOLUMES:
         values = read_nifti(path).pixels if kind in NIFTI else _array(path)
-        return _whole(values[0] if values.ndim == 4 and len(values) == 1 else values)
+        return np.array(_whole(values[0] if values.ndim == 4 and len(values) == 1 else values))
     pages = _pages(path)
     return _whole(pages[0] if len(pages) == 1 else np.stack(pages))
 
@@ -99,7 +103,12 @@ def _array(path: Path) -> np.ndarray:
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise BadImage(f"is no readable array ({' '.join(str(error).split())[:80]})") from None
+        reason = " ".join(str(error).split())[:80]
+        if "objects in dtype" in reason:
+            raise BadImage("is an array of Python objects; save one of numbers") from None
+        raise BadImage("is no NumPy file" if "pickled" in reason else f"is no readable array ({reason})") from None
+    if not isinstance(values, np.ndarray):
+        raise BadImage("holds several arrays (.npz); save one of them as .npy")
     if values.ndim not in (3, 4) or values.size == 0 or values.dtype.kind not in "biuf":
         raise BadImage(
             f"has shape {[*values.shape]} of {values.dtype}; numbers [depth, height, width] are needed, or with "
@@ -175,13 +184,26 @@ def _whole(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype.kind == "f":
-        if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
+        if not np.isfinite(values).all():
+            raise BadImage("has values that are not numbers (NaN or infinite); masks are whole numbers")
+        if not (values == np.rint(values)).all():
             raise BadImage("has fractions for values; masks are whole numbers")
+        if np.abs(values).max() > np.iinfo(np.int32).max:
+            raise BadImage(f"holds the value {values.flat[np.abs(values).argmax()]:g}, which is no number of a class")
         return values.astype(np.int64)
     return values
 
 
+def _near(values: np.ndarray) -> np.ndarray:
+    """Small volumes in memory: one that stays a map of its file keeps this open, and a process has few files."""
+    return np.array(values) if values.nbytes <= _SMALL else values
+
+
 def _finite(values: np.ndarray) -> np.ndarray:
-    if values.dtype.kind == "f" and not all(np.isfinite(part).all() for channel in values for part in channel):
-        raise BadImage("has voxels that are not numbers (NaN or infinite)")
+    if values.dtype.kind == "f":
+        for part in (part for channel in values for part in channel):  # a slice at a time
+            if not np.isfinite(part).all():
+                raise BadImage("has voxels that are not numbers (NaN or infinite)")
+            if np.abs(part).max() > _LARGEST:
+                raise BadImage(f"has voxels up to {np.abs(part).max():g}; scale them to smaller numbers")
     return values

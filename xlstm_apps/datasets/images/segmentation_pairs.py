@@ -15,8 +15,8 @@ from .segmentation_files import VOLUMES, ending, stem
 IMAGES = ("images", "imagesTr", "image", "imgs", "img")
 MASKS = ("masks", "labelsTr", "labels", "mask", "label", "annotations", "segmentations")
 SUFFIXES = ("_mask", "-mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_gt", "_L", "_annotation")
-_CHANNEL = "_0000"
-"""What nnU-Net writes behind the name of an image."""
+_CHANNEL, _SECOND = "_0000", "_0001"
+"""What nnU-Net writes behind the name of an image, and of its second channel."""
 _PICTURES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg", ".webp", ".gif", ".ppm", ".pgm")
 ENDINGS = (*VOLUMES, *_PICTURES)
 
@@ -101,11 +101,17 @@ def _match(pairs: Pairs, folder: Path, masks_folder: Path, part: str | None, dat
         images = _unnumbered(images)
     plain = [] if mixed else [file for name, file in masks.items() if not name.endswith(suffix)]
     masks = {name.removesuffix(suffix): file for name, file in masks.items() if name.endswith(suffix)}
-    lonely = [(file, f"is a mask whose name does not end in {suffix!r}, as others do") for file in plain]
+    others = ", as others do" if masks else ""
+    lonely = [(file, f"is a mask whose name does not end in {suffix!r}{others}") for file in plain]
     lonely += [(images[name], f"has no mask of its name in {masks_folder}") for name in sorted({*images} - {*masks})]
     lonely += [(masks[name], f"is a mask without an image in {folder}") for name in sorted({*masks} - {*images})]
     if lonely and data.on_bad == "error":
         more = f" ({len(lonely) - 1:,} more like this)" if len(lonely) > 1 else ""
+        if {name.removesuffix(_SECOND) + _CHANNEL for name in images if name.endswith(_SECOND)} & {*images} - {*masks}:
+            raise ValueError(
+                f"{folder}: channels in files of their own ({_CHANNEL}, {_SECOND} ...) are not read; put those of an "
+                "image into one, such as .npy with the channels in front"
+            )
         raise ValueError(
             f"{lonely[0][0]} {lonely[0][1]}{more}; names are the same but for the ending"
             f"{f' and {suffix!r}' if suffix else ''} (data.mask_suffix), or leave such out with data.on_bad skip"
@@ -141,7 +147,7 @@ def _by_name(folder: Path, pairs: Pairs, data: SegmentSource, leave: Path | None
     others = 0
     for file in files_below(folder):
         inner = file.relative_to(folder)
-        if leave is not None and leave != folder and leave in file.parents:
+        if leave is not None and folder in leave.parents and leave in file.parents:
             continue
         if ending(file) not in ENDINGS:
             others += 1

@@ -13,7 +13,7 @@ import numpy as np
 from .decoding import BadImage, pillow
 from .objects import parted
 from .segmentation_config import MaskedImages, SegmentData, SegmentSource
-from .segmentation_doubts import check_values, places
+from .segmentation_doubts import check_values, once, places, thin
 from .segmentation_files import Pixels, read_labels, read_pixels
 from .segmentation_pairs import Pair, Pairs, find_pairs
 
@@ -51,6 +51,8 @@ class Meaning:
             BadImage: A value that is none of a class.
         """
         if self.masks == "objects":
+            if mask.min(initial=0) < 0:
+                raise BadImage(f"holds the negative value {mask.min()}; objects have numbers from 1, the rest is 0")
             return parted(mask).astype(np.int16)
         labels = np.full(mask.shape, IGNORE, np.int16)
         known = np.zeros(mask.shape, bool)
@@ -101,20 +103,20 @@ class SegmentSet:
 
 
 def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """Grey repeated as colours, colours as grey (ITU-R BT.601); a picture has one or three channels.
+    """Of a picture, grey repeated as colours, or colours as grey (ITU-R BT.601). Channels of a volume are no colours.
 
     Raises:
         BadImage: Other numbers, which nobody can convert.
     """
-    given = len(pixels)
+    given, picture = len(pixels), pixels.ndim == 3
     if given == channels:
         return pixels
-    if given == 1 and channels == 3:
+    if picture and given == 1 and channels == 3:
         return np.repeat(pixels, 3, axis=0)
-    if given == 3 and channels == 1:
+    if picture and given == 3 and channels == 1:
         grey = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels.astype(np.float32), 1)[None]
         return np.rint(grey).astype(np.uint8) if pixels.dtype == np.uint8 else grey
-    raise BadImage(f"has {given} channels, and {channels} are needed")
+    raise BadImage(f"has {given} channel{'s' * (given > 1)}, and {channels} {'are' if channels > 1 else 'is'} needed")
 
 
 def load_masked(data: MaskedImages, meaning: Meaning | None = None, tick: Tick | None = None) -> SegmentSet:
@@ -226,8 +228,7 @@ def _meaning(
     """What the values of masks mean, and how many channels images have; and notes on what is doubtful."""
     own = data if isinstance(data, SegmentData) else None
     dims = masks[0].ndim
-    widest = max(len(image.values) for image in images)
-    chans = (own.in_chans if own else None) or widest
+    chans = (own.in_chans if own else None) or _channels(images, dims)
     if own is not None and own.masks == "objects":
         if not any(mask.any() for mask in masks):
             raise ValueError(f"{data.path}: all {len(masks):,} masks are empty; there is nothing to learn")
@@ -243,11 +244,17 @@ def _meaning(
     if len(values) < 2:
         only = f"the value {values[0]} only" if values else "no value of a class"
         raise ValueError(f"{data.path}: all {len(masks):,} masks hold {only}; there is nothing to learn")
-    doubts = check_values(data.path, seen) if seen else []
+    doubts = check_values(data.path, seen) + once(seen, [str(pair.mask) for pair in pairs]) if seen else []
     names = own.names if own and own.names else _names(values)
     if len(names) != len(values):
         raise ValueError(f"data.names has {len(names)} entries, the masks have the values {values}")
     return Meaning(dims=dims, in_chans=chans, masks="classes", values=tuple(values), names=tuple(names)), doubts
+
+
+def _channels(images: list[Pixels], dims: int) -> int:
+    """Of the network: colours where some pictures have them; else as most images have."""
+    found = Counter(len(image.values) for image in images)
+    return 3 if dims == 2 and {*found} == {1, 3} else found.most_common(1)[0][0]
 
 
 def _names(values: list[int]) -> list[str]:
@@ -270,7 +277,8 @@ def _report(found: SegmentSet, listed: Pairs) -> dict[str, Any]:
     shares = np.zeros(len(found.meaning.names))
     for labels in found.labels:
         shares += np.bincount(labels[labels >= 0].reshape(-1), minlength=len(shares))
-    empty = sum(not (labels > 0).any() for labels in found.labels)
+    unknown = sum(not (labels >= 0).any() for labels in found.labels)
+    empty = sum(not (labels > 0).any() for labels in found.labels) - unknown
     sizes = Counter(image.values.shape[1:] for image in found.images)
     notes = [*listed.notes]
     notes += [
@@ -283,6 +291,12 @@ def _report(found: SegmentSet, listed: Pairs) -> dict[str, Any]:
         notes.append(f"voxels of {kinds:,} different sizes; images are not resampled to one of them")
     if empty:
         notes.append(f"{empty:,} of {len(found):,} masks are empty; they are learned from and scored as such")
+    if unknown:
+        notes.append(
+            f"{unknown:,} of {len(found):,} masks hold data.ignore_value alone: nothing is learned or scored there"
+        )
+    if found.meaning.masks == "objects":
+        notes += thin(found.masks, found.labels)
     return {
         "images": len(listed.found),
         "kept": len(found),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -23,16 +24,21 @@ def split_masked(images: SegmentSet, data: SegmentData) -> tuple[dict[str, np.nd
     Raises:
         ValueError: Parts that do not fit the images, or nothing to train on.
     """
-    told = [pair.part for pair in images.pairs]
+    told, others = [pair.part for pair in images.pairs], set[str]()
     if data.split_path is not None:
         given = _split_file(Path(data.split_path))
         missing = [name for name in images.ids if name not in given]
         if missing:
-            raise ValueError(f"{data.split_path}: no part for {missing[0]} ({len(missing):,} images are not listed)")
-        told = [given[name] for name in images.ids]
+            raise ValueError(
+                f"{data.split_path}: no part for {missing[0]} ({len(missing):,} images are not listed; an id is the "
+                "name of an image without its ending)"
+            )
+        told, others = [given[name] for name in images.ids], {*given} - {*images.ids}
     if any(part is not None for part in told):
         part = np.array([str(p) for p in told])
         rule = f"as {data.split_path or 'the folders'} say"
+        if others:
+            rule += f" ({len(others):,} of its ids without an image: {min(others)}{' ...' if len(others) > 1 else ''})"
         if data.split_path is None and data.val_fraction > 0 and not (part == "val").any():
             pool = np.flatnonzero(part == "train")
             part[pool] = _draw([images.pairs[n] for n in pool], images, pool, {"val": data.val_fraction}, data)
@@ -44,20 +50,47 @@ def split_masked(images: SegmentSet, data: SegmentData) -> tuple[dict[str, np.nd
         rule = "at random" if data.group is None else f"at random, whole groups of {data.group}"
     parts = {name: np.flatnonzero(part == name) for name in PARTS}
     if not len(parts["train"]):
+        drawn = all(part is None for part in told)
         raise ValueError(
-            f"nothing is left to train on: {len(images)} images; lower data.val_fraction and test_fraction"
+            f"nothing is left to train on: {len(images)} images; "
+            + ("lower data.val_fraction and test_fraction" if drawn else f"{rule}, none of them is for training")
         )
-    trained = np.unique(np.concatenate([np.unique(images.labels[n]) for n in parts["train"]]))
-    lost = [name for number, name in enumerate(images.meaning.names) if number not in trained]
-    if lost:
-        raise ValueError(f"no training image has class {', '.join(lost[:5])}; split in another way (data.split_seed)")
+    _check_classes(images, parts["train"])
     return {name: rows for name, rows in parts.items() if len(rows)}, rule
+
+
+def _check_classes(images: SegmentSet, rows: np.ndarray) -> None:
+    """Refuse a training part without some class, and say where it is.
+
+    Raises:
+        ValueError: A class that no training image has.
+    """
+    trained = {int(value) for row in rows for value in np.unique(images.labels[row])}
+    for number, name in enumerate(images.meaning.names):
+        if number in trained:
+            continue
+        value = images.meaning.values[number]
+        having = [n for n, labels in enumerate(images.labels) if (labels == number).any()]
+        if having:
+            raise ValueError(
+                f"no training image has class {name}, but {images.pairs[having[0]].mask} has; split in another way "
+                f"(data.split_seed), or if it is no class: data.ignore_value {value}"
+            )
+        if images.meaning.masks == "objects":
+            raise ValueError("of no object is anything left once those that touch are parted: all are too thin")
+        raise ValueError(f"no mask has class {name} (value {value} of data.values)")
 
 
 def _split_file(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"data.split_path {path}: no such file")
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: is no UTF-8 text ({error.reason} at byte {error.start:,}); save it as UTF-8"
+        ) from None
+    with io.StringIO(text, newline="") as file:
         rows = csv.DictReader(file)
         if not {"id", "part"} <= set(rows.fieldnames or ()):
             raise ValueError(f"{path}: columns id and part are needed, it has {', '.join(rows.fieldnames or ['none'])}")
