@@ -24,6 +24,7 @@ from xlstm_apps.biosequence.infilling import lay_out_family
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import Context, evaluating
 from xlstm_apps.core.state import xLSTMState
+from xlstm_apps.core.whole_file import whole_file
 
 SUFFIX = ".safetensors"
 _FORMAT = "xlstm-apps family"
@@ -54,12 +55,8 @@ class FamilyContext:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all. Its size does not depend on how much was read."""
         tensors = {name: t.detach().contiguous().cpu() for name, t in self.state.named_tensors().items()}
-        aside = Path(f"{os.fspath(path)}.partial")
-        try:
+        with whole_file(path) as aside:
             save_file(tensors, aside, metadata={"format": _FORMAT, "about": json.dumps(self.about)})
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
 
     @staticmethod
     def load(path: str | os.PathLike[str], model: SequenceModel) -> FamilyContext:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from xlstm_apps.biosequence.objective import default_weights, surprisal
 from xlstm_apps.core.state import xLSTMState
+from xlstm_apps.core.whole_file import whole_file
 
 if TYPE_CHECKING:
     from xlstm_apps.biosequence.model import SequenceModel
@@ -41,9 +42,8 @@ class Context(NamedTuple):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all. Its size does not depend on how much was read."""
         tensors = {**self.state.named_tensors(), "logits": self.logits}
-        aside = Path(f"{os.fspath(path)}.partial")
-        save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, aside, metadata=_SAVED)
-        aside.replace(path)
+        with whole_file(path) as aside:
+            save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, aside, metadata=_SAVED)
 
     @staticmethod
     def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Context:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from xlstm_apps.core.config import check_options
+from xlstm_apps.core.whole_file import whole_file
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
@@ -29,12 +30,10 @@ class PretrainedMixin(PyTorchModelHubMixin):
 
     def _save_pretrained(self, save_directory: Path) -> None:
         config = json.dumps(self._hub_mixin_config, indent=2, sort_keys=True)
-        aside = save_directory / f"{WEIGHTS}.partial"
-        save_model(self, str(aside))  # pyright: ignore[reportArgumentType]
-        aside.replace(save_directory / WEIGHTS)
-        aside = save_directory / f"{CONFIG}.partial"
-        aside.write_text(config + "\n", encoding="utf-8")
-        aside.replace(save_directory / CONFIG)
+        with whole_file(save_directory / WEIGHTS) as aside:
+            save_model(self, str(aside))  # pyright: ignore[reportArgumentType]
+        with whole_file(save_directory / CONFIG) as aside:
+            aside.write_text(config + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]

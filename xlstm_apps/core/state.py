@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from xlstm_apps.core.whole_file import whole_file
 from xlstm_apps.kernels import MLSTMState, RNNState
 
 Cell = TypeVar("Cell", MLSTMState, RNNState)
@@ -83,9 +84,8 @@ class xLSTMState(NamedTuple):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a safetensors file, whole or not at all."""
         tensors = {name: t.detach().contiguous().cpu() for name, t in self.named_tensors().items()}
-        aside = Path(f"{os.fspath(path)}.partial")
-        save_file(tensors, aside, metadata={"format": "xlstm-apps state"})
-        aside.replace(path)
+        with whole_file(path) as aside:
+            save_file(tensors, aside, metadata={"format": "xlstm-apps state"})
 
     @staticmethod
     def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> xLSTMState:

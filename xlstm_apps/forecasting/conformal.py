@@ -20,6 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from xlstm_apps.core.whole_file import whole_file
+
 SPREAD_FLOOR = 1e-3
 """A spread is at least this share of the training deviation."""
 SMALLEST, LARGEST, PER_DECADE = 1e-2, 1e3, 24
@@ -228,13 +230,10 @@ class Calibration:
         tensors = {**self.state._asdict(), "paths": self.paths, "typical": self.typical}
         tensors = {name: x.cpu().contiguous() for name, x in tensors.items()}
         facts = {"levels": self.levels, "channels": self.channels, "item_ids": self.item_ids, "report": self.report}
-        for name, write in (
-            (f"{FILE}.safetensors", lambda path: save_file(tensors, path)),
-            (f"{FILE}.json", lambda path: path.write_text(json.dumps(facts), encoding="utf-8")),
-        ):
-            aside = folder / f"{name}.partial"
-            write(aside)
-            aside.replace(folder / name)
+        with whole_file(folder / f"{FILE}.safetensors") as aside:
+            save_file(tensors, aside)
+        with whole_file(folder / f"{FILE}.json") as aside:
+            aside.write_text(json.dumps(facts), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> "Calibration | None":
