@@ -52,14 +52,30 @@ def test_the_tables_of_volumes_say_what_the_rows_say(steps, heading):
         assert f"| {title} | {means} | {far} |" in below
 
 
-def test_the_table_of_nuclei_says_what_the_rows_say():
-    below = TEXT.partition("At full size")[2].partition("The rows are in")[0]
-    rows = {row["network"]: row for row in results("segment_nuclei") if row["steps"] == "1000"}
-    scores = {"dice": 3, "iou": 3, "hd95": 2, "f1": 3, "dice_384": 3, "dice_160": 3}
-    for alone in results("segment_nuclei_speed"):
-        row = rows.get(alone["network"])
-        cells = [f"{float(row[name]):.{digits}f}" if row else "-" for name, digits in scores.items()]
-        cells += [f"{float(alone['train_ms']):.0f}", f"{float(alone['train_mb']):,.0f}"]
-        cells += [f"{float(alone['ms_per_image']):.1f}", f"{float(alone['mb_per_image']):.0f}"]
-        title = "plain U-Net" if alone["network"] == "plain" else TITLES[alone["network"]]
-        assert f"| {title} | {' | '.join(cells)} |" in below
+def title(network: str) -> str:
+    return "plain U-Net" if network == "plain" else TITLES[network]
+
+
+@pytest.mark.parametrize(("precision", "seeds"), [("bf16-mixed", 3), ("16-mixed", 1)])
+def test_the_tables_of_nuclei_say_what_the_rows_say(precision, seeds):
+    below = TEXT.partition("At full size")[2].partition("Alone on it")[0]
+    below = below.partition("In float16")[0 if precision == "bf16-mixed" else 2]
+    rows = [row for row in results("segment_nuclei") if row["steps"] == "1000" and row["precision"] == precision]
+    for network in ("bottleneck", "encoder", "plain"):
+        own, cells = [row for row in rows if row["network"] == network], []
+        assert len(own) == seeds
+        for name, digits in {"dice": 4, "iou": 4, "hd95": 2, "f1": 3, "dice_384": 4, "dice_160": 4}.items():
+            values = [float(row[name]) for row in own]
+            spread = f" ± {statistics.stdev(values):.{digits}f}" if seeds > 1 else ""
+            cells.append(f"{statistics.mean(values):.{digits}f}{spread}")
+        assert f"| {title(network)} | {' | '.join(cells)} |" in below
+
+
+def test_time_and_memory_of_the_nuclei():
+    below = TEXT.partition("| network, alone |")[2]
+    for row in results("segment_nuclei_speed"):
+        cells = [f"{float(row['train_ms']):.0f}", f"{float(row['train_mb']):,.0f}"]
+        cells += [f"{float(row['ms_per_image']):.1f}", f"{float(row['mb_per_image']):.0f}"]
+        assert f"| {title(row['network'])} | {' | '.join(cells)} |" in below
+    times = [float(row["fit_seconds"]) for row in results("segment_nuclei") if row["steps"] == "1000"]
+    assert f"{min(times):.0f} to {max(times):.0f} seconds" in TEXT
