@@ -4,8 +4,9 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from xlstm_apps.datasets.images import ImageData, find_images
+from xlstm_apps.datasets.images import ImageData, find_images, load_images, split_images
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,37 @@ IMAGES = packed(np.zeros((4, 3, 3), np.uint8))
         (b"hello, world", "not an IDX file"),
         (packed(np.zeros((4, 3, 3, 5), np.uint8)), r"holds uint8 of shape \(4, 3, 3, 5\), no images"),
         (b"\x1f\x8bjunk", "cannot be read"),
+        (packed(np.zeros((4, 0, 3), np.uint8)), r"holds uint8 of shape \(4, 0, 3\), no images"),
     ],
 )
 def test_idx(tmp_path, content, words):
     (tmp_path / "a-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(ValueError, match=rf"a-images-idx3-ubyte: {words}"):
         find_images(ImageData(path=[str(tmp_path)]), labelled=False)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (bytes([0, 0, 13, 1]) + struct.pack(">I4f", 4, 0.2, 0.7, 1.2, 1.7), r"holds >f4 of shape \(4,\), no whole"),
+        (packed(np.eye(4, dtype=np.uint8)), r"holds uint8 of shape \(4, 4\), no whole numbers \[N\] for labels"),
+        (packed(np.zeros(3, np.uint8)), "3 labels for 4 images"),
+    ],
+)
+def test_labels_of_idx_images(tmp_path, labels, words):
+    (tmp_path / "a-images-idx3-ubyte").write_bytes(IMAGES)
+    (tmp_path / "a-labels-idx1-ubyte").write_bytes(labels)
+    with pytest.raises(ValueError, match=f"a-labels-idx1-ubyte: {words}"):
+        find_images(ImageData(path=[str(tmp_path)]), labelled=True)
+
+
+def test_one_class_in_a_table_is_no_folder_too_deep(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("L", (4, 4), ord(name)).save(tmp_path / "set" / name / "1.png")
+    (tmp_path / "t.csv").write_text("path,label\nset/a/1.png,same\nset/b/1.png,same\n")
+    data = ImageData(path=[str(tmp_path / "t.csv")])
+    with pytest.raises(
+        ValueError, match=r"one class only, same; a classifier needs two or more, each in its own folder$"
+    ):
+        split_images(load_images(data), data)

@@ -65,7 +65,7 @@ def read_images(path: Path, labelled: bool) -> list[ImageRecord]:
     """
     images = read_idx(path)
     grey, colours = images.ndim == 3, images.ndim == 4 and images.shape[3] in (1, 3)
-    if not (grey or colours) or images.dtype != np.uint8:
+    if not (grey or colours) or images.dtype != np.uint8 or 0 in images.shape[1:]:
         raise ValueError(
             f"{path}: holds {images.dtype} of shape {images.shape}, no images of 8 bits [N, H, W] or [N, H, W, 1 or 3]"
         )
@@ -74,7 +74,9 @@ def read_images(path: Path, labelled: bool) -> list[ImageRecord]:
         if beside is None:
             raise ValueError(f"{path}: no file of labels beside it (…labels-idx1…)")
         labels = read_idx(beside)
-        if labels.ndim != 1 or len(labels) != len(images):
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(f"{beside}: holds {labels.dtype} of shape {labels.shape}, no whole numbers [N] for labels")
+        if len(labels) != len(images):
             raise ValueError(f"{beside}: {len(labels):,} labels for {len(images):,} images")
     name = path.name.partition(".gz")[0]
     part = None

@@ -80,7 +80,8 @@ def _check(images: ImageSet, parts: Parts) -> None:
     counts = images.counts(parts["train"])
     if len(counts) < 2:
         name = next(iter(counts), "none")
-        inner = sorted({places[1] for record in images.records if len(places := Path(record.id).parts) > 2})
+        places = [Path(record.id).parts for record in images.records if record.path is not None]
+        inner = sorted({place[1] for place in places if len(place) > 2 and place[0] == name})
         hint = f"; if {', '.join(inner[:4])} are the classes, give the folder {name} itself" if len(inner) > 1 else ""
         raise ValueError(
             f"there is one class only, {name}; a classifier needs two or more, each in its own folder{hint}"
