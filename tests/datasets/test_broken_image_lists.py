@@ -71,7 +71,5 @@ def test_one_class_in_a_table_is_no_folder_too_deep(tmp_path):
         Image.new("L", (4, 4), ord(name)).save(tmp_path / "set" / name / "1.png")
     (tmp_path / "t.csv").write_text("path,label\nset/a/1.png,same\nset/b/1.png,same\n")
     data = ImageData(path=[str(tmp_path / "t.csv")])
-    with pytest.raises(
-        ValueError, match=r"one class only, same; a classifier needs two or more, each in its own folder$"
-    ):
+    with pytest.raises(ValueError, match=r"one class only, same; .* two or more, each in its own folder$"):
         split_images(load_images(data), data)
