@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xlstm_apps.datasets import WindowDataset
 from xlstm_apps.estimators.forecast_ridge import Sums, differences
+from xlstm_apps.thinning import evenly
 
 LENGTHS = (24, 48, 96, 168, 336, 512, 720)
 ROWS = 16384
@@ -67,17 +68,16 @@ class _Rows(NamedTuple):
 def _rows(windows: WindowDataset) -> _Rows:
     """Evenly spread windows, channels and steps of the horizon, no more than make a quick product."""
     channels = windows[0]["target"].shape[-1]
-    chosen = np.unique(np.linspace(0, channels - 1, min(channels, CHANNELS)).round().astype(int))
-    count = min(len(windows), max(1, ROWS // len(chosen)))
-    indices = np.linspace(0, len(windows) - 1, count).round().astype(int)
-    pieces = np.array_split(indices, -(-count * channels // ROWS))  # of very wide tables most columns are not kept
-    steps = np.unique(np.linspace(0, windows.prediction_length - 1, STEPS).round().astype(int))
+    chosen = evenly(channels, CHANNELS)
+    indices = evenly(len(windows), max(1, ROWS // len(chosen)))
+    pieces = -(-len(indices) * channels // ROWS)  # of very wide tables most columns are not kept
+    steps = evenly(windows.prediction_length, STEPS)
 
     def rows(batch: dict[str, Tensor], name: str) -> Tensor:
         return batch[name][..., chosen].transpose(1, 2).flatten(0, 1)
 
     parts = []
-    for piece in pieces:
+    for piece in np.array_split(indices, pieces):
         batch = windows.__getitems__(piece.tolist())
         target, known = rows(batch, "target")[:, steps], rows(batch, "target_mask")[:, steps]
         parts.append((rows(batch, "context"), rows(batch, "context_mask"), target, known))

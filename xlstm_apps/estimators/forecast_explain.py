@@ -21,6 +21,7 @@ from xlstm_apps.datasets import Scaler, SeriesTable, WindowDataset
 from xlstm_apps.estimators.forecast_frames import ROWS_PER_BATCH
 from xlstm_apps.forecasting import ForecastModel
 from xlstm_apps.forecasting.model import last_steps
+from xlstm_apps.thinning import evenly
 
 Batch = dict[str, Tensor]
 MOST_SEGMENTS = 14
@@ -90,8 +91,7 @@ def explain(
     assert context is not None
     segments = cut(context, season, segment_length)
     # Every column is hidden once for every window: the work grows with the square of the columns.
-    count = min(len(windows), most_windows, max(20, 40_000 // len(channels) ** 2))
-    chosen = np.linspace(0, len(windows) - 1, count).round().astype(int).tolist()
+    chosen = evenly(len(windows), min(most_windows, max(20, 40_000 // len(channels) ** 2))).tolist()
     sources = list(sources_of(table, scaler, windows.__getitems__(chosen[:1])))
     model = model.eval()
     by_source = np.zeros((len(sources), 3, len(channels)))  # change, error without, targets
@@ -99,7 +99,7 @@ def explain(
     by_step = np.zeros((len(segments), 2, model.head.prediction_length))
     whole = np.zeros((2, len(channels)))  # error, targets
     per_batch = max(1, ROWS_PER_BATCH // len(channels))
-    begins: Any = range(0, count, per_batch)
+    begins: Any = range(0, len(chosen), per_batch)
     if console is not None and console.is_terminal:
         begins = track(begins, "hiding columns and steps", console=console, transient=True)
     with torch.inference_mode():
@@ -132,7 +132,7 @@ def explain(
                 for h, (c, n) in enumerate(zip(changes, counts, strict=True))
             ]
         ),
-        windows=count,
+        windows=len(chosen),
     )
 
 

@@ -29,6 +29,7 @@ from xlstm_apps.forecasting import (
     with_preset,
 )
 from xlstm_apps.forecasting.config import Model
+from xlstm_apps.thinning import evenly
 from xlstm_apps.training import FitConfig
 
 
@@ -244,6 +245,4 @@ def season_of(table: SeriesTable, scaler: Scaler, ends: np.ndarray, horizon: int
 
 def spread(dataset: WindowDataset, most: int) -> Dataset:
     """The data set, or `most` of its windows evenly spaced over it."""
-    if len(dataset) <= most:
-        return dataset
-    return Subset(dataset, np.linspace(0, len(dataset) - 1, most).round().astype(int).tolist())
+    return dataset if len(dataset) <= most else Subset(dataset, evenly(len(dataset), most).tolist())

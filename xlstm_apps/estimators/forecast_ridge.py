@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xlstm_apps.datasets import WindowDataset
 from xlstm_apps.forecasting.model import fill, masked_moments
+from xlstm_apps.thinning import evenly
 
 ROWS, HELD_OUT = 32768, 16384
 AT_ONCE = 4096
@@ -117,9 +118,8 @@ def differences(past: Tensor, seen: Tensor, future: Tensor, known: Tensor) -> tu
 def _pieces(windows: WindowDataset, rows: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Past [C, B, L] and future [C, B, H] as `Ridge` sees them, deviations [C, B, 1], what is known [C, B, H]."""
     channels = windows[0]["target"].shape[-1]
-    count = min(len(windows), max(1, rows // channels))
-    indices = np.linspace(0, len(windows) - 1, count).round().astype(int)
-    for piece in np.array_split(indices, -(-count * channels // AT_ONCE)):
+    indices = evenly(len(windows), max(1, rows // channels))
+    for piece in np.array_split(indices, -(-len(indices) * channels // AT_ONCE)):
         if not len(piece):
             continue
         batch = windows.__getitems__(piece.tolist())

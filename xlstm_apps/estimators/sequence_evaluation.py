@@ -19,6 +19,7 @@ from xlstm_apps.biosequence.objective import surprisal
 from xlstm_apps.biosequence.packing import shift_right
 from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.sequences import SequenceDataset
+from xlstm_apps.thinning import evenly
 
 MOST_RECORDS = 5000
 MOST_SYMBOLS = 40
@@ -96,7 +97,7 @@ class SequenceEvaluator:
     def _sums(self, guess: Guess, name: str, console: Console | None, detailed: bool) -> Sums:
         sums, started = Sums(len(self.edges) - 1, len(self.symbols)), time.monotonic()
         order = range(0, len(self.test), self.rows)
-        kept = set(np.linspace(0, len(self.test) - 1, min(len(self.test), MOST_RECORDS)).round().astype(int).tolist())
+        kept = set(evenly(len(self.test), MOST_RECORDS).tolist())
         batches: Iterable[int] = order
         if console is not None:
             batches = track(order, f"scoring {name}", console=console, transient=True, disable=not console.is_terminal)

@@ -15,6 +15,7 @@ from xlstm_apps.biosequence.scoring import evaluating
 from xlstm_apps.datasets.sequences import Corpus, SequenceData, Spans, windows
 from xlstm_apps.datasets.sequences.families import Families, FamilyWindows, HeldOutMembers, Respell, homologs_of
 from xlstm_apps.estimators.sequence_evaluation import causal_logits
+from xlstm_apps.thinning import evenly
 
 ALONE = 0.1
 """Share of the windows with one sequence where nobody says."""
@@ -112,7 +113,7 @@ def ladder(
     whole = test[(test.lengths == corpus.lengths[test.record]) & (test.lengths <= length // 2)]
     if not len(whole):
         return None
-    whole = whole[np.linspace(0, len(whole) - 1, min(len(whole), _MOST_TARGETS)).round().astype(int)]
+    whole = whole[evenly(len(whole), _MOST_TARGETS)]
     spans = Spans.join([windows(train, length - 1), whole])
     pool = Families.of(corpus, spans) if all_families else Families.around(corpus, whole, spans)
     shown = homologs_of(corpus, whole, pool, length)
@@ -124,8 +125,7 @@ def ladder(
     chosen = np.flatnonzero(sizes >= counts[-1])
     cost = 2 * float(whole.lengths[chosen].mean()) * (sum(counts) + len(counts))
     room = max(_LEAST_TARGETS, int(most_symbols / cost))
-    if len(chosen) > room:
-        chosen = chosen[np.linspace(0, len(chosen) - 1, room).round().astype(int)]
+    chosen = chosen[evenly(len(chosen), room)]
     return Ladder(whole[chosen], [shown[i] for i in chosen.tolist()], pool.spans, counts)
 
 

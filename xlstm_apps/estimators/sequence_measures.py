@@ -7,6 +7,7 @@ import numpy as np
 from sklearn import metrics
 
 from xlstm_apps.biosequence.heads import MISSING
+from xlstm_apps.thinning import evenly
 
 _DRAWS = 1000
 _TINY = 1e-9
@@ -117,8 +118,7 @@ def threshold_rows(truth: np.ndarray, probability: np.ndarray) -> list[dict[str,
     hits, said = np.cumsum(truth[order] == 1), np.arange(1, len(order) + 1)
     score = probability[order]
     ends = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # ties are taken together
-    if len(ends) > _MOST_THRESHOLDS:
-        ends = ends[np.unique(np.linspace(0, len(ends) - 1, _MOST_THRESHOLDS).round().astype(int))]
+    ends = ends[evenly(len(ends), _MOST_THRESHOLDS)]
     positives = int(hits[-1])
     return [
         {

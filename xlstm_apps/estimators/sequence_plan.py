@@ -33,6 +33,7 @@ from xlstm_apps.datasets.sequences.batches import read_span
 from xlstm_apps.estimators.molecule_sets import unknown
 from xlstm_apps.estimators.saved import resolve_device
 from xlstm_apps.estimators.sequence_families import can_read_sets, check_families, family_parts
+from xlstm_apps.thinning import evenly
 from xlstm_apps.training import FitConfig
 
 
@@ -342,9 +343,7 @@ def near_copies(corpus: Corpus, train: Spans, test: Spans) -> dict[str, Any]:
 
 def spread(spans: Spans, most: int) -> Spans:
     """The spans, or `most` of them evenly spread."""
-    if len(spans) <= most:
-        return spans
-    return spans[np.linspace(0, len(spans) - 1, most).round().astype(int)]
+    return spans if len(spans) <= most else spans[evenly(len(spans), most)]
 
 
 def _wildcard(alphabet: Alphabet) -> str:

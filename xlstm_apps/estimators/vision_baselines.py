@@ -20,6 +20,7 @@ from xlstm_apps.core.size import count_weights
 from xlstm_apps.datasets.images import ImageBatches
 from xlstm_apps.estimators.vision_plan import VisionPlan
 from xlstm_apps.estimators.vision_scores import probabilities
+from xlstm_apps.thinning import evenly
 from xlstm_apps.training import files
 from xlstm_apps.vision.baselines import matched
 from xlstm_apps.vision.classifier import Normalize
@@ -99,7 +100,7 @@ def _logistic(plan: VisionPlan) -> Logistic:
 
     started = time.monotonic()
     train = ImageBatches(plan.images, plan.parts["train"], plan.looks.fit)
-    rows = np.unique(np.linspace(0, len(train) - 1, min(MOST, len(train))).round().astype(int))
+    rows = evenly(len(train), MOST)
     labels = plan.images.labels[plan.parts["train"]]
     rows = np.union1d(rows, np.unique(labels, return_index=True)[1])  # a rare class may have no image among them
     x, y = _pixels(train, rows), labels[rows]

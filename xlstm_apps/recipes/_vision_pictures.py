@@ -11,6 +11,7 @@ from xlstm_apps.datasets.images import ImageSet
 from xlstm_apps.datasets.images.batches import channels_first, fitted
 from xlstm_apps.datasets.images.shapes import nearest_shapes
 from xlstm_apps.estimators.vision_scores import Tables
+from xlstm_apps.thinning import evenly
 from xlstm_apps.training import files
 from xlstm_apps.vision.training_config import ImagesConfig
 
@@ -63,7 +64,7 @@ def write_examples(
     with files.replacing_folder(folder / "examples") as aside:
         for name in classes.tolist():
             members = np.flatnonzero(truth == name)
-            for place in members[np.unique(np.linspace(0, len(members) - 1, each).round().astype(int))].tolist():
+            for place in members[evenly(len(members), each)].tolist():
                 picture = f"{len(table) + 1:03}.png"
                 Image.fromarray(seen(images, int(rows[place]), looks)).save(aside / picture)
                 table.append(

@@ -184,10 +184,3 @@ def thin(values: list[float | None], limit: int) -> list[int]:
         keep |= {min(known, key=values.__getitem__), max(known, key=values.__getitem__)} if known else set()
         keep |= {j for j in part if values[j] is None and (j == 0 or values[j - 1] is not None)}  # a gap stays a gap
     return sorted(keep)
-
-
-def evenly(length: int, limit: int) -> list[int]:
-    """Indices of at most `limit` points, evenly spread from the first to the last."""
-    if length <= limit:
-        return list(range(length))
-    return sorted({round(i * (length - 1) / (limit - 1)) for i in range(limit)})

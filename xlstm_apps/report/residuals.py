@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from xlstm_apps.thinning import evenly
+
 PATH_ROWS, PATH_STEPS = 12_000, 24
 FIRST_SERIES, FIRST_ROWS = 8, 1_000
 MIN_FIRST = 20
@@ -50,7 +52,7 @@ class ResidualSample:
         self._taken = 0
 
     def _paths(self, horizon: int) -> Picked:
-        steps = np.unique(np.linspace(0, horizon - 1, min(horizon, PATH_STEPS)).round().astype(np.int64))
+        steps = evenly(horizon, PATH_STEPS)
         every = len(self._series) * self._channels
         drawn = np.random.default_rng(0).choice(every, min(every, PATH_ROWS // len(steps)), replace=False)
         window, channel = np.divmod(np.repeat(drawn, len(steps)), self._channels)

@@ -6,6 +6,8 @@ import math
 
 import polars as pl
 
+from xlstm_apps.thinning import evenly
+
 from . import charts, heatmaps
 from .blocks import Block, Cell, Chart, Column, Row, Section, Table, Tone
 from .numbers import column, count, percent, signed
@@ -234,7 +236,7 @@ def _nearest(frame: pl.DataFrame, wanted: float) -> dict[str, float] | None:
 
 
 def _roc(frame: pl.DataFrame, half: dict[str, float] | None) -> Chart:
-    kept = charts.evenly(len(frame), MAX_POINTS)
+    kept = evenly(len(frame), MAX_POINTS).tolist()
     x, y = (numbers(frame[kept], name) for name in ("fpr", "tpr"))
     traces = [
         charts.line([0, 1], [0, 1], "chance", charts.MUTED, width=1, dash="dash", hoverinfo="skip"),
@@ -256,7 +258,7 @@ def _roc(frame: pl.DataFrame, half: dict[str, float] | None) -> Chart:
 
 def _precision_recall(run: Run, frame: pl.DataFrame, half: dict[str, float] | None) -> Chart:
     frame = frame.filter(pl.col("precision").is_finite())
-    kept = charts.evenly(len(frame), MAX_POINTS)
+    kept = evenly(len(frame), MAX_POINTS).tolist()
     x, y = (numbers(frame[kept], name) for name in ("tpr", "precision"))
     traces = [
         charts.line(

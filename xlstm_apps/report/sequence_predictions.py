@@ -7,6 +7,8 @@ import math
 import numpy as np
 import polars as pl
 
+from xlstm_apps.thinning import evenly
+
 from . import charts, sequence_symbols
 from .blocks import Block, Cell, Chart, Column, Panel, Panels, Row, Section, Table
 from .numbers import column, count, percent, significant
@@ -208,7 +210,7 @@ def _regressed(frame: pl.DataFrame, outputs: list[tuple[str, str, str]]) -> Sect
 
 
 def _scatter(frame: pl.DataFrame, truth: str, prediction: str) -> charts.Figure:
-    kept = frame[charts.evenly(len(frame), MAX_POINTS)]
+    kept = frame[evenly(len(frame), MAX_POINTS).tolist()]
     x, y = kept[truth].to_list(), kept[prediction].to_list()
     low, high = min(*x, *y, math.inf), max(*x, *y, -math.inf)
     room = 0.04 * ((high - low) or 1.0)
