@@ -71,14 +71,26 @@ def test_weights_from_a_published_file(golden, tmp_path):
         create_model("vil_tiny", pretrained_path=file)
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", None])
-def test_files_that_are_no_weights(content, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no readable weights"),
+        (b"garbage", "no readable weights"),
+        (b"hello, world", "no readable weights"),  # read as a pickle, whose second letter asks for a memory
+        (b"PK\x03\x04", "no readable weights"),
+        (b"\x89PNG\r\n\x1a\n", "no readable weights: it is damaged, or no file of tensors alone .*not run.$"),
+        ([1, 2], "holds a list, not a dictionary of weights by name"),
+        ({1: torch.zeros(2)}, "holds a dict, not a dictionary of weights by name"),
+        ({"conv1.weight": torch.zeros(2)}, "this is no vision-lstm state dict"),
+    ],
+)
+def test_files_that_are_no_weights(content, words, tmp_path):
     file = tmp_path / "vil.th"
-    if content is None:
-        torch.save([1, 2], file)
-    else:
+    if isinstance(content, bytes):
         file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"vil\.th"):
+    else:
+        torch.save(content, file)
+    with pytest.raises(ValueError, match=rf"vil\.th: {words}"):
         create_model("vil_tiny", pretrained_path=file)
     with pytest.raises(ValueError, match="no such file"):
         create_model("vil_tiny", pretrained_path=tmp_path / "missing.th")

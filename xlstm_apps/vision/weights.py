@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -37,7 +36,11 @@ def read_model(path: str | os.PathLike[str]) -> VisionLSTM:
         return VisionLSTM.from_pretrained(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file or folder of weights")
-    model = load_reference("vision-lstm", {}, _tensors(path))
+    tensors = _tensors(path)
+    try:
+        model = load_reference("vision-lstm", {}, tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     assert isinstance(model, VisionLSTM)
     return model
 
@@ -46,12 +49,17 @@ def _tensors(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path}: no readable weights: {reason[0]}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: holds a {type(content).__name__}, not a dictionary of weights")
+        with warnings.catch_warnings(action="ignore"):  # about pickles of other kinds, which are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or type(error).__name__})") from error
+    except Exception as error:  # files of other kinds and damaged ones make torch raise whatever its parts do
+        raise ValueError(
+            f"{path}: no readable weights: it is damaged, or no file of tensors alone as torch.save and safetensors "
+            "write them (code in a file is not run)"
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
+        raise ValueError(f"{path}: holds a {type(content).__name__}, not a dictionary of weights by name")
     return content
 
 
