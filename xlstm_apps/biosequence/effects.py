@@ -8,7 +8,7 @@ class, a smaller number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,12 +18,10 @@ import torch
 from xlstm_apps.biosequence.alphabet import Alphabet
 from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance, ignore, tokens_at_a_time
 from xlstm_apps.biosequence.strings import by_length
 
 Strands = Literal["forward", "reverse", "both"]
-Advance = Callable[[int], None]
-#: Tokens that are read at a time.
-CPU_TOKENS, CUDA_TOKENS = 2**14, 2**18
 
 
 class Sequences(Protocol):
@@ -154,21 +152,18 @@ def change_effects(
     signs = strand_signs(alphabet, strands, predicts)
     if (context_length is not None and context_length < 1) or (downstream is not None and downstream < 0):
         raise ValueError(f"context_length {context_length} must be at least 1, downstream {downstream} at least 0")
-    if tokens is not None and tokens < 1:
-        raise ValueError(f"batch_symbols {tokens} must be at least 1; leave it out to choose by device")
+    tokens = tokens_at_a_time(language, tokens)
     if predicts and (downstream is not None or per_symbol):
         raise ValueError("downstream and per_symbol are for language models; a predictor reads the whole window")
-    on_cuda = language.embedding.weight.is_cuda
-    tokens = tokens or (CUDA_TOKENS if on_cuda else CPU_TOKENS)
     distinct = list(dict.fromkeys(changes))
-    told = advance or _ignore
+    told = advance or ignore
     with evaluating(model):
         combined = language.reads_both and (predicts or language.sequence.objective == "masked")
         read = [1] if combined else signs  # what the other strand says is the same
         # Each distinct change is told of once, after its last strand; equal ones with it.
         found = {}
         for sign in read:
-            step = told if sign == read[-1] else _ignore
+            step = told if sign == read[-1] else ignore
             strand = Strand(sequences, sign, alphabet.complement)
             turned = [strand.change(change) for change in distinct]
             if isinstance(model, SequencePredictor):
@@ -235,7 +230,3 @@ def batches(lengths: Sequence[int], tokens: int, rows: int | None = None) -> Ite
     filled = [n for n, length in enumerate(lengths) if length]
     for members in by_length([lengths[n] for n in filled], tokens, rows):
         yield [filled[m] for m in members]
-
-
-def _ignore(done: int) -> None:
-    pass

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlstm_apps.biosequence.effects import Advance, Change, Strand, Sums, batches
+from xlstm_apps.biosequence.effects import Change, Strand, Sums, batches
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance
 from xlstm_apps.biosequence.scoring import Context, advance_scores
 from xlstm_apps.core.state import xLSTMState
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlstm_apps.biosequence.effects import Advance, Change, Strand, Sums, batches, effect_names
+from xlstm_apps.biosequence.effects import Change, Strand, Sums, batches, effect_names
 from xlstm_apps.biosequence.heads import SequencePredictor
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance
 
 
 def masked_sums(

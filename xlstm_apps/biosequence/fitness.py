@@ -7,7 +7,7 @@ block's begin, in one batch; so does every question about a site there. Below 0:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,13 +15,12 @@ from torch import Tensor
 
 from xlstm_apps.biosequence.infilling import span_tokens
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance, ignore, tokens_at_a_time
 from xlstm_apps.biosequence.scoring import Context, evaluating
 from xlstm_apps.biosequence.strings import by_length
 
 STRIDE = 32
 """Symbols of a block. Shorter ones leave smaller batches, longer ones read more of the wild type again."""
-CPU_TOKENS, CUDA_TOKENS = 2**14, 2**18
-Advance = Callable[[int], None]
 
 
 @torch.no_grad()
@@ -49,7 +48,7 @@ def forward_scores(
     Returns:
         float64 [N].
     """
-    told, tokens = advance or _ignore, _at_a_time(model, tokens)
+    told, tokens = advance or ignore, tokens_at_a_time(model, tokens)
     distinct = {mutant.tobytes(): n for n, mutant in reversed([*enumerate(mutants)])}
     first = {n: _common(wild_type, mutants[n]) // STRIDE * STRIDE for n in distinct.values()}
     blocks: dict[int, list[int]] = defaultdict(list)
@@ -98,7 +97,7 @@ def site_scores(
     Raises:
         ValueError: A causal model that was not taught to fill gaps.
     """
-    told, tokens = advance or _ignore, _at_a_time(model, tokens)
+    told, tokens = advance or ignore, tokens_at_a_time(model, tokens)
     definite = list(model.alphabet.definite)
     out = np.full((len(sites), len(definite)), np.nan)
     place = {site: n for n, site in enumerate(sites)}
@@ -209,13 +208,3 @@ def _common(a: np.ndarray, b: np.ndarray) -> int:
 def _groups(sites: list[int], size: int) -> Iterator[list[int]]:
     for begin in range(0, len(sites), size):
         yield sites[begin : begin + size]
-
-
-def _at_a_time(model: SequenceModel, tokens: int | None) -> int:
-    if tokens is not None and tokens < 1:
-        raise ValueError(f"batch_symbols {tokens} must be at least 1; leave it out to choose by device")
-    return tokens or (CUDA_TOKENS if model.embedding.weight.is_cuda else CPU_TOKENS)
-
-
-def _ignore(done: int) -> None:
-    pass

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from xlstm_apps.biosequence.alphabet import Alphabet
-from xlstm_apps.biosequence.effects import Advance, Change, change_effects, effect_names
+from xlstm_apps.biosequence.effects import Change, change_effects, effect_names
 from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance
 from xlstm_apps.datasets.sequences import Corpus, Spans
 from xlstm_apps.estimators.sequence_variants import EffectOptions, numbers
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from xlstm_apps.biosequence.effects import Advance
 from xlstm_apps.biosequence.family import FamilyContext
 from xlstm_apps.biosequence.fitness import forward_scores, site_scores
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance
 from xlstm_apps.biosequence.scoring import Context
 from xlstm_apps.datasets.sequences import Corpus, Spans
 from xlstm_apps.estimators.sequence_fitness import Method, choose_method

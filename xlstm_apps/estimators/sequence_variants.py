@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from xlstm_apps.biosequence.effects import Advance, Change, Strands, change_effects
+from xlstm_apps.biosequence.effects import Change, Strands, change_effects
 from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
+from xlstm_apps.biosequence.pace import Advance
 from xlstm_apps.datasets.sequences import Corpus, Variant, check_variant
 from xlstm_apps.datasets.sequences.variants import ids_of
 
