@@ -111,6 +111,18 @@ def test_small_volumes_do_not_keep_their_files_open(tmp_path):
     assert isinstance(read_pixels(tmp_path / "large.npy").values.base, np.memmap)
 
 
+def test_large_volumes_stay_on_the_disk_where_they_are_scaled_too(tmp_path):
+    values = np.arange(5 << 20, dtype=np.int16).reshape(5, 1 << 10, 1 << 10)
+    write_nifti(tmp_path / "v.nii", values)
+    assert isinstance(read_nifti(tmp_path / "v.nii").pixels, np.memmap)
+    content = bytearray((tmp_path / "v.nii").read_bytes())
+    struct.pack_into("<2f", content, 112, 0.5, -1024.0)
+    (tmp_path / "v.nii").write_bytes(content)
+    found = read_nifti(tmp_path / "v.nii").pixels
+    assert isinstance(found, np.memmap) and found.dtype == np.float32
+    np.testing.assert_array_equal(found[0], values.astype(np.float32) * 0.5 - 1024)
+
+
 def volumes(folder, channels, masks: np.ndarray = VALUES > 9):
     """One volume for each number of channels."""
     for part in ("images", "masks"):

@@ -65,6 +65,14 @@ weight, bias = torch.zeros(TAPS, 96).requires_grad_(), torch.zeros(96)
 for window, position in ((window, None), (None, torch.arange(50))):
     triton.causal_conv1d(x, weight, bias, window, position=position, activation="silu").float().sum().backward()
 """
+NORM = """
+from xlstm_apps.kernels.norm import triton
+
+h, gate = torch.zeros(2, 50, 4, 96, dtype=torch.bfloat16).requires_grad_(), torch.zeros(2, 50, 384)
+weight, bias, skip = torch.zeros(3, 384).unbind()
+for own in ((bias, gate, skip), (None, None, None)):
+    triton.gated_norm(h, gate, weight, *own, eps=1e-5, activation="silu").float().sum().backward()
+"""
 SHOW = "print(*sorted(compiled))"
 
 
@@ -88,3 +96,7 @@ def test_mlstm_kernels_compile(compile_kernels: Callable[[str], list[str]], size
 @pytest.mark.parametrize("taps", [1, 4])
 def test_convolution_compiles(compile_kernels: Callable[[str], list[str]], taps: int) -> None:
     assert compile_kernels(CONV.replace("TAPS", str(taps))) == ["backward_kernel", "forward_kernel"]
+
+
+def test_gated_norm_compiles(compile_kernels: Callable[[str], list[str]]) -> None:
+    assert compile_kernels(NORM) == ["backward_kernel", "forward_kernel"]

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.initialization import small_init_, wang_init_
 from xlstm_apps.core.packing import Packing
-from xlstm_apps.kernels import causal_conv1d
+from xlstm_apps.kernels import causal_conv1d, gated_norm
+from xlstm_apps.kernels.norm.api import Activation
+from xlstm_apps.kernels.norm.torch import head_norm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -53,10 +55,16 @@ class MultiHeadNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):  # it would widen what is kept for the gradient to float32
-            y = F.layer_norm(x, x.shape[-1:], eps=self.eps).flatten(-2)
-        y = y * self.weight.to(y.dtype)
-        return y if self.bias is None else y + self.bias.to(y.dtype)
+        return head_norm(x, self.weight, self.bias, self.eps)
+
+    def gated(
+        self, h: Tensor, gate: Tensor, activation: Activation, a: Tensor | None = None, skip: Tensor | None = None,
+        backend: str = "auto",
+    ) -> Tensor:  # fmt: skip
+        """(norm(h) + skip * a) * activation(gate), gate and a [B, T, H * D]."""
+        return gated_norm(
+            h, gate, self.weight, self.bias, a, skip, eps=self.eps, activation=activation, backend=backend
+        )
 
 
 def make_norm(config: xLSTMConfig) -> nn.Module:
@@ -82,7 +90,8 @@ class BlockDiagonalLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self._as_matrix(x):
-            return F.linear(x, self.matrix(), self.bias)
+            # As a list of rows, of which torch adds the bias within the product though they lie apart in memory.
+            return F.linear(x.flatten(0, -2), self.matrix(), self.bias).unflatten(0, x.shape[:-1])
         blocks = x.unflatten(-1, (self.weight.shape[0], self.weight.shape[2]))
         y = torch.einsum("...ni,noi->...no", blocks, self.weight).flatten(-2)
         return y if self.bias is None else y + self.bias

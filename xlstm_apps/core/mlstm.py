@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xlstm_apps.core.config import xLSTMConfig
@@ -128,7 +127,7 @@ class mLSTMLayer(nn.Module):
 
     def output(self, h: Tensor, a: Tensor, z: Tensor) -> Tensor:
         """[B, T, E] from what the cell gave, the convolved features and the output gate z [B, T, I]."""
-        return self.proj_down((self.head_norm(h) + self.skip.to(a.dtype) * a) * F.silu(z))
+        return self.proj_down(self.head_norm.gated(h, z, "silu", a, self.skip, self.config.backend))
 
 
 class mLSTMLargeLayer(nn.Module):
@@ -176,4 +175,4 @@ class mLSTMLargeLayer(nn.Module):
 
     def output(self, h: Tensor, o: Tensor) -> Tensor:
         """[B, T, E] from what the cell gave and the output gate [B, T, H * V]."""
-        return self.out_proj(torch.sigmoid(o) * self.head_norm(h))
+        return self.out_proj(self.head_norm.gated(h, o, "sigmoid", backend=self.config.backend))

@@ -128,6 +128,15 @@ def _run_conv(backend: str, *where: Any) -> list[Any]:
     return _values_and_gradients(lambda *x: causal_conv1d(*x, activation="silu", backend=backend), shapes, *where)
 
 
+def _run_norm(backend: str, *where: Any) -> list[Any]:
+    from xlstm_apps.kernels import gated_norm
+
+    shapes = [(2, 100, 2, 48), (2, 100, 96), (96,), (96,), (2, 100, 96), (96,)]
+    return _values_and_gradients(
+        lambda *x: gated_norm(*x, eps=1e-5, activation="silu", backend=backend), shapes, *where
+    )
+
+
 def _values_and_gradients(
     op: Callable[..., Any], shapes: list[tuple[int, ...]], device: str, dtype: Any, rounded_to: Any
 ) -> list[Any]:
@@ -146,6 +155,7 @@ OPERATIONS: dict[str, tuple[Callable[..., list[Any]], str]] = {
     "mlstm, bf16, heads of 256": (partial(_run_mlstm, length=300, key=256, value=256), "bfloat16"),
     "rnn slstm": (_run_slstm, "float32"),
     "causal_conv1d, bf16": (_run_conv, "bfloat16"),
+    "gated_norm, bf16": (_run_norm, "bfloat16"),
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+import tempfile
 import zlib
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +20,8 @@ from .decoding import BadImage
 
 HEADER, OFFSET = 348, 352
 ENDINGS = (".nii", ".nii.gz")
+MAPPED = 1 << 23
+"""Bytes from which a volume is left on the disk: a map of it keeps its file open, and a process has few of them."""
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _CODES = {np.dtype(name): code for code, name in _TYPES.items()}
 
@@ -27,7 +30,7 @@ class Nifti(NamedTuple):
     """A volume."""
 
     pixels: np.ndarray
-    """[C, D, H, W]: z, y, x; of an uncompressed file a map of it."""
+    """[C, D, H, W]: z, y, x; of a large uncompressed file a map of it, or of another one where values are scaled."""
     spacing: tuple[float, float, float]
     """Length of a voxel along z, y, x, in the unit of the file, mostly mm."""
     header: bytes
@@ -75,15 +78,29 @@ def read_nifti(path: Path) -> Nifti:
         pixels = np.frombuffer(content, dtype, count, int(offset)).reshape(shape)
     else:
         pixels = np.memmap(path, dtype, "r", int(offset), shape)
+        pixels = pixels if pixels.nbytes > MAPPED else np.array(pixels)
     if slope != 0 and not math.isnan(slope):  # both mean that values are not scaled
         if not (math.isfinite(slope) and math.isfinite(shift)):
             raise BadImage(f"has values scaled by {slope:g} and shifted by {shift:g}, as its header says (scl_slope)")
         if (slope, shift) != (1.0, 0.0):
-            pixels = pixels.astype(np.float32) * np.float32(slope) + np.float32(shift)
+            pixels = _scaled(pixels, slope, shift)
     told = [abs(length) if math.isfinite(length) and length else None for length in lengths[3:0:-1]]
     lost = any(length is None and n > 1 for length, n in zip(told, (z, y, x), strict=True))
     notes = ("the header does not say how large voxels are: 1 is taken",) if lost else ()
     return Nifti(pixels, tuple(length or 1.0 for length in told), header, notes)  # type: ignore[arg-type]
+
+
+def _scaled(pixels: np.ndarray, slope: float, shift: float) -> np.ndarray:
+    """Values as the header means them, float32; of a map a map of a nameless file, as it may not fit in memory."""
+    if isinstance(pixels, np.memmap):
+        with tempfile.TemporaryFile() as file:  # stays as long as its map
+            scaled: np.ndarray = np.memmap(file, np.float32, "w+", shape=pixels.shape)
+    else:
+        scaled = np.empty(pixels.shape, np.float32)
+    for channel in range(len(pixels)):
+        for place, part in enumerate(pixels[channel]):
+            scaled[channel, place] = part.astype(np.float32) * np.float32(slope) + np.float32(shift)
+    return scaled
 
 
 def read_header(path: Path) -> bytes:

@@ -9,11 +9,9 @@ import numpy as np
 
 from .decoding import BadImage, read_image
 from .nifti import ENDINGS as NIFTI
-from .nifti import read_nifti, write_nifti
+from .nifti import MAPPED, read_nifti, write_nifti
 
 VOLUMES = (*NIFTI, ".npy")
-_SMALL = 1 << 23
-"""Bytes up to which a volume is not left on the disk."""
 _LARGEST = 1e30
 """Value that can still be squared and summed."""
 _LOSSY = ("JPEG", "MPO", "WEBP")
@@ -51,10 +49,11 @@ def read_pixels(path: Path) -> Pixels:
     kind = ending(path)
     if kind in NIFTI:
         found = read_nifti(path)
-        return Pixels(_finite(_near(found.pixels)), found.spacing, found.header, found.notes)
+        return Pixels(_finite(found.pixels), found.spacing, found.header, found.notes)
     if kind == ".npy":
         values = _array(path)
-        return Pixels(_finite(_near(values if values.ndim == 4 else values[None])), (1.0,) * 3)
+        values = values if values.nbytes > MAPPED else np.array(values)
+        return Pixels(_finite(values if values.ndim == 4 else values[None]), (1.0,) * 3)
     if kind in (".tif", ".tiff") and (values := _tiff(path)) is not None:
         return Pixels(_finite(values[None]), (1.0,) * values.ndim)
     found = read_image(path)
@@ -192,11 +191,6 @@ def _whole(values: np.ndarray) -> np.ndarray:
             raise BadImage(f"holds the value {values.flat[np.abs(values).argmax()]:g}, which is no number of a class")
         return values.astype(np.int64)
     return values
-
-
-def _near(values: np.ndarray) -> np.ndarray:
-    """Small volumes in memory: one that stays a map of its file keeps this open, and a process has few files."""
-    return np.array(values) if values.nbytes <= _SMALL else values
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

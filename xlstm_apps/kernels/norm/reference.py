@@ -1,0 +1,35 @@
+"""The norm and the gate as their definition says, in one wide type. Slow, for tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from xlstm_apps.kernels.conv.reference import unsupported
+from xlstm_apps.kernels.state import state_dtype
+
+__all__ = ["gated_norm", "result_type", "unsupported"]
+
+
+def result_type(h: Tensor, gate: Tensor, a: Tensor | None) -> torch.dtype:
+    """The widest type of what is joined."""
+    dtype = torch.promote_types(h.dtype, gate.dtype)
+    return dtype if a is None else torch.promote_types(dtype, a.dtype)
+
+
+def gated_norm(
+    h: Tensor, gate: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor | None, skip: Tensor | None,
+    *, eps: float, activation: str,
+) -> Tensor:  # fmt: skip
+    """Shapes and options as in `xlstm_apps.kernels.gated_norm`."""
+    dtype = state_dtype(h, gate, weight)
+    x = h.to(dtype)
+    centred = x - x.mean(-1, keepdim=True)
+    y = (centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()).flatten(-2) * weight.to(dtype)
+    if bias is not None:
+        y = y + bias.to(dtype)
+    if a is not None and skip is not None:
+        y = y + skip.to(dtype) * a.to(dtype)
+    opened = torch.sigmoid(gate.to(dtype))
+    y = y * (opened if activation == "sigmoid" else opened * gate.to(dtype))
+    return y.to(result_type(h, gate, a))
