@@ -22,6 +22,7 @@ from xlstm_apps.datasets.molecules.standardise import MoleculePolicy, Rejected, 
 from xlstm_apps.datasets.sequences import Corpus, SequenceData, SequencePolicy
 from xlstm_apps.datasets.sequences.record import Record
 from xlstm_apps.estimators.molecule_context import read_set
+from xlstm_apps.estimators.molecule_decoration import decorate
 from xlstm_apps.estimators.molecule_likeness import Candidate, Turning, draw_new, turn
 from xlstm_apps.estimators.sequence_generation import generate_sequences
 from xlstm_apps.estimators.sequence_plan import plan_sequences
@@ -162,6 +163,7 @@ class MoleculeGenerator(BaseEstimator):
         num_molecules: int = 100,
         *,
         prompt: str = "",
+        scaffold: str | None = None,
         context: Iterable[str] | None = None,
         valid: bool = True,
         temperature: float = 1.0,
@@ -174,7 +176,9 @@ class MoleculeGenerator(BaseEstimator):
 
         Args:
             num_molecules: How many.
-            prompt: What each begins with, such as a scaffold.
+            prompt: What each begins with.
+            scaffold: What each holds, with points to attach at, such as c1ccc(*)cc1; goes without prompt, and with
+                valid; written canonically.
             context: Molecules that are read first, where the model has learned from sets.
             valid: Draw molecules only; False: whatever comes.
             temperature: 1 draws as the model says, less keeps to what is probable.
@@ -183,11 +187,20 @@ class MoleculeGenerator(BaseEstimator):
             max_length: Most tokens to add.
             seed: Of the draws.
         """
-        batches = generate_sequences(
-            self._fitted(), [prompt], per_prompt=num_molecules, max_length=max_length, temperature=temperature,
-            top_k=top_k, top_p=top_p, seed=seed, valid=valid,
-            family=None if context is None else self._read(self._written(context), seed),
-        )  # fmt: skip
+        model = self._fitted()
+        family = None if context is None else self._read(self._written(context), seed)
+        if scaffold is None:
+            batches = generate_sequences(
+                model, [prompt], per_prompt=num_molecules, max_length=max_length, temperature=temperature,
+                top_k=top_k, top_p=top_p, seed=seed, valid=valid, family=family,
+            )  # fmt: skip
+        elif prompt or not valid:
+            raise ValueError("with a scaffold there is no prompt, and what is drawn is valid; leave them out")
+        else:
+            batches = decorate(
+                model, scaffold, num_molecules=num_molecules, max_length=max_length, temperature=temperature,
+                top_k=top_k, top_p=top_p, seed=seed, family=family,
+            )  # fmt: skip
         return [made.text for batch in batches for made in batch]
 
     def perplexity(self, X: Iterable[str]) -> np.ndarray:  # noqa: N803

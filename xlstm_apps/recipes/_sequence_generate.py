@@ -20,6 +20,7 @@ from xlstm_apps.datasets.molecules.chemistry import chemistry, quiet
 from xlstm_apps.datasets.molecules.metrics import compare_sets, read_valid
 from xlstm_apps.datasets.molecules.selfies_notation import LISTS, list_line, no_words, to_selfies
 from xlstm_apps.datasets.sequences.config import SequenceSource
+from xlstm_apps.estimators.molecule_decoration import decorate
 from xlstm_apps.estimators.sequence_generation import Made, generate_sequences
 from xlstm_apps.estimators.sequence_saved import language_model
 from xlstm_apps.estimators.sequence_stretches import open_stretches
@@ -62,6 +63,7 @@ def generate(
     device: str,
     context: str | None = None,
     page: str | None = None,
+    scaffold: str | None = None,
 ) -> None:
     """Make up sequences, write them, and say what they are."""
     console = Console(stderr=True)
@@ -69,8 +71,8 @@ def generate(
     path = None if output in (None, "-") else Path(str(output))
     if path is not None:
         check_target(path, (*FASTA, *TABLES, *LISTS), "output")
-    if prompt is not None and prompts_path is not None:
-        raise ValueError("prompt and prompts_path exclude each other")
+    if sum(given is not None for given in (prompt, prompts_path, scaffold)) > 1:
+        raise ValueError("prompt, prompts_path and scaffold exclude each other")
     model = language_model(model_path, device, verb="generate")
     if model.sequence.objective != "causal":
         raise ValueError(f"{model_path}: a masked model cannot generate; train with sequence.objective causal")
@@ -78,6 +80,9 @@ def generate(
         chemistry()
     if page is not None and model.alphabet.name != "smiles":
         raise ValueError(f"page is for molecules, and this model makes {model.alphabet.name}; leave it out")
+    if scaffold is not None and model.alphabet.name != "smiles":
+        raise ValueError(f"scaffold is for molecules, and this model makes {model.alphabet.name}; leave it out")
+    drawing = replace(drawing, valid=drawing.valid or scaffold is not None)
     listed = path is not None and path.suffix in LISTS
     if listed and model.alphabet.name != "smiles":
         raise ValueError(f"output {path}: a list is of molecules, and this model makes {model.alphabet.name}; give .fa")
@@ -92,13 +97,15 @@ def generate(
         raise ValueError(
             "made-up text may hold line ends, which FASTA cannot: give output as a .tsv, .csv or .parquet file"
         )
-    names, texts = prompts(model, prompt, prompts_path)
+    names, texts = (["scaffold"], []) if scaffold is not None else prompts(model, prompt, prompts_path)
     made: list[Made] = []
     notes: list[str] = []
     unwritten = 0
     family = family_context(context, model, model_path, drawing.seed, notes)
     strings: list[str] = []
-    batches = told(model, texts, drawing, made, console, family, None if page is None else strings)
+    drawn = draws(model, texts, drawing, family) if scaffold is None else decorated(model, scaffold, drawing, family)
+    count = drawing.num_sequences * max(1, len(texts))
+    batches = told(drawn, count, made, console, None if page is None else strings)
     if as_table:
         TableOutput(output).write(frame(batch, names, first) for first, batch in batches)
     else:
@@ -162,19 +169,12 @@ def prompts(model: SequenceModel, given: str | None, path: str | None) -> tuple[
     return [""], [""]
 
 
-def told(
-    model: SequenceModel,
-    texts: list[str],
-    drawing: Drawing,
-    made: list[Made],
-    console: Console,
-    family: FamilyContext | None = None,
-    strings: list[str] | None = None,
-) -> Iterator[tuple[int, list[Made]]]:
-    """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out, and
-    `strings` the texts."""
+def draws(
+    model: SequenceModel, texts: list[str], drawing: Drawing, family: FamilyContext | None
+) -> Iterator[list[Made]]:
+    """Batches of what goes on behind prompts."""
     assert drawing.max_length is not None
-    batches = generate_sequences(
+    return generate_sequences(
         model,
         texts,
         per_prompt=drawing.num_sequences,
@@ -188,7 +188,34 @@ def told(
         valid=drawing.valid,
         family=family,
     )
-    with showing(console, "generating", len(texts) * drawing.num_sequences) as step:
+
+
+def decorated(
+    model: SequenceModel, scaffold: str, drawing: Drawing, family: FamilyContext | None
+) -> Iterator[list[Made]]:
+    """Batches of molecules with a scaffold."""
+    assert drawing.max_length is not None
+    return decorate(
+        model,
+        scaffold,
+        num_molecules=drawing.num_sequences,
+        min_length=drawing.min_length,
+        max_length=drawing.max_length,
+        temperature=drawing.temperature,
+        top_k=drawing.top_k,
+        top_p=drawing.top_p,
+        batch_size=drawing.batch_size,
+        seed=drawing.seed,
+        family=family,
+    )
+
+
+def told(
+    batches: Iterator[list[Made]], count: int, made: list[Made], console: Console, strings: list[str] | None = None
+) -> Iterator[tuple[int, list[Made]]]:
+    """Batches and the number of their first sequence, with a bar; `made` takes them up, texts left out, and
+    `strings` the texts."""
+    with showing(console, "generating", count) as step:
         for batch in batches:
             yield len(made) + 1, batch
             made += [m._replace(text="") for m in batch]

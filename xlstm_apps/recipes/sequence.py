@@ -297,6 +297,7 @@ def generate(
     output: str | None = None,
     prompt: str | None = None,
     prompts_path: str | None = None,
+    scaffold: str | None = None,
     num_sequences: int = 1,
     min_length: int = 0,
     max_length: int | None = None,
@@ -321,6 +322,7 @@ def generate(
             FASTA on the standard output.
         prompt: What the sequences begin with. None: nothing.
         prompts_path: File of several prompts, FASTA or any other of `data.path`.
+        scaffold: Molecules: SMILES with points to attach at, c1ccc(*)cc1, that each is to hold; implies valid.
         num_sequences: How many, for each prompt.
         min_length: Fewest symbols to add.
         max_length: Most symbols to add. None: 1000, of a molecule 200.
@@ -343,7 +345,7 @@ def generate(
         num_sequences=num_sequences, min_length=min_length, max_length=max_length, temperature=temperature,
         top_k=top_k, top_p=top_p, batch_size=batch_size, seed=seed, valid=valid,
     )  # fmt: skip
-    steps.generate(model, prompt, prompts_path, output, drawing, device, context, page)
+    steps.generate(model, prompt, prompts_path, output, drawing, device, context, page, scaffold)
 
 
 def scan(
