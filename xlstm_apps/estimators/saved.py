@@ -34,6 +34,11 @@ def model_folder(path: str | Path, verbs: Mapping[str, str]) -> Path:
     return folder / "model"
 
 
+def model_source(path: str | Path, folder: Path) -> str:
+    """What to load from: the folder that `model_folder` found, or the name as given, which may be one on the Hub."""
+    return str(folder) if folder.exists() else str(path)
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
     """The device of that name.
 

@@ -12,7 +12,7 @@ import numpy as np
 from xlstm_apps.core.pretrained import CONFIG, stored_config
 from xlstm_apps.datasets.images.segmentation_patches import Moments, own_moments
 from xlstm_apps.datasets.images.segmentation_set import Meaning
-from xlstm_apps.estimators.saved import model_folder, resolve_device
+from xlstm_apps.estimators.saved import model_folder, model_source, resolve_device
 from xlstm_apps.vision.segment_config import SegmentImages
 from xlstm_apps.vision.segmenter import Segmenter
 
@@ -28,11 +28,11 @@ def load_segmenter(path: str | Path, device: str = "auto") -> Segmenter:
         ValueError: None of those, or a run that has no model yet.
     """
     where = resolve_device(device)
-    folder = model_folder(path, {"vision-segment": "vision segment train"})
-    config = stored_config(str(folder) if folder.exists() else str(path))
+    source = model_source(path, model_folder(path, {"vision-segment": "vision segment train"}))
+    config = stored_config(source)
     if not {"unet", "images"} <= set(config):
         raise ValueError(f"{path}: no segmentation model; its {CONFIG} holds {', '.join(config) or 'nothing'}")
-    return Segmenter.from_pretrained(str(folder) if folder.exists() else str(path)).without_coarse_heads().to(where)
+    return Segmenter.from_pretrained(source).without_coarse_heads().to(where)
 
 
 def meaning_of(images: SegmentImages) -> Meaning:

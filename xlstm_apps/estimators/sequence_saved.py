@@ -16,7 +16,7 @@ from xlstm_apps.biosequence.heads import SequencePredictor
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.pretrained import CONFIG, stored_config
-from xlstm_apps.estimators.saved import model_folder, resolve_device
+from xlstm_apps.estimators.saved import model_folder, model_source, resolve_device
 
 PUBLISHED = "model_config.json"
 """What published DNA-xLSTM folders call their configuration; those of Prot-xLSTM call it `config.json`, as we do."""
@@ -48,14 +48,15 @@ def load_sequence_model(path: str | Path, device: str | torch.device = "auto") -
         return _published(folder, PUBLISHED).to(where)
     if (folder / MOLECULES).is_file():
         return _published(folder, MOLECULES).to(where)
-    config = stored_config(str(folder) if folder.is_dir() else str(path))
+    source = model_source(path, folder)
+    config = stored_config(source)
     if "position_embeddings" in config and folder.is_dir():
         return _published(folder, CONFIG).to(where)
     if "sequence" not in config:
         known = ", ".join(config) or "nothing"
         raise ValueError(f"{path}: no sequence model; its {CONFIG} holds {known}")
     kind = SequencePredictor if "head" in config else SequenceModel
-    return kind.from_pretrained(str(folder) if folder.is_dir() else str(path)).to(where)
+    return kind.from_pretrained(source).to(where)
 
 
 def language_model(path: str | Path, device: str | torch.device = "auto", *, verb: str) -> SequenceModel:

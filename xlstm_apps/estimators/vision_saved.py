@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from xlstm_apps.core.pretrained import CONFIG, stored_config
-from xlstm_apps.estimators.saved import model_folder, resolve_device
+from xlstm_apps.estimators.saved import model_folder, model_source, resolve_device
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.model import VisionLSTM
 from xlstm_apps.vision.weights import read_model
@@ -28,11 +28,12 @@ def load_vision_model(path: str | Path, device: str = "auto") -> ImageClassifier
     folder = model_folder(path, VERBS)
     if folder.is_file():
         return read_model(folder).to(where).eval()
-    config = stored_config(str(folder) if folder.exists() else str(path))
+    source = model_source(path, folder)
+    config = stored_config(source)
     if "vision" not in config:
         raise ValueError(f"{path}: no vision model; its {CONFIG} holds {', '.join(config) or 'nothing'}")
     kind = ImageClassifier if "images" in config else VisionLSTM
-    return kind.from_pretrained(str(folder) if folder.exists() else str(path)).to(where)
+    return kind.from_pretrained(source).to(where)
 
 
 def load_classifier(path: str | Path, device: str = "auto") -> ImageClassifier:
