@@ -13,6 +13,7 @@ from xlstm_apps.estimators.forecast_plan import season_of
 from xlstm_apps.recipes._forecast import write_frame
 from xlstm_apps.recipes._forecast_saved import Trained
 from xlstm_apps.recipes._terminal import table_console
+from xlstm_apps.training import files
 
 SHOWN = 8
 
@@ -27,12 +28,7 @@ def output_folder(model: str, output: str | None) -> Path:
         if not (Path(model) / "run.json").is_file():
             raise ValueError("a model folder takes no results: give a folder to write to with --output")
         return Path(model) / "explain"
-    path = Path(output)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"output {output}: give a folder, this is a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"output {output}: the folder {path.parent} does not exist")
-    return path
+    return files.check_folder(output)
 
 
 def explain_trained(trained: Trained, windows: int, segment_length: int | None) -> Explanation:

@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """Scan stretches; see `recipes.sequence.scan`."""
     console = Console(stderr=True)
-    folder = output_folder(output)
+    folder = files.check_folder(output)
     if regions is not None and data.regions_path is not None:
         raise ValueError("regions and data.regions_path both say what to scan; leave one out")
     whole = family_path is not None or method is not None  # proteins, each read from end to end
@@ -109,20 +109,6 @@ def check_whole(**given: object) -> None:
         raise ValueError(
             f"{said} does not go with context and method, which read a protein from end to end; leave it out"
         )
-
-
-def output_folder(output: str) -> Path:
-    """The folder to write to.
-
-    Raises:
-        ValueError: It cannot be there; found before any work is done.
-    """
-    path = Path(output)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"output {output}: give a folder, this is a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"output {output}: the folder {path.parent} does not exist")
-    return path
 
 
 def named(corpus: Corpus, regions: list[str]) -> tuple[Spans, list[str]]:

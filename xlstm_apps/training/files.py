@@ -72,6 +72,20 @@ def _umask() -> int:
     return mask
 
 
+def check_folder(path: str | Path) -> Path:
+    """The folder that results will go to, where others may be already.
+
+    Raises:
+        ValueError: It cannot be there; found before any work is done.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"output {path}: give a folder, this is a file")
+    if not folder.parent.is_dir():
+        raise ValueError(f"output {path}: the folder {folder.parent} does not exist")
+    return folder
+
+
 def check_new_folder(path: str | Path) -> Path:
     """The folder that results will go to, which is not there yet or empty.
 
