@@ -19,7 +19,7 @@ from xlstm_apps.estimators.trained import TrainedForecaster
 from xlstm_apps.estimators.warm_start import ALL_FIELDS, adopt, begin_from, check_table, read_start
 from xlstm_apps.forecasting import ForecastConfig, ForecastModel, described
 from xlstm_apps.recipes._forecast_comparison import show_comparison
-from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._run import begin, find_place, fit_facts, located_model
 from xlstm_apps.recipes._terminal import note, tell
 from xlstm_apps.report.scores import XLSTMS
 from xlstm_apps.training import FitConfig, RunFolder, files
@@ -64,7 +64,7 @@ def prepare(
     start = None
     if from_model is not None:
         start = read_start(from_model)
-        sections["from_model"] = str(Path(from_model).absolute())
+        sections["from_model"] = located_model(from_model)
         head, backbone, fit = adopt(start, head, backbone, fit)
     table = load_table(data)
     loaded = time.monotonic()

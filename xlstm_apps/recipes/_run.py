@@ -31,6 +31,11 @@ class Place(NamedTuple):
     """Of the files that the data comes from."""
 
 
+def located_model(path: str) -> str:
+    """A model by what holds from any working directory: its absolute path, or the name of a Hub repository."""
+    return str(Path(path).absolute()) if Path(path).exists() else path
+
+
 def find_place(
     task: str,
     stem: str,

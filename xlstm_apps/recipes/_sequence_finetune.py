@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from xlstm_apps.estimators.sequence_measures import best_of
 from xlstm_apps.estimators.sequence_plan import near_copies
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import read_targets
-from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._run import begin, find_place, fit_facts, located_model
 from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
 from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
@@ -104,7 +103,7 @@ def prepare(
     sections |= {"seed": seed, "head_only": head_only, "balanced": balanced, "baselines": baselines}
     start = None
     if from_model is not None:
-        sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
+        sections["from_model"] = located_model(from_model)
         start = load_sequence_model(from_model, "cpu")
         sequence, backbone = adopted(start, sequence, backbone)
     with console.status("reading the sequences"):

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from xlstm_apps.estimators.sequence_evaluation import SequenceEvaluation, Sequen
 from xlstm_apps.estimators.sequence_families import homolog_rows, ladder
 from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, find_leakage, plan_sequences, spread
 from xlstm_apps.estimators.sequence_saved import language_model, settled
-from xlstm_apps.recipes._run import begin, find_place, fit_facts
+from xlstm_apps.recipes._run import begin, find_place, fit_facts, located_model
 from xlstm_apps.recipes._sequence_drawn import drawn_molecules
 from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
 from xlstm_apps.recipes._terminal import table_console, tell
@@ -85,7 +84,7 @@ def prepare(
     sections["baselines"] = sorted(set(baselines))
     start = None
     if from_model is not None:
-        sections["from_model"] = str(Path(from_model).absolute()) if Path(from_model).exists() else from_model
+        sections["from_model"] = located_model(from_model)
         start, sequence, backbone, fit = adopt(from_model, sequence, backbone, fit)
     else:
         backbone = language_layers(backbone, sequence)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from xlstm_apps.datasets.images import ImageData, leaks, split_images
 from xlstm_apps.estimators import vision_baselines, vision_scores
 from xlstm_apps.estimators.vision_plan import VisionPlan, plan_vision
 from xlstm_apps.estimators.vision_saved import load_vision_model
-from xlstm_apps.recipes._run import begin, find_place, finish, fit_facts
+from xlstm_apps.recipes._run import begin, find_place, finish, fit_facts, located_model
 from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.recipes._vision_pictures import write_examples, write_mistakes
 from xlstm_apps.recipes._vision_run import fingerprint, listed, read, stem, told
@@ -105,9 +104,7 @@ def prepare(
     start = None if from_model is None else load_vision_model(from_model, "cpu")
     sections: dict[str, Any] = {"data": data, "network": network, "augment": augment, "fit": fit, "ema": ema}
     if from_model is not None:
-        known = Path(from_model).exists()
-        sections |= {"from_model": str(Path(from_model).absolute()) if known else from_model}
-        sections |= {"head_only": head_only, "layer_decay": layer_decay}
+        sections |= {"from_model": located_model(from_model), "head_only": head_only, "layer_decay": layer_decay}
     sections |= {"balanced": balanced, "baselines": baselines, "seed": seed}
     listing = listed(data, console, labelled=True)
     digest = fingerprint(listing)
