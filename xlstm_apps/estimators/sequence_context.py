@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from xlstm_apps.biosequence.family import FamilyContext, check_family_model, read_homologs
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.tokenizer import Tokenizer
+from xlstm_apps.datasets.sequences.corpus_writer import fingerprint
 from xlstm_apps.datasets.sequences.family_file import Family
 
 UNKNOWN_ROOM = 2**14
@@ -147,17 +146,7 @@ def _remarks(family: Family, facts: list[dict[str, Any]], options: DrawOptions) 
     return []
 
 
-def read_families(path: str | Path) -> bool | None:
-    """Whether the training that left this run folder showed homologs together; None where nothing says."""
-    folder = Path(path).expanduser()
-    for place in (folder, folder.parent):
-        if (place / "config.yaml").is_file() and (place / "run.json").is_file():
-            config = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
-            return (config.get("data") or {}).get("families", "none") != "none"
-    return None
-
-
-def file_sha(path: str | Path) -> str:
-    """SHA-256 of a file, as it lies: hexadecimal."""
-    with Path(path).expanduser().open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def source_facts(model: str | Path, path: str | Path) -> dict[str, Any]:
+    """What a context says of its origin: the model that read it, the file it was read from, and the hash of that."""
+    sample = str(path).startswith("sample:")
+    return {"model": str(model), "source": str(path), "source_sha256": None if sample else fingerprint(path)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.pace import Advance
 from xlstm_apps.datasets.sequences import Corpus, Variant, check_variant
 from xlstm_apps.datasets.sequences.variants import ids_of
+from xlstm_apps.estimators.sequence_training import training_window
 
 ContextLength = int | Literal["all"] | None
 BLOCK = 20_000
@@ -233,17 +233,6 @@ def headlines(delta: np.ndarray) -> Headlines:
     output = np.where(read > 0, np.abs(total), -1).argmax(1)
     rows = np.arange(len(delta))
     return Headlines(changes[rows, output], delta[rows, :, output], output, changes)
-
-
-def training_window(path: str | Path) -> int | None:
-    """Symbols in a window of the training that left this run folder; None where nothing says it."""
-    folder = Path(path).expanduser()
-    for place in (folder, folder.parent):
-        summary = place / "data_summary.json"
-        if summary.is_file():
-            length = json.loads(summary.read_text(encoding="utf-8")).get("context_length")
-            return int(length) if length else None
-    return None
 
 
 def context_for(path: str | Path, given: ContextLength) -> tuple[int | None, str]:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from xlstm_apps.biosequence.family import SUFFIX, FamilyContext, check_family_model
 from xlstm_apps.datasets.sequences.family_file import read_family
-from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, build_context, file_sha, read_families
+from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, build_context, source_facts
 from xlstm_apps.estimators.sequence_saved import language_model
-from xlstm_apps.estimators.sequence_variants import training_window
+from xlstm_apps.estimators.sequence_training import training_data, training_window
 from xlstm_apps.recipes._sequence_molecules import save_context
 from xlstm_apps.recipes._sequence_protein import residues
 from xlstm_apps.recipes._tables import check_target
@@ -45,18 +45,15 @@ def run(
         return
     family = read_family(family_path, None if query is None else residues(query, "query"), aligned=aligned)
     options, why = with_room(options, model_path)
-    about = {
-        "model": str(model_path),
-        "source": str(family_path),
-        "source_sha256": None if str(family_path).startswith("sample:") else file_sha(family_path),
-    }
+    about = source_facts(model_path, family_path)
     most = len(family) if options.num_homologs is None else min(options.num_homologs, len(family))
     with showing(console, "reading homologs", options.draws * most) as step:
         context, notes = build_context(model, family, options, on_bad=on_bad, about=about, advance=step.advance)
     with files.replacing(target) as aside:
         context.save(aside)
     show(console, context)
-    if read_families(model_path) is False:
+    learned = training_data(model_path)
+    if learned is not None and learned.get("families", "none") == "none":
         notes.append("this model learned from single proteins (data.families none), so homologs may not help it")
     note(console, [*notes, *([why] if why else [])])
     size = target.stat().st_size

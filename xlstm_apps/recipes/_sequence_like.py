@@ -22,7 +22,7 @@ from xlstm_apps.estimators.molecule_context import read_set
 from xlstm_apps.estimators.molecule_likeness import Candidate, Drawn, Turning, draw_new, turn
 from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM
 from xlstm_apps.estimators.sequence_saved import language_model
-from xlstm_apps.estimators.sequence_variants import training_window
+from xlstm_apps.estimators.sequence_training import training_window
 from xlstm_apps.recipes._molecule_mends import OF_DATA, mending
 from xlstm_apps.recipes._sequence_evaluate import parts_of_run
 from xlstm_apps.recipes._sequence_filter import check_page, check_picture, draw, known_molecules

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from rich.console import Console
 
 from xlstm_apps.biosequence.alphabets import SMILES
@@ -15,8 +14,8 @@ from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.datasets.sequences.config import SequenceSource
 from xlstm_apps.datasets.sequences.loading import open_corpus
 from xlstm_apps.estimators.molecule_context import DRAWS, read_set
-from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, file_sha
-from xlstm_apps.estimators.sequence_variants import training_window
+from xlstm_apps.estimators.sequence_context import UNKNOWN_ROOM, DrawOptions, source_facts
+from xlstm_apps.estimators.sequence_training import training_data, training_window
 from xlstm_apps.recipes._molecule_mends import NAME_COLUMN, SKIP_BAD
 from xlstm_apps.recipes._tables import check_target
 from xlstm_apps.recipes._terminal import note, showing, tell
@@ -74,11 +73,7 @@ def context_of_file(
         longest = max(len(tokenizer.encode(text)) for text in found) + 1
         window = training_window(model_path) or UNKNOWN_ROOM
         room = max(window - longest, longest)
-    about = {
-        "model": str(model_path),
-        "source": str(path),
-        "source_sha256": None if str(path).startswith("sample:") else file_sha(path),
-    }
+    about = source_facts(model_path, path)
     context = read_set(
         model, [*found], names=[*found.values()], draws=draws, num_molecules=num_molecules, max_symbols=room, seed=seed,
         about=about, advance=advance,
@@ -91,12 +86,8 @@ def context_of_file(
 
 def written_as(model_path: str) -> dict[str, Any]:
     """How the run that left a model wrote molecules: standardise, salts, stereo; nothing where there is no run."""
-    folder = Path(model_path).expanduser()
-    for place in (folder, folder.parent):
-        if (place / "config.yaml").is_file() and (place / "run.json").is_file():
-            data = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8")).get("data") or {}
-            return {name: data[name] for name in ("standardise", "salts", "stereo") if name in data}
-    return {}
+    data = training_data(model_path) or {}
+    return {name: data[name] for name in ("standardise", "salts", "stereo") if name in data}
 
 
 def save_context(
