@@ -96,6 +96,8 @@ def test_verbs_take_the_folder(published, tmp_path, capsys):
     chem = __import__("rdkit.Chem").Chem
     rows = (tmp_path / "g.tsv").read_text().splitlines()[1:]
     assert len(rows) == 2 and all(chem.MolFromSmiles(row.split("\t")[2]) is not None for row in rows)
+    with pytest.raises(ValueError, match=r"scaffold 'C\(Br\)\*' cannot be written for this model: .*is no token"):
+        sequence.generate(folder, scaffold="C(Br)*")
     with pytest.raises(ValueError, match=r"a dot parts the molecules.*`sequence generate` takes them as --prompt"):
         sequence.generate(folder, context=str(given))
     fit = FitConfig(max_epochs=1, steps_per_epoch=1, batch_size=2)

@@ -74,7 +74,10 @@ def decorate(
         grown: list[Any] = [start] * count
         sums = [Made(0, "", 0, 0.0, 0, True)] * count
         for point in range(1, points + 1):
-            prompts = _beginnings(model, grown, point, rng)
+            try:
+                prompts = _beginnings(model, grown, point, rng)
+            except ValueError as error:
+                raise ValueError(f"scaffold {scaffold!r} cannot be written for this model: {error}") from None
             wanting = list(range(count))
             for turn in range(_MOST_DRAWS):
                 free = turn < _FREE_DRAWS
