@@ -177,9 +177,7 @@ def test_decode_leaves_specials_out_or_names_them():
 
 def test_complement_covers_iupac():
     dna = get_alphabet("dna")
-    both = "ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN"
-    raw = np.frombuffer((both[0] + both[0].lower()).encode(), np.uint8)
-    assert dna.complement_bytes[raw].tobytes() == (both[1] + both[1].lower()).encode()
+    assert "".join(dna.pairs[char] for char in "ACGTRYSWKMBDHVN") == "TGCAYRSWMKVHDBN"
     for char, members in dna.ambiguity.items():
         if char not in "-.":  # the complement of a set is the set of complements
             paired = {dna.pairs[m] for m in members}

@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ import pytest
 import torch
 
 from xlstm_apps.datasets import (
-    Covariates,
     Scaler,
     WindowDataset,
     last_windows,
@@ -289,17 +287,6 @@ def test_duplicates_and_resampling_keep_categories_whole():
     daily = table_from_frame(df, **ROLES, freq="1d", resample="mean")
     assert [levels[int(v)] for v in daily.covariates.known.values[:, event]] == ["sale", ""]
     assert daily.covariates.known.values[0, price] == 11.5
-
-
-def test_covariates_are_stored_as_arrays(tmp_path):
-    table, scaler, _, _ = fitted(frame(), calendar=True)
-    arrays, facts = table.covariates.to_arrays()
-    np.savez(tmp_path / "covariates.npz", **arrays)
-    with np.load(tmp_path / "covariates.npz", allow_pickle=False) as stored:
-        again = Covariates.from_arrays(dict(stored), json.loads(json.dumps(facts)))
-    old, new = (last_windows(t, scaler, 8, 6) for t in (table, replace(table, covariates=again)))
-    for name in old:
-        torch.testing.assert_close(old[name], new[name])
 
 
 @pytest.mark.parametrize(

@@ -131,16 +131,6 @@ class Alphabet:
         return table
 
     @cached_property
-    def complement_bytes(self) -> np.ndarray | None:
-        """The pairing byte, case kept, other bytes their own: uint8 [256]; None where there is no second strand."""
-        if self.pairs is None:
-            return None
-        table = np.arange(256, dtype=np.uint8)
-        for char, paired in self.pairs.items():
-            table[_byte(char)], table[_byte(char.lower())] = _byte(paired), _byte(paired.lower())
-        return table
-
-    @cached_property
     def sha(self) -> str:
         """Hash of all that fixes the meaning of an id: hexadecimal, 64 digits."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

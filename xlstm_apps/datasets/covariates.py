@@ -1,8 +1,6 @@
 """What is known beside the targets: past, known and static covariates as they were read, before any scaling."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -49,18 +47,6 @@ class Covariates:
     def known_lengths(self) -> np.ndarray:
         """Rows of each series with its future rows: int64 [S]."""
         return np.diff(self.known_offsets)
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Arrays by name, and the rest as JSON-able facts: to be stored, and given back to `from_arrays`."""
-        roles = {role: getattr(self, role) for role in ("past", "known", "static")}
-        arrays = {role: columns.values for role, columns in roles.items()} | {"known_offsets": self.known_offsets}
-        facts = {role: {"names": columns.names, "levels": columns.levels} for role, columns in roles.items()}
-        return arrays, {**facts, "calendar": self.calendar, "holidays": self.holidays}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], facts: dict[str, Any]) -> "Covariates":
-        past, known, static = (Columns(values=arrays[role], **facts[role]) for role in ("past", "known", "static"))
-        return cls(past, known, arrays["known_offsets"], static, facts["calendar"], facts["holidays"])
 
     def until(self, keep: np.ndarray) -> "Covariates":
         """Only those rows (bool [N]) of the past; what was known ahead stays known."""

@@ -24,8 +24,6 @@ from xlstm_apps.interop.weights import Weights, prefixed
 from xlstm_apps.interop.xlstm import backbone_config, backbone_tensors, check
 
 SOURCE, STACK = "dna-xlstm", "xlstm_block_stack."
-COMPLEMENT = (0, 1, 2, 3, 4, 5, 6, 10, 9, 8, 7, 11)
-"""Of the published vocabulary [CLS] [SEP] [BOS] [MASK] [PAD] [RESERVED] [UNK] A C G T N."""
 UNSUPPORTED = {
     "m_backend_bidirectional": "the mLSTM without a direction",
     "m_position_embeddings": "position embeddings",
