@@ -13,7 +13,7 @@ from xlstm_apps.biosequence.heads import SequencePredictor, language_part
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import evaluating, stream_features
 from xlstm_apps.biosequence.strings import by_length
-from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time
+from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time, windowed
 
 Pooling = Literal["mean", "last", "max"]
 
@@ -64,12 +64,7 @@ def feature_blocks(
         raise ValueError("batch_symbols and window must be at least 1")
     with torch.no_grad(), evaluating(language):
         one_way = language.sequence.objective == "causal" and not language.reads_both
-        if overlap is not None and window is None and one_way:
-            raise ValueError(
-                "overlap is for windows; give window too, or leave it out: a causal model carries its state"
-            )
-        length = limit if window is None else window
-        shared = length // 8 if overlap is None else overlap
+        length, shared = windowed(window, overlap, limit, one_way)
         total = stretches.high if one_way else stretches.spans.lengths
         long = np.flatnonzero(total > length)
         if len(long):

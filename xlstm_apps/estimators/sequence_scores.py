@@ -12,7 +12,7 @@ from torch import Tensor
 from xlstm_apps.biosequence.model import SequenceModel
 from xlstm_apps.biosequence.scoring import Context, evaluating, stream_scores
 from xlstm_apps.biosequence.strings import by_length
-from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time
+from xlstm_apps.estimators.sequence_stretches import Stretches, cut, symbols_at_a_time, windowed
 
 Strands = Literal["own", "both"]
 
@@ -84,8 +84,7 @@ def score_stretches(
     limit = symbols_at_a_time(model.config.embedding_dim) if batch_symbols is None else batch_symbols
     if limit < 1 or (window is not None and window < 1) or (passes is not None and passes < 1):
         raise ValueError("batch_symbols, window and passes must be at least 1")
-    if overlap is not None and window is None and causal:
-        raise ValueError("overlap is for windows; give window too, or leave it out: a causal model carries its state")
+    length, shared = windowed(window, overlap, limit, causal)
     both = strands == "both" or (strands is None and model.sequence.symmetry == "posthoc")
     if both and model.complement is None:
         raise ValueError(f"strands='both' is not possible: {model.alphabet.name} has one strand")
@@ -93,8 +92,6 @@ def score_stretches(
     long = lengths > limit
     if window is not None or not causal:
         streamed = np.empty(0, np.int64)
-        length = limit if window is None else window
-        shared = length // 8 if overlap is None else overlap
         windows = cut(stretches, range(len(stretches)), length, shared, centred=not causal or both)
     else:
         streamed = np.flatnonzero(long)

@@ -165,6 +165,24 @@ def cut(stretches: Stretches, index: Sequence[int], length: int, overlap: int, *
     return Windows(*np.array(rows, np.int64).reshape(-1, 5).T)
 
 
+def windowed(window: int | None, overlap: int | None, limit: int, streams: bool) -> tuple[int, int]:
+    """Symbols in a window, and how many of them it shares with the next.
+
+    Args:
+        window: As asked for; None: `limit`.
+        overlap: As asked for; None: an eighth of a window.
+        limit: Most symbols at a time.
+        streams: The model needs no windows, since it carries its state along.
+
+    Raises:
+        ValueError: An overlap where there are no windows.
+    """
+    if overlap is not None and window is None and streams:
+        raise ValueError("overlap is for windows; give window too, or leave it out: a causal model carries its state")
+    length = limit if window is None else window
+    return length, length // 8 if overlap is None else overlap
+
+
 def symbols_at_a_time(embedding_dim: int) -> int:
     """Symbols that are read at once: what keeps a reading around a gigabyte, within 1,024 and 65,536."""
     return int(np.clip(2**24 // embedding_dim, 2**10, 2**16))
