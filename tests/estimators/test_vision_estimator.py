@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
+from xlstm_apps.datasets.images import read_image
 from xlstm_apps.estimators import ViLClassifier
 from xlstm_apps.estimators.vision_images import array_of, listing_of, scale_of
 
@@ -152,3 +153,35 @@ def test_options_that_do_not_exist(fitted):
     with pytest.raises(NotFittedError):
         ViLClassifier().predict(X)
     assert array_of(["a"]) is None
+
+
+def test_an_opened_picture_is_read_as_its_file(fitted, tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(colours).save(tmp_path / "turned.jpg", exif=exif)
+    Image.fromarray(colours).quantize(8).save(tmp_path / "palette.png", transparency=bytes([0, 90, 255, 3]))
+    for name in ("turned.jpg", "palette.png"):
+        with Image.open(tmp_path / name) as opened:
+            (held,) = listing_of([opened], scale_of([opened])).records
+        assert (held.pixels == read_image(tmp_path / name).pixels).all(), name
+    plain = Image.fromarray(colours)
+    for mode in ("HSV", "RGBa", "La", "LAB", "PA"):
+        between = {"RGBa": "RGBA", "La": "LA", "PA": "P"}.get(mode, "RGB")
+        assert fitted.predict([plain.convert(between).convert(mode)]).shape == (1,), mode
+
+
+def test_what_is_no_list_of_images_or_no_model(fitted, tmp_path):
+    X, y = toy(4)
+    Image.fromarray(X[0]).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with Image.open(tmp_path / "a.png") as cut, pytest.raises(ValueError, match=r"X\[0\] is truncated or damaged"):
+        fitted.predict([cut])
+    with pytest.raises(ValueError, match=r"X\[0\] cannot be decoded"):
+        fitted.predict([cut])
+    with pytest.raises(ValueError, match="X is of the type NoneType; give a list of images or an array"):
+        fitted.predict(None)
+    with pytest.raises(ValueError, match="X is of the type int; give a list of images or an array"):
+        estimator().fit(3, y)
+    with pytest.raises(ValueError, match="from_model is a path, a model or a ViLClassifier; not int"):
+        estimator(from_model=3).fit(X, y)

@@ -18,6 +18,7 @@ from xlstm_apps.estimators.vision_plan import plan_vision
 from xlstm_apps.estimators.vision_saved import load_vision_model
 from xlstm_apps.estimators.vision_scores import features, probabilities
 from xlstm_apps.vision.classifier import ImageClassifier
+from xlstm_apps.vision.model import VisionLSTM
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
 
@@ -208,6 +209,10 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         if isinstance(start, ViLClassifier):
             start._check_fitted()
             return start.model_
+        if not isinstance(start, str | Path | ImageClassifier | VisionLSTM | None):
+            raise ValueError(
+                f"from_model is a path, a model or a ViLClassifier, not of the type {type(start).__name__}"
+            )
         return load_vision_model(start, "cpu") if isinstance(start, str | Path) else start
 
     def _network(self) -> NetworkConfig:

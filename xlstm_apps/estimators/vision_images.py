@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def array_of(X: Any) -> np.ndarray | None:  # noqa: N803 - scikit-learn's name
 def scale_of(X: Any) -> Scale:  # noqa: N803
     """The least and the greatest pixel of what is not bytes; 0 and 1 for what lies between them."""
     array = array_of(X)
-    arrays = [array] if array is not None else [] if isinstance(X, str | Path | bytes) else [*map(_held, X)]
+    several = isinstance(X, Iterable) and not isinstance(X, str | Path | bytes)
+    arrays = [array] if array is not None else [*map(_held, X)] if several else []
     ranges = [(float(a.min()), float(a.max())) for a in arrays if a is not None and a.size and a.dtype != np.uint8]
     if not ranges:
         return Scale()
@@ -106,6 +108,8 @@ def listing_of(X: Any, scale: Scale) -> Listing:  # noqa: N803
     else:
         if isinstance(X, str | Path | bytes):
             raise ValueError("X is one image; give a list of them, [X] for a single one")
+        if not isinstance(X, Iterable):
+            raise ValueError(f"X is of the type {type(X).__name__}; give a list of images or an array")
         pixels = [_single(n, one, scale) for n, one in enumerate(X)]
     if not pixels:
         raise ValueError("X holds no image")
@@ -120,16 +124,12 @@ def _single(n: int, one: Any, scale: Scale) -> Path | np.ndarray:
     if isinstance(one, str | Path):
         return Path(one)
     if hasattr(one, "getbands"):  # a picture of Pillow
-        import io
+        from xlstm_apps.datasets.images.decoding import BadImage, picture_pixels, pillow
 
-        from xlstm_apps.datasets.images.decoding import BadImage, decode_image, pillow
-
-        packed = io.BytesIO()
         try:
             with pillow():
-                one.save(packed, "TIFF")
-                return decode_image(packed.getvalue()).pixels
-        except (OSError, BadImage, KeyError) as error:
+                return picture_pixels(one)
+        except BadImage as error:
             raise ValueError(f"X[{n}] {error}") from None
     try:
         array = array_of(np.asarray(one)[None])

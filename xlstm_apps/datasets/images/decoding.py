@@ -107,11 +107,30 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
         raise BadImage("has more pixels than Pillow takes for safe (PIL.Image.MAX_IMAGE_PIXELS); shrink it") from None
     except BadImage:
         raise
-    except Exception as e:  # Pillow's readers of damaged files raise whatever their libraries do
-        reason = " ".join(str(e).split())[:120] or type(e).__name__
-        truncated = "truncated" in reason.lower() or "premature" in reason.lower() or "broken data" in reason.lower()
-        raise BadImage("is truncated or damaged" if truncated else f"cannot be decoded ({reason})") from None
+    except Exception as error:  # Pillow's readers of damaged files raise whatever their libraries do
+        raise _bad(error) from None
     return Decoded(pixels, size, tuple(notes))
+
+
+def picture_pixels(image: Any) -> np.ndarray:
+    """A picture that Pillow holds, such as an opened file, as that file would be read: `Decoded.pixels`.
+
+    Raises:
+        BadImage: It cannot be loaded, or its pixels are not to be used.
+    """
+    try:
+        _check_tiff(image)
+        return _plain(_upright(image, [])[0], [], None, "white")
+    except BadImage:
+        raise
+    except Exception as error:  # loading happens here; see `decode_image`
+        raise _bad(error) from None
+
+
+def _bad(error: Exception) -> BadImage:
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    truncated = "truncated" in reason.lower() or "premature" in reason.lower() or "broken data" in reason.lower()
+    return BadImage("is truncated or damaged" if truncated else f"cannot be decoded ({reason})")
 
 
 def _unidentified(content: bytes) -> str:
