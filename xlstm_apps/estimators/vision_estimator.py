@@ -210,9 +210,7 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
             start._check_fitted()
             return start.model_
         if not isinstance(start, str | Path | ImageClassifier | VisionLSTM | None):
-            raise ValueError(
-                f"from_model is a path, a model or a ViLClassifier, not of the type {type(start).__name__}"
-            )
+            raise ValueError(f"from_model is a path, a model or a ViLClassifier; not {type(start).__name__}")
         return load_vision_model(start, "cpu") if isinstance(start, str | Path) else start
 
     def _network(self) -> NetworkConfig:
