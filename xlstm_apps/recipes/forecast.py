@@ -11,10 +11,9 @@ from xlstm_apps.datasets.config import OtherTable, SeriesData, TableToForecast
 from xlstm_apps.forecasting.config import ForecastConfig
 from xlstm_apps.forecasting.presets import BACKBONE
 from xlstm_apps.recipes.config import SearchConfig
-from xlstm_apps.training.config import FitConfig
+from xlstm_apps.training.config import Device, FitConfig
 
 Baseline = Literal["naive2", "auto_ets"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
 FIT = FitConfig()
 
 

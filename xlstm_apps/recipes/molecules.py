@@ -9,6 +9,7 @@ from typing import Literal
 
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.filters import Alert
+from xlstm_apps.training.config import Device
 
 
 def filter(
@@ -75,7 +76,7 @@ def like(
     temperature: float = 1.0,
     top_p: float | None = None,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Make up new molecules like the ones given, and rank them.
 

@@ -10,10 +10,9 @@ from xlstm_apps.biosequence.config import HeadConfig, SequenceConfig
 from xlstm_apps.biosequence.sizes import PREDICTOR, SMALL
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.datasets.sequences.config import LabelledSource, SequenceData, SequenceSource
-from xlstm_apps.training.config import FitConfig
+from xlstm_apps.training.config import Device, FitConfig
 
 AlphabetName = Literal["dna", "protein", "smiles", "text"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Network = Literal["lstm", "transformer"]
 FIT = FitConfig()
 

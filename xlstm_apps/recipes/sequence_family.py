@@ -6,7 +6,7 @@ xlstm-apps sequence fitness runs/proteins mutants.csv --context family.state.saf
 
 from typing import Literal
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
+from xlstm_apps.training.config import Device
 
 
 def context(

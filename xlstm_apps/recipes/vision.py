@@ -7,10 +7,9 @@ xlstm-apps vision predict runs/vision-photos-... --data.path new_photos
 from typing import Literal
 
 from xlstm_apps.datasets.images.config import ImageData, ImageSource, LabelledImages
-from xlstm_apps.training.config import FitConfig
+from xlstm_apps.training.config import Device, FitConfig
 from xlstm_apps.vision.training_config import AugmentConfig, NetworkConfig
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Baseline = Literal["logistic", "resnet", "vit"]
 FIT = FitConfig(max_epochs=60, weight_decay=0.05, patience=15)
 FINETUNING = FitConfig(max_epochs=20, weight_decay=0.05, patience=5)

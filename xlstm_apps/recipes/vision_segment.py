@@ -6,11 +6,10 @@ xlstm-apps vision segment train --data.path FOLDER_WITH_images_AND_masks
 from typing import Literal
 
 from xlstm_apps.datasets.images.segmentation_config import MaskedImages, SegmentData, SegmentSource
-from xlstm_apps.training.config import FitConfig
+from xlstm_apps.training.config import Device, FitConfig
 from xlstm_apps.vision.segment_config import SegmentAugment
 from xlstm_apps.vision.unet_config import SMALL, UNetConfig
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
 Separation = Literal["components", "watershed"]
 Baseline = Literal["pixels", "unet"]
 FIT = FitConfig(patience=10)

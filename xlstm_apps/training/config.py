@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from xlstm_apps.choices import check_choices
 
+Device = Literal["auto", "cpu", "cuda", "mps"]
 _OWNED = {
     "accelerator": "fit.accelerator",
     "callbacks": "a Lightning callback needs Python: build your own Trainer",
@@ -53,7 +54,7 @@ class FitConfig:
     patience: int | None = 5
     """Epochs without a better validation loss before training stops. None: never stop early."""
 
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    accelerator: Device = "auto"
     """Device to train on; auto takes a GPU where there is one."""
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
