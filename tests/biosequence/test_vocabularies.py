@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from xlstm_apps.biosequence import SequenceConfig, SequenceModel
+from xlstm_apps.biosequence.smiles_tokens import UnknownTokenError
 from xlstm_apps.biosequence.tokenizer import Tokenizer
 from xlstm_apps.biosequence.vocabularies import alphabet_of, learned_smiles, vocabulary_of
 from xlstm_apps.core.config import xLSTMConfig
@@ -45,6 +46,9 @@ def test_tokens_are_cut_as_published():
     assert [TOKENS[i] for i in tokenizer.encode("C[C@@H]%10")] == ["C", "[", "C", "@", "@", "H", "]", "%10"]
     with pytest.raises(ValueError, match=r"'\\\\' at position 5 is no token of this model, which learned 21"):
         tokenizer.encode("F/C=\\F".replace("/C=", "/CC"))
+    with pytest.raises(UnknownTokenError, match="'Br' at position 2") as unknown:
+        tokenizer.encode("CBrC")
+    assert unknown.value.symbol == "Br"
     for wrong, message in (
         (["[PAD]", "C"], r"has no \[BEG\], \[END\]"),
         (["[PAD]", "[BEG]", "[END]", "C", "C"], "a token twice"),

@@ -101,3 +101,10 @@ def test_columns_that_may_both_hold_the_molecules(tmp_path, header):
     ):
         corpus_of(tmp_path, write(tmp_path, "x.csv", f"{header}\nCCO,CCN\n"))
     assert corpus_of(tmp_path, write(tmp_path, "x.csv", f"{header}\nCCO,CCN\n"), sequence_column=second)[1] == ["CCN"]
+
+
+def test_tokens_that_there_are_none_for_are_counted(tmp_path):
+    path = write(tmp_path, "x.smi", "CCO a\n[CX4] b\nC[Xx] c\nC!C d\n")
+    corpus, smiles = corpus_of(tmp_path, path, on_bad="skip", standardise=False)
+    assert smiles == ["CCO"] and corpus.report["left_out"] == {"bad characters": 3}
+    assert corpus.report["bad_characters"] == {"X": 2, "!": 1}

@@ -13,6 +13,18 @@ _INSIDE = re.compile(
 )
 
 
+class UnknownTokenError(ValueError):
+    """A string with what no token writes.
+
+    Attributes:
+        symbol: The first of it, to count by.
+    """
+
+    def __init__(self, symbol: str, said: str) -> None:
+        super().__init__(said)
+        self.symbol = symbol
+
+
 class SmilesCutter:
     """Token ids of SMILES strings.
 
@@ -23,13 +35,15 @@ class SmilesCutter:
     def __init__(self, ids: Mapping[str, int]) -> None:
         self._ids = ids
         # Few bracket atoms make up nearly all there are, so each is cut once.
-        self._cut = {token: (i,) for token, i in ids.items() if len(token) == 1 or token in ("Br", "Cl")}
+        self._cut: dict[str, tuple[int, ...]] = {
+            token: (i,) for token, i in ids.items() if len(token) == 1 or token in ("Br", "Cl")
+        }
 
     def __call__(self, text: str) -> list[int]:
         """Ids of the tokens.
 
         Raises:
-            ValueError: a character that no SMILES holds at its place; names it.
+            UnknownTokenError: a character that no SMILES holds at its place; names it.
         """
         out: list[int] = []
         length = 0
@@ -38,20 +52,20 @@ class SmilesCutter:
             found = self._cut.get(piece)
             out += self._bracket(piece, text) if found is None else found
         if length != len(text):
-            raise ValueError(_what_is_wrong(text))
+            raise _what_is_wrong(text)
         return out
 
     def _bracket(self, piece: str, text: str) -> tuple[int, ...]:
         tokens = _INSIDE.findall(piece)
         if sum(map(len, tokens)) + 2 != len(piece):
-            raise ValueError(_what_is_wrong(text))
+            raise _what_is_wrong(text)
         found = (self._ids["["], *(self._ids[token] for token in tokens), self._ids["]"])
         if len(self._cut) < 100_000:
             self._cut[piece] = found
         return found
 
 
-def _what_is_wrong(text: str) -> str:
+def _what_is_wrong(text: str) -> UnknownTokenError:
     """The first character that could not be read, and where."""
     place = 0
     while match := _PIECE.match(text, place):
@@ -68,5 +82,5 @@ def _what_is_wrong(text: str) -> str:
     return _says(text, place, "outside brackets stand B C N O P S F Cl Br I, aromatic b c n o p s, bonds and rings")
 
 
-def _says(text: str, place: int, why: str) -> str:
-    return f"not SMILES: {text[place]!r} at position {place + 1}: {why}"
+def _says(text: str, place: int, why: str) -> UnknownTokenError:
+    return UnknownTokenError(text[place], f"not SMILES: {text[place]!r} at position {place + 1}: {why}")

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from .alphabet import Alphabet
 from .alphabets import get_alphabet
+from .smiles_tokens import UnknownTokenError
 
 if TYPE_CHECKING:
     from .config import SequenceConfig
 
 _NAMED = ("[PAD]", "[BEG]", "[END]")
+_SYMBOL = re.compile(r"[A-Z][a-z]?(?<![BCNOPSF][cnops])|%\d\d")
+"""What is one token though it is not one character; a carbon before an aromatic nitrogen is two."""
 _SPECIAL = re.compile(r"\[(PAD|BEG|END|UNK|MASK|SEP|unused \d+)\]")
 
 
@@ -49,7 +52,7 @@ class VocabularyCutter:
         """Ids of the tokens.
 
         Raises:
-            ValueError: no token of the vocabulary begins somewhere; says where.
+            UnknownTokenError: no token of the vocabulary begins somewhere; says where.
         """
         found = self._token.findall(text)
         if sum(map(len, found)) == len(text):
@@ -57,9 +60,12 @@ class VocabularyCutter:
         place = 0
         while match := self._token.match(text, place):
             place = match.end()
-        raise ValueError(
-            f"{text[place]!r} at position {place + 1} is no token of this model, which learned {len(self._ids)} from "
-            "its data; data.stereo strip and data.salts largest may take such ones away"
+        symbol = _SYMBOL.match(text, place)
+        found = text[place] if symbol is None else symbol[0]
+        raise UnknownTokenError(
+            found,
+            f"{found!r} at position {place + 1} is no token of this model, which learned {len(self._ids)} from "
+            "its data; data.stereo strip and data.salts largest may take such ones away",
         )
 
 

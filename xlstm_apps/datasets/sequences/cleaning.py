@@ -168,6 +168,7 @@ class _Cleaner:
         except ValueError as e:
             if self.policy.on_bad == "skip":
                 self.report.leave_out("bad characters", f"{record.where()}: {e}")
+                self.report.bad_characters.update([getattr(e, "symbol", "?")])
                 return None
             raise ValueError(f"{record.where()}: {e}; set on_bad to 'skip' to leave such records out") from None
         if not self._fits(record, len(ids)):

@@ -34,7 +34,7 @@ class QualityReport:
     synonyms: int = 0
     """Symbols read as another without loss, such as U as T."""
     bad_characters: Counter[str] = field(default_factory=Counter)
-    """Characters that no sequence of the alphabet holds."""
+    """Characters that no sequence of the alphabet holds; of molecules the first such token of a record."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Records left out, by reason."""
     stops_stripped: int = 0
