@@ -1,6 +1,6 @@
 """Times of the GPU operations, beside the ceilings of the card and what else does a similar job.
 
-    python benchmarks/gpu_ops.py [--quick] [--only mlstm|rnn|conv|others] [--filter TEXT] [--output FILE.csv]
+    python benchmarks/gpu_ops.py [--quick] [--only mlstm|rnn|conv|norm|others] [--filter TEXT] [--output FILE.csv]
 
 Every time is a median over repeats measured with CUDA events, in milliseconds, after a warm-up, on fresh random inputs
 (several sets in turn, so that small shapes do not live in the cache), gradients returned and never accumulated.
@@ -219,7 +219,7 @@ def show(row: dict) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="this project's kernels alone, fewer repeats")
-    parser.add_argument("--only", choices=["mlstm", "rnn", "conv", "others"], help="one group of rows")
+    parser.add_argument("--only", choices=["mlstm", "rnn", "conv", "norm", "others"], help="one group of rows")
     parser.add_argument("--budget", type=float, default=300, help="milliseconds to repeat each measurement for")
     parser.add_argument("--filter", default="", help="only shapes whose name contains this")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the CSV file")
@@ -242,6 +242,10 @@ def main() -> None:
         from gpu_ops_conv import conv_rows
 
         groups.append(conv_rows(timer, arguments.quick, arguments.filter))
+    if arguments.only in (None, "norm"):
+        from gpu_ops_norm import norm_rows
+
+        groups.append(norm_rows(timer, arguments.quick, arguments.filter))
     if arguments.only == "others" or (arguments.only is None and not arguments.quick):
         groups.append(attention_rows(timer, arguments.filter))
     ceiling = {"op": "ceiling", "implementation": card, "shape": "matrix product, copy"}

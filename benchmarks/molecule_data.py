@@ -15,7 +15,7 @@ random to training, validation and test, 80 / 10 / 10 %, five times.
 sets: the 50 sets of icst_valid.zip (Schmidinger et al. 2024), canonical; parts of salts are molecules, as there.
 Sets that share a tenth of the smaller one are a group; the groups, whole, are for training, validation (2) or test (8),
 the largest for training. chembl: 150,000 molecules of chemblv31_*.zip, as written, to begin from; none of them is in a
-set for validation or test.
+set for validation or test. Those that share a Murcko scaffold with 3 to 400 others are a series.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ PROPERTIES = {  # file, column of the property, whether it is a class
 SPLITS = 5
 SETS = ("icst_valid.zip", ("chemblv31_mini_train.zip", "chemblv31_valid.zip", "chemblv31_test.zip"))
 SHARED = 0.1
+SERIES = (4, 401)
 PARTS = ("moses", "properties", "sets")
 SHARES = [0.8, 0.1, 0.1]
 HELD_BACK = 158
@@ -84,8 +85,9 @@ def prepare(source: Path, folder: Path, first: int | None, parts: list[str]) -> 
         write("sets", smiles, **facts)
         held_out = {smiles[i] for i, n in zip(facts["molecule"], facts["set"], strict=True) if facts["part"][n]}
         chembl = sorted({text for name in SETS[1] for text in _zipped(source / name)} - held_out)
-        write("chembl", chembl)
-        print(f"sets: {told}\nchembl: {len(chembl):,}", flush=True)
+        series = series_of(chembl)
+        write("chembl", chembl, series=series)
+        print(f"sets: {told}\nchembl: {len(chembl):,}, {(series >= 0).sum():,} of them in {series.max() + 1:,} series")
     for name in PROPERTIES if "properties" in parts else ():
         smiles, facts, told = labelled(source, name)
         write(name, smiles, **facts)
@@ -128,6 +130,20 @@ def sets(source: Path) -> tuple[list[str], dict[str, np.ndarray], str]:
         f"{len(smiles):,} molecules, {bad} unreadable"
     )
     return smiles, facts, told
+
+
+def series_of(smiles: list[str]) -> np.ndarray:
+    """Number of the series of each molecule; -1 where it is in none."""
+    from xlstm_apps.datasets.molecules.chemistry import molecule, quiet
+    from xlstm_apps.datasets.molecules.fragments import scaffold
+
+    with quiet():
+        found = [None if (mol := molecule(text)) is None else scaffold(mol) for text in smiles]
+    _, number, count = np.unique([text or "" for text in found], return_inverse=True, return_counts=True)
+    least, most = SERIES
+    usable = (count >= least) & (count <= most)
+    usable[number[[n for n, text in enumerate(found) if not text]]] = False
+    return np.where(usable, usable.cumsum() - 1, -1)[number].astype(np.int32)
 
 
 def _zipped(path: Path) -> list[str]:

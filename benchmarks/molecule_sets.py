@@ -9,8 +9,9 @@ The first call trains a model on lines of sets and writes FOLDER/sets (weights i
 (`perplexity`) and sets.tokens.gz, what was drawn; the second one, which needs RDKit, adds `similarity` to the rows.
 
 Protocol. 8 of the 18 groups of sets, none of which shares a tenth of its molecules with another group, are only tested
-on. A line of training holds molecules of one set in random order, parted by [SEP]; a tenth of the batches hold single
-ones. The weights are those of the best of `--looks` looks at lines of two other groups.
+on. A line of training holds molecules in random order, parted by [SEP]: of one set or, since there are few, of one to
+eight series of ChEMBL, as many lines of either; a tenth of the batches hold single ones. The weights are those of the
+best of `--looks` looks at lines of two other groups.
 
 `perplexity`: of molecules that training has not, behind 0, 1, 2, ... of their own set (`real`), and behind as many of a
 set of another group (`other`).
@@ -45,13 +46,14 @@ FIELDS = (
     "distinct", "copies", "known", "new", "parameters", "val_loss", "fit_seconds", "precision", "device", "torch",
 )  # fmt: skip
 COUNTS = (0, 1, 2, 4, 8, 16, 32)
+SERIES = 8  # of one line, at most
 SINGLE = 10  # every so many batches hold single molecules
 ROOM = 64  # tokens of one of these, about
 NOTHING = "nothing"
 
 
 class Sets:
-    """The sets of the folder: ids of all molecules, which each set holds, and where it belongs."""
+    """The sets of the folder: ids of all molecules, which each set holds, and where it belongs; and the series."""
 
     def __init__(self, folder: Path) -> None:
         from xlstm_apps.biosequence.alphabets import get_alphabet
@@ -61,7 +63,17 @@ class Sets:
         self.molecules = [np.append(row[:-1], self.alphabet.end).astype(np.uint8) for row in rows(ids)]
         self.members = [facts["molecule"][facts["set"] == n] for n in range(len(facts["part"]))]
         self.part, self.group = facts["part"], facts["group"]
+        self.series = self._series(folder)
         self.trained = {self.molecules[i].tobytes() for n in self.of(0) for i in self.members[n]}
+
+    def _series(self, folder: Path) -> list[list[np.ndarray]]:
+        """Molecules of each series of ChEMBL."""
+        ids, facts = load(folder, "chembl")
+        found: list[list[np.ndarray]] = [[] for _ in range(facts["series"].max() + 1)]
+        for row, number in zip(rows(ids), facts["series"].tolist(), strict=True):
+            if number >= 0:
+                found[number].append(np.append(row[:-1], self.alphabet.end).astype(np.uint8))
+        return found
 
     def of(self, part: int) -> list[int]:
         """Numbers of the sets of a part; of those that are tested one of each group."""
@@ -73,11 +85,11 @@ class Sets:
 
 
 class Lines:
-    """Batches of lines, each a function of the seed and its number."""
+    """Batches of lines, each a function of the seed and its number; to train, of series and single molecules, too."""
 
-    def __init__(self, sets: Sets, part: int, context: int, symbols: int, count: int, seed: int, single: bool) -> None:
+    def __init__(self, sets: Sets, part: int, context: int, symbols: int, count: int, seed: int, train: bool) -> None:
         self.sets, self.own, self.context, self.symbols = sets, sets.of(part), context, symbols
-        self.count, self.seed, self.single = count, seed, single
+        self.count, self.seed, self.train = count, seed, train
 
     def __len__(self) -> int:
         return self.count
@@ -87,14 +99,14 @@ class Lines:
 
         (index,) = indices
         rng, pad = np.random.default_rng((self.seed, index)), self.sets.alphabet.pad
-        alone = self.single and index % SINGLE == 0
+        alone = self.train and index % SINGLE == 0
         lines = []
-        for _ in range(max(1, self.symbols // (ROOM if alone else self.context))):
-            members = self.sets.members[rng.choice(self.own)]
-            order = rng.choice(members, 1) if alone else rng.permutation(members)
+        for line in range(max(1, self.symbols // (ROOM if alone else self.context))):
+            members = self._series(rng) if self.train and line % 2 else self._set(rng)
+            order = rng.permutation(len(members))
             found, length = [], 0
-            for i in order:
-                found.append(self.sets.molecules[i])
+            for i in order[: 1 if alone else None]:
+                found.append(members[i])
                 length += len(found[-1])
                 if length >= self.context:
                     break
@@ -102,6 +114,13 @@ class Lines:
         width = max(map(len, lines))
         ids = np.stack([np.pad(line, (0, width - len(line)), constant_values=pad) for line in lines]).astype(np.int64)
         return {"ids": torch.from_numpy(ids), "weights": torch.from_numpy((ids != pad).astype(np.float32))}
+
+    def _set(self, rng: np.random.Generator) -> list[np.ndarray]:
+        return [self.sets.molecules[i] for i in self.sets.members[rng.choice(self.own)]]
+
+    def _series(self, rng: np.random.Generator) -> list[np.ndarray]:
+        chosen = rng.choice(len(self.sets.series), min(len(self.sets.series), rng.integers(1, SERIES + 1)), False)
+        return [molecule for number in chosen for molecule in self.sets.series[number]]
 
 
 def train(options: argparse.Namespace, sets: Sets) -> tuple[Any, Row]:

@@ -23,6 +23,7 @@ from xlstm_apps.core.config import xLSTMConfig
 
 ACIDS = ["CC(=O)O", "CCC(=O)O", "CCCC(=O)O", "CCCCC(=O)O", "CCCCCC(=O)O"]
 RINGS = ["Cc1ccccc1", "CCc1ccccc1", "CCCc1ccccc1", "CCCCc1ccccc1", "CCCCCc1ccccc1"]
+ETHERS, SULPHIDES = ["COC", "CCOC", "CCOCC"], ["CSC", "CCSC"]
 AMINES = ["CN", "CCN", "CCCN", "CCCCN"]
 
 
@@ -42,7 +43,8 @@ def folder(tmp_path):
         "group": np.arange(4, dtype=np.uint8),
     }
     np.savez(tmp_path / "sets.npz", ids=ids(smiles), **facts)
-    np.savez(tmp_path / "chembl.npz", ids=ids(["CCCCCCC(=O)O"]))
+    series = {"series": np.array([-1, *[0] * len(ETHERS), *[1] * len(SULPHIDES)], np.int32)}
+    np.savez(tmp_path / "chembl.npz", ids=ids(["CCCCCCC(=O)O", *ETHERS, *SULPHIDES]), **series)
     return tmp_path
 
 
@@ -52,19 +54,42 @@ def model():
     return SequenceModel(SequenceConfig(alphabet="smiles", sets=True), layers).eval()
 
 
-def test_a_line_holds_molecules_of_one_set_and_some_batches_single_ones(folder):
+def made(sets, row):
+    """Whole molecules of a line."""
+    return "".join(sets.alphabet.tokens[i] for i in row.tolist() if i != sets.alphabet.pad).split("[SEP]")[:-1]
+
+
+def test_a_line_of_validation_holds_molecules_of_one_set(folder):
     sets = benchmark.Sets(folder)
     assert sets.of(0) == [2] and sets.of(2) == [0, 1] and sets.text(0) == ACIDS[0]
-    lines = benchmark.Lines(sets, 2, 24, 96, 20, seed=1, single=True)
+    lines = benchmark.Lines(sets, 2, 24, 96, 20, seed=1, train=False)
     for n in (0, 1, 7):
         batch = lines.__getitems__([n])
         assert batch["ids"].shape == batch["weights"].shape
         assert batch["weights"].eq(0).equal(batch["ids"].eq(sets.alphabet.pad))
         for row in batch["ids"]:
-            made = "".join(sets.alphabet.tokens[i] for i in row.tolist() if i != sets.alphabet.pad).split("[SEP]")
-            whole = made[:-1]
-            assert set(whole) <= set(ACIDS) or set(whole) <= set(RINGS)
-            assert len(whole) == (1 if n == 0 else len(whole)) and whole
+            whole = made(sets, row)
+            assert whole and (set(whole) <= set(ACIDS) or set(whole) <= set(RINGS))
+
+
+def test_lines_of_training_hold_sets_and_series_and_some_batches_single_molecules(folder):
+    sets = benchmark.Sets(folder)
+    lines, seen = benchmark.Lines(sets, 0, 24, 96, 20, seed=1, train=True), set()
+    for n in range(1, 10):
+        for place, row in enumerate(lines.__getitems__([n])["ids"]):
+            whole = set(made(sets, row))
+            assert whole <= ({*ETHERS, *SULPHIDES} if place % 2 else {*AMINES}) and whole
+            seen |= whole
+    assert seen == {*ETHERS, *SULPHIDES, *AMINES}
+    assert {len(made(sets, row)) for row in lines.__getitems__([0])["ids"]} == {1}
+
+
+def test_series_share_a_scaffold_and_are_neither_few_nor_many(monkeypatch):
+    pytest.importorskip("rdkit", reason="needs RDKit")
+    monkeypatch.setattr(data, "SERIES", (2, 3))
+    pyridines, phenols = ["c1ccncc1C", "c1ccncc1O"], ["Oc1ccccc1", "Cc1ccccc1", "Nc1ccccc1", "Sc1ccccc1"]
+    smiles = [*pyridines, *phenols, "CCO", "CCN", "C1CC1", "C1CCCC1C", "C1CCCC1O", "not a molecule"]
+    assert data.series_of(smiles).tolist() == [1, 1, *[-1] * 4, -1, -1, -1, 0, 0, -1]
 
 
 def test_only_what_is_asked_about_counts(folder):
