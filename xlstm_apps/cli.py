@@ -43,10 +43,9 @@ COMMANDS: dict[str, Any] = {
             "score",
             "embed",
             "generate",
-            "variants",
-            "scan",
         )
     }
+    | {verb: f"xlstm_apps.recipes.sequence_changes:{verb}" for verb in ("variants", "scan")}
     | {verb: f"xlstm_apps.recipes.sequence_family:{verb}" for verb in ("context", "fitness", "infill")}
     | {"designs": "xlstm_apps.recipes.sequence_designs:designs"}
     | {verb: f"xlstm_apps.recipes.molecules:{verb}" for verb in ("like", "filter", "evaluate")},

@@ -43,7 +43,7 @@ def run(
     family_path: str | None = None,
     method: Method | None = None,
 ) -> None:
-    """Scan stretches; see `recipes.sequence.scan`."""
+    """Scan stretches; see `recipes.sequence_changes.scan`."""
     console = Console(stderr=True)
     folder = files.check_folder(output)
     if regions is not None and data.regions_path is not None:

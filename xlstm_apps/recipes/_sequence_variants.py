@@ -43,7 +43,7 @@ SHOWN = 5
 
 
 def run(model_path: str, vcf: str, data: SequenceSource, output: str | None, asked: Asked, device: str) -> None:
-    """Score the variants of a file; see `recipes.sequence.variants`."""
+    """Score the variants of a file; see `recipes.sequence_changes.variants`."""
     console = Console(stderr=True)
     if data.regions_path is not None:
         raise ValueError("data.regions_path cuts the genome, and variants need whole contigs; leave it out")
