@@ -60,6 +60,8 @@ def test_symbols_have_a_character_or_a_number_each():
     [
         ([None, NAN], {}, "there are no labels"),
         (["a", "a"], {}, "all labels are 'a'"),
+        ([1.5, 1.5, None], {}, "all labels are 1.5; to learn a difference there must be two values"),
+        ([[1.5, 2], [1.5, 3]], {}, "all labels are 1.5"),
         (["a", "b"], {"task": "regression"}, "record '1': 'a' is no number"),
         (["a", "b", "c"], {"num_outputs": 2}, "num_outputs is 2"),
         (["a", "b"], {"names": ("a", "c")}, "record '2': class 'b' is none of"),

@@ -95,7 +95,7 @@ def read_targets(
     if head.task == "multilabel":
         return _of_lists(labels, head, names)
     if head.task == "regression" or (head.task is None and numeric and not _class_like(labels)):
-        return _numbers([[label] for label in labels], head, columns, names)
+        return _varied(_numbers([[label] for label in labels], head, columns, names))
     if head.task is None:
         _check_qualified(labels, names)
     targets = _classes(labels, head, names)
@@ -151,7 +151,20 @@ def _of_rows(labels: list[Any], head: HeadConfig, columns: Sequence[str] | None,
                 if not _is_missing(cell):
                     values[number, column] = str(cell).lower() in _YES
         return Targets(_finished(head, "multilabel", head.names or columns, width), values)
-    return _numbers(rows, head, columns, ids)
+    return _varied(_numbers(rows, head, columns, ids))
+
+
+def _varied(targets: Targets) -> Targets:
+    """Refuse a column of numbers that are all the same.
+
+    Raises:
+        ValueError: names the number.
+    """
+    for column in targets.values.T:
+        found = column[np.isfinite(column)]
+        if len(found) > 1 and (found == found[0]).all():
+            raise ValueError(f"all labels are {found[0]:g}; to learn a difference there must be two values at least")
+    return targets
 
 
 def _of_lists(labels: list[Any], head: HeadConfig, ids: Sequence[str]) -> Targets:
