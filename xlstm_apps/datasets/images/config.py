@@ -31,9 +31,6 @@ class ImageSource:
         check_choices(self, "data.")
         if not self.path:
             raise ValueError("data.path names no image")
-        for path in self.path:
-            if any("\ud800" <= letter <= "\udfff" for letter in path):
-                raise ValueError(f"data.path {path!a}: the name of the folder or file is not UTF-8; rename it")
 
 
 @dataclass(frozen=True, kw_only=True)
