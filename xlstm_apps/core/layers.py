@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -99,7 +100,9 @@ class BlockDiagonalLinear(nn.Module):
     def matrix(self) -> Tensor:
         """The whole map [N * O, N * I], zeros between the blocks."""
         count, given, taken = self.weight.shape[0], self.weight.shape[2], self.weight.shape[1]
-        own = torch.eye(count, dtype=self.weight.dtype, device=self.weight.device)
+        own = (torch.eye if torch.compiler.is_compiling() else _kept_eye)(
+            count, dtype=self.weight.dtype, device=self.weight.device
+        )
         return (self.weight.unsqueeze(2) * own[:, None, :, None]).reshape(count * taken, count * given)
 
     def _as_matrix(self, x: Tensor) -> bool:
@@ -114,6 +117,13 @@ class BlockDiagonalLinear(nn.Module):
             half = x.dtype != torch.float32 or torch.is_autocast_enabled("cuda")
             return half and width <= 1024 and (traced or x.numel() >= 4 * width * width)
         return not traced and width <= 128 and x.numel() >= 2 * width * width
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_eye(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The identity, made once: on a GPU making it takes longer than what it is needed for."""
+    with torch.inference_mode(False):
+        return torch.eye(count, dtype=dtype, device=device)
 
 
 class CausalConv1d(nn.Module):
