@@ -161,8 +161,8 @@ def _varied(targets: Targets) -> Targets:
         ValueError: names the number.
     """
     for column in targets.values.T:
-        found = column[np.isfinite(column)]
-        if len(found) > 1 and (found == found[0]).all():
+        found = column[np.isfinite(column)].tolist()
+        if len(found) > 1 and len({*found}) == 1:
             raise ValueError(f"all labels are {found[0]:g}; to learn a difference there must be two values at least")
     return targets
 
