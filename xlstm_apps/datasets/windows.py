@@ -79,6 +79,20 @@ class WindowDataset(Dataset[Batch]):
         if self._length == 0:
             raise ValueError(_why_empty(table, borders, part, prediction_length, candidates))
 
+    @classmethod
+    def after(
+        cls,
+        table: SeriesTable,
+        scaler: Scaler,
+        first: np.ndarray,
+        context_length: int,
+        prediction_length: int,
+        stride: int = 1,
+    ) -> "WindowDataset":
+        """Windows of the end of every series, whose first cutoff is `first[i]`, int64 [S]."""
+        borders = [(row, row) for row in first.tolist()]
+        return cls(table, scaler, "test", borders, context_length, prediction_length, stride)
+
     def __len__(self) -> int:
         return self._length
 

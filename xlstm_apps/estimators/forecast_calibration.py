@@ -242,6 +242,5 @@ class Clock:
 def _windows(table: SeriesTable, scaler: Scaler, train_end: np.ndarray, model: ForecastModel) -> WindowDataset:
     horizon, length = model.head.prediction_length, model.head.context_length
     first = np.maximum(train_end - horizon + 1, 1)
-    split = [(int(x), int(x)) for x in first]
     count = int(np.maximum(table.lengths - horizon - first + 1, 0).sum()) * len(table.channels)
-    return WindowDataset(table, scaler, "test", split, length, horizon, max(1, -(-count // ERRORS_FROM)))
+    return WindowDataset.after(table, scaler, first, length, horizon, max(1, -(-count // ERRORS_FROM)))

@@ -95,15 +95,7 @@ def refit_frames(
         seen = table.until(np.where(short, known, last + horizon).tolist())
         cutoff = np.where(short, known, np.maximum(now, first))
         calibrator = calibrator_for(model, seen, plan.scaler, plan.split) if calibrated else None
-        windows = WindowDataset(
-            seen,
-            plan.scaler,
-            "test",
-            [(int(x), int(x)) for x in cutoff],
-            model.head.context_length,
-            horizon,
-            step,
-        )
+        windows = WindowDataset.after(seen, plan.scaler, cutoff, model.head.context_length, horizon, step)
         yield from window_frames(model, seen, windows, calibrator=calibrator, quantiles=quantiles, level=level)
 
 

@@ -311,9 +311,8 @@ class XLSTMForecaster(BaseEstimator):
         if step < 1:
             raise ValueError(f"step_size must be at least 1, not {step}")
         first = np.where(table.lengths > horizon, (table.lengths - horizon - 1) % step + 1, table.lengths)
-        borders = [(int(x), int(x)) for x in first]
         scaler = self._trained_.scaler
-        windows = WindowDataset(table, scaler, "test", borders, model.head.context_length, horizon, step)
+        windows = WindowDataset.after(table, scaler, first, model.head.context_length, horizon, step)
         calibrator = calibrator_for(model, table, scaler, split) if self.conformal else None
         frames = window_frames(model, table, windows, calibrator=calibrator, quantiles=quantiles, level=level)
         return give_back(frames, self._kind_)
@@ -342,8 +341,7 @@ class XLSTMForecaster(BaseEstimator):
         held_out = np.maximum((table.lengths * self.val_fraction).astype(int), horizon)
         begin = np.maximum(table.lengths - held_out, 1)
         season = season_of(table, scaler, begin, horizon, model.head.season)
-        borders = [(int(x), int(x)) for x in begin]
-        held = WindowDataset(table, scaler, "test", borders, model.head.context_length, horizon)
+        held = WindowDataset.after(table, scaler, begin, model.head.context_length, horizon)
         return explain(
             model, table, scaler, held, season=season.steps, most_windows=windows, segment_length=segment_length
         )

@@ -238,8 +238,7 @@ class Trained:
         first = first_cutoffs(table, horizon, n_windows, step, tested)
         note(self.console, fewer_windows(table, first, horizon, n_windows, step))
         scaler = self.scaler(table, np.array([train_end for train_end, _ in split]))
-        borders = [(int(x), int(x)) for x in first]
-        windows = WindowDataset(table, scaler, "test", borders, self.model.head.context_length, horizon, step)
+        windows = WindowDataset.after(table, scaler, first, self.model.head.context_length, horizon, step)
         self.warn_of_known(table, windows)
         calibrator = calibrator_for(self.model, table, scaler, split)
         if calibrator is not None:
