@@ -160,10 +160,10 @@ def _varied(targets: Targets) -> Targets:
     Raises:
         ValueError: names the number.
     """
-    for column in targets.values.T:
-        found = column[np.isfinite(column)].tolist()
-        if len(found) > 1 and len({*found}) == 1:
-            raise ValueError(f"all labels are {found[0]:g}; to learn a difference there must be two values at least")
+    for column in targets.values.T.tolist():
+        found = [value for value in column if np.isfinite(value)]
+        if len(found) > 1 and min(found) == max(found):
+            raise ValueError(f"all labels are {min(found):g}; to learn a difference there must be two values at least")
     return targets
 
 
