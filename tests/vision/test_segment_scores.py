@@ -145,6 +145,25 @@ def test_objects():
         objects_of(mask, "magic")
 
 
+def test_more_objects_than_there_is_room_for_pairs_of():
+    numbers = np.arange(1 << 18).reshape(1 << 9, 1 << 9)
+    assert instance_counts(numbers, numbers) == [((1 << 18) - 1, 0, 0)]
+    assert instance_counts(numbers, numbers // 2) == [(0, (1 << 17) - 1, (1 << 18) - 1)]
+
+
+def test_objects_with_the_highest_number_of_their_type_are_parted_as_all_are():
+    for kind in (np.uint8, np.uint16, np.int32):
+        numbers = np.zeros((5, 5), kind)
+        numbers[1:4, 1:4] = np.iinfo(kind).max
+        np.testing.assert_array_equal(parted(numbers), numbers > 0)
+
+
+def test_watershed_of_specks_takes_a_moment():
+    specks = np.random.default_rng(0).random((400, 400)) < 0.05
+    pieces, cut = objects_of(specks), objects_of(specks, "watershed")
+    assert cut.max() >= pieces.max() > 5_000 and (cut > 0).sum() == specks.sum()
+
+
 def test_touching_objects_are_parted():
     numbers = np.zeros((6, 9), int)
     numbers[1:5, 1:4], numbers[1:5, 4:8] = 5, 2

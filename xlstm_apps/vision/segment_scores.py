@@ -64,15 +64,16 @@ def instance_counts(truth: Mask, found: Mask, thresholds: Sequence[float] = (0.5
     _same_shape(truth, found)
     if any(not 0.5 <= t < 1 for t in thresholds):
         raise ValueError(f"thresholds={[*thresholds]} must be at least 0.5, so that matches are unique, and below 1")
-    (true_numbers, a), (found_numbers, b) = (np.unique(mask, return_inverse=True) for mask in (truth, found))
-    table = np.zeros((len(true_numbers), len(found_numbers)), np.int64)
-    np.add.at(table, (a.reshape(-1), b.reshape(-1)), 1)
-    union = table.sum(1, keepdims=True) + table.sum(0, keepdims=True) - table
-    shares = (table / union)[true_numbers != 0][:, found_numbers != 0]
+    (a, true_sizes), (b, found_sizes) = (_counted(mask) for mask in (truth, found))
+    meeting = (a >= 0) & (b >= 0)
+    # Pairs that share a pixel alone: of all pairs there can be more than memory holds.
+    pairs, both = np.unique(a[meeting] * len(found_sizes) + b[meeting], return_counts=True)
+    first, second = np.divmod(pairs, max(1, len(found_sizes)))
+    shares = both / (true_sizes[first] + found_sizes[second] - both)
     rows = []
     for threshold in thresholds:
         hits = int((shares > threshold).sum())
-        rows.append((hits, shares.shape[1] - hits, shares.shape[0] - hits))
+        rows.append((hits, len(found_sizes) - hits, len(true_sizes) - hits))
     return rows
 
 
@@ -80,6 +81,13 @@ def f1(hits: int, made_up: int, missed: int) -> float:
     """Harmonic mean of precision and recall; NaN where there is nothing to find and nothing was found."""
     total = 2 * hits + made_up + missed
     return 2 * hits / total if total else math.nan
+
+
+def _counted(numbers: Mask) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel which object it is of, from 0, -1 = none; and the pixels of each object."""
+    found, place, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
+    objects = found != 0
+    return np.where(objects, np.cumsum(objects) - 1, -1)[place.reshape(-1)], sizes[objects]
 
 
 def _outline(mask: Mask) -> Mask:

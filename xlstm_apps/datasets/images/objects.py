@@ -51,7 +51,7 @@ def renumbered(numbers: np.ndarray) -> np.ndarray:
 def parted(numbers: np.ndarray) -> np.ndarray:
     """Where objects are, without the pixels at which one touches another: a boolean mask whose connected components are
     the objects."""
-    numbers = np.asarray(numbers)
+    numbers = np.asarray(numbers).astype(np.int64)  # room for one number more than the highest
     highest = ndimage.maximum_filter(numbers, 3)
     above = int(numbers.max(initial=0)) + 1  # background counts as higher than all objects
     lowest = ndimage.minimum_filter(np.where(numbers == 0, above, numbers), 3)
@@ -64,10 +64,10 @@ def _watershed(mask: np.ndarray, pieces: np.ndarray, apart: int) -> np.ndarray:
     peaks = mask & (smooth == ndimage.maximum_filter(smooth, 2 * apart + 1)) & (depth >= 1)
     seeds, count = ndimage.label(peaks, np.ones((3,) * mask.ndim))
     # A piece whose deepest place is hidden by that of a neighbour keeps a seed of its own.
-    seeded = np.unique(pieces[peaks])
-    for piece in np.setdiff1d(np.unique(pieces), [0, *seeded]):
+    hidden = np.setdiff1d(np.unique(pieces), [0, *np.unique(pieces[peaks])])
+    for place in ndimage.maximum_position(depth, pieces, hidden):
         count += 1
-        seeds[np.unravel_index(np.argmax(np.where(pieces == piece, depth, -1)), mask.shape)] = count
+        seeds[place] = count
     # Flood from the deepest places up: at each level a seed takes what it reaches without leaving the mask.
     for level in [*np.linspace(float(smooth.max()), 0, LEVELS, endpoint=False), -np.inf]:
         open_ = mask & (smooth >= level) & (seeds == 0)
