@@ -7,16 +7,16 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from xlstm_apps import report, training
+from xlstm_apps import report
 from xlstm_apps.biosequence.alphabets import PROTEIN
 from xlstm_apps.biosequence.family import family_facts
 from xlstm_apps.biosequence.tokenizer import Tokenizer, get_tokenizer
-from xlstm_apps.datasets.sequences import Corpus, SequenceData, read_records, split_corpus
-from xlstm_apps.datasets.sequences.corpus import MANIFEST
+from xlstm_apps.datasets.sequences import read_records
 from xlstm_apps.datasets.sequences.designs import MOST_NATURAL, Designs, Proteins, judge_designs
 from xlstm_apps.datasets.sequences.mutations import clean_protein
 from xlstm_apps.datasets.sequences.reading import sniff
 from xlstm_apps.datasets.sequences.tabular import read_frame
+from xlstm_apps.recipes._sequence_origin import run_among, split_of_run
 from xlstm_apps.recipes._tables import TableOutput, check_target
 from xlstm_apps.recipes._terminal import note, showing, tell
 
@@ -144,19 +144,13 @@ def training_of(paths: list[str]) -> Proteins:
     Raises:
         ValueError: A run among files, or of another alphabet.
     """
-    runs = [path for path in paths if (Path(path) / "run.json").is_file()]
-    if not runs:
+    run = run_among(paths)
+    if run is None:
         parts = [read_proteins(path) for path in paths]
         return Proteins([i for p in parts for i in p.ids], [s for p in parts for s in p.sequences])
-    if len(paths) > 1:
-        raise ValueError(f"training: {runs[0]} is a run, which is given alone")
-    folder = Path(runs[0])
-    data = SequenceData(**training.RunFolder(folder).config["data"])
-    corpus = Corpus(folder / "corpus" if (folder / "corpus" / MANIFEST).is_file() else Path(data.path[0]))
-    if corpus.alphabet["name"] != "protein":
-        raise ValueError(f"{folder}: this run is about {corpus.alphabet['name']}, not about proteins")
+    corpus, split = split_of_run(run, "protein", "proteins")
     decode = Tokenizer(PROTEIN).decode
-    rows = [(corpus.ids[i], decode(corpus[i]).encode()) for i in np.unique(split_corpus(data, corpus).train.record)]
+    rows = [(corpus.ids[i], decode(corpus[i]).encode()) for i in np.unique(split.train.record)]
     return Proteins([name for name, text in rows if text], [text for _, text in rows if text])
 
 

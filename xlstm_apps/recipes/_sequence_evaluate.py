@@ -16,15 +16,13 @@ from xlstm_apps.datasets.molecules.chemistry import quiet
 from xlstm_apps.datasets.molecules.config import MoleculeSource
 from xlstm_apps.datasets.molecules.curation import Curator
 from xlstm_apps.datasets.molecules.metrics import Reference, Valid, Value, compare_sets, few_molecules, read_valid
-from xlstm_apps.datasets.sequences import Corpus, SequenceData, split_corpus
-from xlstm_apps.datasets.sequences.corpus import MANIFEST
 from xlstm_apps.datasets.sequences.loading import read_source
 from xlstm_apps.datasets.sequences.quality import QualityReport
 from xlstm_apps.recipes._molecule_mends import OF_FILES, OF_GENERATED, mending
 from xlstm_apps.recipes._sequence_filter import check_page
+from xlstm_apps.recipes._sequence_origin import run_among, split_of_run
 from xlstm_apps.recipes._tables import TableOutput
 from xlstm_apps.recipes._terminal import note, table_console
-from xlstm_apps.training import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +99,9 @@ def known(compared: Compared) -> tuple[list[str] | None, list[str] | None]:
     """
     training: list[str] | None = None
     held_out: list[str] | None = None
-    runs = [path for path in compared.training if (Path(path) / "run.json").is_file()]
-    if runs:
-        if len(compared.training) > 1:
-            raise ValueError(f"training: {runs[0]} is a run, which is given alone")
-        training, held_out = parts_of_run(Path(runs[0]))
+    run = run_among(compared.training)
+    if run is not None:
+        training, held_out = parts_of_run(run)
     elif compared.training:
         training = canonical(compared.training)
     if compared.reference:
@@ -119,12 +115,8 @@ def parts_of_run(path: Path) -> tuple[list[str], list[str] | None]:
     Raises:
         ValueError: The run is of another alphabet, or has no corpus.
     """
-    data = SequenceData(**RunFolder(path).config["data"])
-    place = path / "corpus" if (path / "corpus" / MANIFEST).is_file() else Path(data.path[0])
-    corpus = Corpus(place)
-    if corpus.alphabet["name"] != "smiles":
-        raise ValueError(f"{path}: this run is about {corpus.alphabet['name']}, not about molecules")
-    split, tokens = split_corpus(data, corpus), corpus.alphabet["tokens"]
+    corpus, split = split_of_run(path, "smiles", "molecules")
+    tokens = corpus.alphabet["tokens"]
     train, test = (
         ["".join([tokens[i] for i in corpus[n].tolist()]) for n in np.unique(part.record)]
         for part in (split.train, split.test)
