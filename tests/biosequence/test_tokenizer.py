@@ -5,6 +5,7 @@ import gzip
 import json
 import random
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -124,6 +125,30 @@ def test_real_molecules_come_back(shared_data, name, column):
     assert len(molecules) > 1000
     for text, ids in zip(molecules, tokenizer.encode_batch(molecules), strict=True):
         assert tokenizer.decode(ids) == text
+
+
+def strings_of(path):
+    """Every string of a file of molecules; a line of several, with dots between them, is one."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                yield from (line.strip() for line in archive.read(name).decode().splitlines() if line.strip())
+        return
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt") as file:
+        for row in csv.DictReader(file):
+            yield (row.get("smiles") or row["SMILES"]).strip()
+
+
+@pytest.mark.slow
+def test_every_molecule_of_the_data_comes_back(shared_data):
+    tokenizer = get_tokenizer("smiles")
+    files = sorted(shared_data("smiles").iterdir())
+    counts = {path.name: 0 for path in files}
+    for path in files:
+        for text in strings_of(path):
+            counts[path.name] += 1
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(files) == 10 and min(counts.values()) >= 50 and sum(counts.values()) > 2_000_000
 
 
 @pytest.mark.parametrize(
