@@ -1,4 +1,4 @@
-"""Files, links and tables with names that a program trips over."""
+"""Files, links and tables that a program trips over: names, damage, copies, size."""
 
 import gzip
 import io
@@ -10,7 +10,15 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from xlstm_apps.datasets.images import BadImage, ImageData, ImageSource, find_images, load_images, read_image
+from xlstm_apps.datasets.images import (
+    BadImage,
+    ImageData,
+    ImageSource,
+    collection,
+    find_images,
+    load_images,
+    read_image,
+)
 from xlstm_apps.datasets.images.decoding import decode_image
 
 
@@ -111,3 +119,24 @@ def test_idx_files_packed_and_unpacked_are_one(tmp_path):
     found = find_images(ImageData(path=[str(tmp_path)]), labelled=True)
     assert [one.label for one in found.records] == ["0", "1", "2", "3"]
     assert found.notes == ["left out, as they are there unpacked too: train-images-idx3-ubyte.gz"]
+
+
+def test_few_large_pictures_are_held_at_a_time(folder, monkeypatch):
+    held, most = 0, 0
+
+    def read(*args, **options):
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        return read_image(*args, **options)
+
+    def done(count):
+        nonlocal held
+        held -= count
+
+    for n in range(40):
+        picture(n).save(folder / "cat" / f"more{n}.png")
+    monkeypatch.setattr(collection, "read_image", read)
+    data = ImageData(path=[str(folder)], memory_gb=0)
+    found = collection.read_images(find_images(data, labelled=True), data, labelled=True, whole=True, tick=done)
+    assert len(found) == 44 and most <= 8

@@ -24,7 +24,8 @@ USUAL_SIZE = 224
 SMALL = 96
 """Images of one size up to which their size is kept."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_AHEAD = 256
+_AHEAD, _AHEAD_WHOLE = 256, 8
+"""Pictures that are decoded before they are asked for; large ones that are not shrunk take much room."""
 Tick = Callable[[int], None]
 
 
@@ -286,7 +287,8 @@ def _decoded(records: Iterable[ImageRecord], reading: Reading) -> Iterator[tuple
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         source = iter(records)
-        while block := list(islice(source, _AHEAD)):  # so that not all pictures are in memory at once
+        ahead = _AHEAD_WHOLE if reading.whole else _AHEAD
+        while block := list(islice(source, ahead)):  # so that not all pictures are in memory at once
             yield from zip(block, pool.map(read, block), strict=True)
 
 
