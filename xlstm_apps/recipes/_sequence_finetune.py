@@ -22,7 +22,15 @@ from xlstm_apps.estimators.sequence_plan import near_copies
 from xlstm_apps.estimators.sequence_saved import load_sequence_model
 from xlstm_apps.estimators.sequence_targets import read_targets
 from xlstm_apps.recipes._run import begin, find_place, fit_facts, located_model
-from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
+from xlstm_apps.recipes._sequence_run import (
+    check_objective,
+    check_used,
+    corpus_of,
+    data_fingerprint,
+    read_lines,
+    stem,
+    take_in,
+)
 from xlstm_apps.recipes._terminal import showing, table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 
@@ -254,9 +262,7 @@ def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:
     names = list(head.names or ())
     shown = ", ".join(names[:6]) + (f" ... ({len(names)})" if len(names) > 6 else "")
     lines = [
-        f"data      {quality['kept']:,} of {quality['records']:,} records, {quality['symbols']:,} symbols of "
-        f"{plan.sequence.alphabet}",
-        *(f"          {reason}: {count:,}" for reason, count in quality["left_out"].items()),
+        *read_lines(quality, plan.sequence.alphabet),
         f"predict   {what} of {'every symbol' if head.per_symbol else 'sequences'}: {shown}",
         f"split     {job.rule}: "
         + ", ".join(f"{name} {len(np.unique(spans.record)):,}" for name, spans in parts.items())

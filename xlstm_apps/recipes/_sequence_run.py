@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from xlstm_apps.biosequence import SequenceConfig, file_encoder
 from xlstm_apps.biosequence.vocabularies import written_alphabet
@@ -82,6 +83,17 @@ def take_in(corpus: Corpus, folder: RunFolder) -> None:
     """Into the folder of the run with a corpus that was built beside it."""
     if corpus.path.parent.name.startswith(f".{folder.path.name}-"):
         corpus.move(folder.path / "corpus")
+
+
+def read_lines(report: dict[str, Any], alphabet: str) -> list[str]:
+    """What was read, and what of it left out, in lines.
+
+    Args:
+        report: Of a corpus.
+        alphabet: Its name.
+    """
+    kept, read = f"{report['kept']:,} of {report['records']:,} records", f"{report['symbols']:,} symbols of {alphabet}"
+    return [f"data      {kept}, {read}"] + [f"          {why}: {count:,}" for why, count in report["left_out"].items()]
 
 
 def results(folder: RunFolder, verb: str) -> dict[str, str]:

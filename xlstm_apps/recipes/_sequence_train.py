@@ -25,7 +25,15 @@ from xlstm_apps.estimators.sequence_plan import LEARNING_RATE, SequencePlan, fin
 from xlstm_apps.estimators.sequence_saved import language_model, settled
 from xlstm_apps.recipes._run import begin, find_place, fit_facts, located_model
 from xlstm_apps.recipes._sequence_drawn import drawn_molecules
-from xlstm_apps.recipes._sequence_run import check_objective, check_used, corpus_of, data_fingerprint, stem, take_in
+from xlstm_apps.recipes._sequence_run import (
+    check_objective,
+    check_used,
+    corpus_of,
+    data_fingerprint,
+    read_lines,
+    stem,
+    take_in,
+)
 from xlstm_apps.recipes._terminal import table_console, tell
 from xlstm_apps.training import FitConfig, RunFolder, files
 
@@ -304,9 +312,7 @@ def choices(job: Job, leaks: dict[str, Any] | None) -> list[str]:
     quality, fit, counts = plan.corpus.report, plan.fit, plan.counts
     parts = ", ".join(f"{name} {counts[name]['symbols']:,}" for name in ("train", "val", "test"))
     lines = [
-        f"data      {quality['kept']:,} of {quality['records']:,} records, {quality['symbols']:,} symbols of "
-        f"{plan.alphabet.name}",
-        *(f"          {reason}: {count:,}" for reason, count in quality["left_out"].items()),
+        *read_lines(quality, plan.alphabet.name),
         f"split     by {plan.data.split}: {parts} symbols",
         f"model     {plan.sequence.objective}, {plan.backbone.num_blocks} blocks of width "
         f"{plan.backbone.embedding_dim}, {count_weights(plan.model(job.seed)):,} weights",
