@@ -67,3 +67,9 @@ def test_the_card(run):
     text = model_card(run)
     assert "cat, (dog), owl" in text and "pipeline_tag: image-classification" in text
     assert "torch.rand(1, 1, 28, 28)" in text and "| **90.0" in text
+
+
+def test_folders_that_are_too_many_to_list_are_counted(run):
+    (run / "config.yaml").write_text(f"data:\n  path: [{', '.join(f'photos{i}' for i in range(7))}]\n")
+    for text in (write_report(run).read_text(), model_card(run)):
+        assert "photos4" in text and "and 2 more" in text

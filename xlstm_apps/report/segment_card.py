@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xlstm_apps import __version__
+from xlstm_apps.enumeration import first_few
 
 from .card_parts import Card, markdown, plain
 from .charts import shorten
@@ -40,7 +41,7 @@ def segmentation(run: Run) -> Card:
     words = [
         f"A U-Net with xLSTM blocks made by xlstm-apps {__version__}, for {'volumes' if dims == 3 else 'pictures'}."
     ]
-    words.append(f"It tells apart: {', '.join(plain(shorten(name, 40)) for name in names[:20])}.")
+    words.append(f"It tells apart: {first_few([plain(shorten(name, 40)) for name in names], 20)}.")
     if parameters := number(run.facts.get("parameters")):
         words.append(f"It has {count(parameters, 'parameter')}.")
     lines = [f"Images: `{plain(source)}`"]

@@ -47,7 +47,7 @@ def classification(run: Run) -> Card:
         words.append(f"It has {count(parameters, 'parameter')}.")
     lines = []
     if summary.sources:
-        lines.append(f"Images: {', '.join(f'`{plain(source)}`' for source in summary.sources[:5])}")
+        lines.append(f"Images: {first_few([f'`{plain(source)}`' for source in summary.sources], 5)}")
     parts = {k: summary.number("split", k, "records") for k in ("train", "val", "test")}
     told = [f"{key} {value:,.0f}" for key, value in parts.items() if value]
     if told:

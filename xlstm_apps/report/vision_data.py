@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from xlstm_apps.enumeration import first_few
+
 from . import charts
 from .blocks import Block, Facts, Notice, Part, Section, Timeline
 from .numbers import ABSENT, count
@@ -45,8 +47,7 @@ def _left_out(run: Run, summary: ImageSummary) -> list[Notice]:
 
 
 def _facts(run: Run, summary: ImageSummary) -> Iterable[tuple[str, str]]:
-    shown = ", ".join(charts.shorten(source, 200) for source in summary.sources[:5])
-    yield "Source", shown or ABSENT
+    yield "Source", first_few([charts.shorten(source, 200) for source in summary.sources], 5) or ABSENT
     kept, read = summary.number("quality", "kept"), summary.number("quality", "images")
     if kept is not None:
         yield "Images", f"{kept:,.0f}" + (f" of {read:,.0f} found" if read is not None and read != kept else "")
