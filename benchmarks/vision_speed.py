@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--tasks", nargs="+", default=["infer", "train"], choices=["infer", "train"])
     parser.add_argument("--resolutions", nargs="+", type=int, default=[224, 448, 896])
-    parser.add_argument("--tokens", type=int, default=2**16 if cuda else 2**10, help="patches at a time, about")
+    parser.add_argument("--tokens", type=int, default=2**15 if cuda else 2**10, help="patches at a time, about")
     parser.add_argument("--batch", type=int, help="images at a time, whatever their size")
     parser.add_argument("--budget", type=float, default=2.0 if cuda else 5.0, help="seconds for a row")
     parser.add_argument("--warmup", type=int, default=3 if cuda else 1)

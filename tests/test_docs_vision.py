@@ -1,9 +1,18 @@
 """The page on vision models: every block of it runs, in order."""
 
+import csv
 import re
+import statistics
 from pathlib import Path
 
-TEXT = (Path(__file__).resolve().parents[1] / "docs" / "vision.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "docs" / "vision.md").read_text(encoding="utf-8")
+MODELS = ("vil_tiny", "vil_mlp_tiny", "vit_tiny")
+
+
+def results(name: str) -> list[dict[str, str]]:
+    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
+        return [*csv.DictReader(file)]
 
 
 def test_every_block_runs():
@@ -15,3 +24,24 @@ def test_every_block_runs():
     assert names["tokens"].shape == (1, 64, 192) and names["pooled"].shape == (1, 384)
     assert names["maps"][1].shape == (1, 192, 8, 12)
     assert [one.shape for one in names["pyramid"]] == [(1, 192, 4, 4)] * 4
+
+
+def test_images_per_second():
+    found = {(r["network"], r["task"], r["resolution"]): r for r in results("vision_speed") if r["device"] != "cpu"}
+    for task, word in (("infer", "inference"), ("train", "training")):
+        for resolution in ("224", "448", "896"):
+            cells = [f"{float(found[name, task, resolution]['images_per_second']):,.0f}" for name in MODELS]
+            assert f"| {word}, {resolution} pixels | {' | '.join(cells)} |" in TEXT
+
+
+def test_fashion_mnist():
+    for network, title in {"vil": "Vision-LSTM", "vit": "ViT", "resnet": "ResNet"}.items():
+        own = [row for row in results("vision_fashion") if (row["network"], row["epochs"]) == (network, "18")]
+        assert len(own) == 3
+        cells = [f"{int(own[0]['parameters']):,}"]
+        for measure in ("val_accuracy", "accuracy"):
+            values = [100 * float(row[measure]) for row in own]
+            cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} %")
+        seconds = [float(row["fit_seconds"]) for row in own]
+        cells.append(f"{min(seconds):.0f} to {max(seconds):.0f}")
+        assert f"| {title} | {' | '.join(cells)} |" in TEXT
