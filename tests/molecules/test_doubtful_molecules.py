@@ -108,3 +108,9 @@ def test_tokens_that_there_are_none_for_are_counted(tmp_path):
     corpus, smiles = corpus_of(tmp_path, path, on_bad="skip", standardise=False)
     assert smiles == ["CCO"] and corpus.report["left_out"] == {"bad characters": 3}
     assert corpus.report["bad_characters"] == {"X": 2, "!": 1}
+
+
+def test_names_that_are_no_utf_8_are_told(tmp_path):
+    (tmp_path / "x.smi").write_bytes("CCO \xe9thanol\nCCN amine\n".encode("latin-1"))
+    corpus, smiles = corpus_of(tmp_path, str(tmp_path / "x.smi"))
+    assert smiles == ["CCO", "CCN"] and any(note.startswith("1 names are not UTF-8") for note in corpus.report["notes"])

@@ -58,9 +58,10 @@ class Curator:
             ValueError: A record is no molecule, or comes twice, and that is an error; names file, line and record.
         """
         seen: dict[tuple[str | None, str], Any] = {}
-        changed = twice = disagree = translated = extended = grouped = named = 0
+        changed = twice = disagree = translated = extended = grouped = named = garbled = 0
         for record in records:
             written = record.sequence.decode("utf-8", errors="replace").strip()
+            garbled += "\ufffd" in record.id
             try:
                 smiles = self.standardiser(written)
             except Rejected as verdict:
@@ -99,6 +100,8 @@ class Curator:
             lost = f", {grouped:,} with groups of stereo centres (& or o), which are read as drawn" if grouped else ""
             lost += f", {named:,} with names of atoms (labels, alias lines), which are read as drawn" if named else ""
             report.notes.append(f"{extended:,} extensions between bars (CXSMILES) left off{lost}")
+        if garbled:
+            report.notes.append(f"{garbled:,} names are not UTF-8: letters that cannot be read are U+FFFD")
         if disagree:
             report.notes.append(
                 f"{disagree:,} of {twice:,} repeated molecules have another label than the first, which counts"
