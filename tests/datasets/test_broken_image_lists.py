@@ -73,3 +73,22 @@ def test_one_class_in_a_table_is_no_folder_too_deep(tmp_path):
     data = ImageData(path=[str(tmp_path / "t.csv")])
     with pytest.raises(ValueError, match=r"one class only, same; .* two or more, each in its own folder$"):
         split_images(load_images(data), data)
+
+
+def test_a_class_whose_groups_all_went_to_another_part(tmp_path):
+    lines = ["path,label,patient"]
+    for n in range(12):
+        Image.new("L", (4, 4), n).save(tmp_path / f"{n}.png")
+        lines.append(f"{n}.png,{'rare' if n == 0 else 'abc'[n % 3]},{n}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    options = {"path": [str(tmp_path / "t.csv")], "group_column": "patient", "test_fraction": 0.5}
+    images = load_images(ImageData(**options))
+    said = set()
+    for seed in range(12):
+        try:
+            split_images(images, ImageData(**options, split_seed=seed))
+        except ValueError as error:
+            said.add(str(error))
+    assert any(
+        "class rare; all of them went to another part with their groups or copies; try another" in x for x in said
+    )

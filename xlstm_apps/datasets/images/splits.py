@@ -88,4 +88,7 @@ def _check(images: ImageSet, parts: Parts) -> None:
         )
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
-        raise ValueError(f"no training image of class {', '.join(empty[:5])}; a part cannot have classes of its own")
+        drawn = any(record.part is None for record in images.records)
+        why = "all of them went to another part with their groups or copies; try another data.split_seed, or add images"
+        rule = why if drawn else "a part cannot have classes of its own"
+        raise ValueError(f"no training image of class {', '.join(empty[:5])}; {rule}")
