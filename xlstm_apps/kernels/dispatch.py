@@ -120,14 +120,12 @@ def _require(op: str, name: str, args: tuple[object, ...], options: dict[str, ob
 
 
 def _obstacle(op: str, name: str, args: tuple[object, ...], options: dict[str, object]) -> str | None:
-    """Reason why a backend cannot take a call, or None."""
-    if name == "triton":
-        tensor = args[0]
-        assert isinstance(tensor, Tensor)
-        missing = _triton_missing(op, tensor.device.type)
-        if missing is not None:
-            return missing
-    return _module(op, name).unsupported(*args, **options)
+    """Reason why a backend cannot take a call, or None. Only the kernels refuse any."""
+    if name != "triton":
+        return None
+    tensor = args[0]
+    assert isinstance(tensor, Tensor)
+    return _triton_missing(op, tensor.device.type) or _module(op, name).unsupported(*args, **options)
 
 
 def _constant_in_graphs(function: Function) -> Function:

@@ -9,12 +9,6 @@ from torch import Tensor
 from xlstm_apps.kernels.state import state_dtype
 
 
-def unsupported(*args: object, **options: object) -> str | None:
-    """Nothing is."""
-    del args, options
-    return None
-
-
 def causal_conv1d(
     x: Tensor, weight: Tensor, bias: Tensor, window: Tensor | None, *, position: Tensor | None, activation: str | None
 ) -> Tensor:

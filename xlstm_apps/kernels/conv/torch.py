@@ -6,10 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlstm_apps.kernels.conv.reference import unsupported
-
-__all__ = ["causal_conv1d", "unsupported"]
-
 FEW = 4
 """Taps up to which they are summed one by one in training, too."""
 

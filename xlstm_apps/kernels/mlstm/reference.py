@@ -18,11 +18,6 @@ GATE_FLOOR = -1e3
 """Forget gates below this are read as this: exp of it is 0 in every dtype, and sums of it stay finite."""
 
 
-def unsupported(*_args: object, **_options: object) -> str | None:
-    """Reason why this backend cannot take a call: it takes all of them."""
-    return None
-
-
 def log_forget(fgate: Tensor) -> Tensor:
     """Logarithm of the forget gate from its raw preactivation; finite for `-inf` too."""
     return F.logsigmoid(fgate.clamp(min=GATE_FLOOR))

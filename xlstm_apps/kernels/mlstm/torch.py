@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.mlstm import chunkwise, packed
-from xlstm_apps.kernels.mlstm.reference import mlstm_step, unsupported
+from xlstm_apps.kernels.mlstm.reference import mlstm_step
 from xlstm_apps.kernels.mlstm.short import Short
 from xlstm_apps.kernels.state import MLSTMState, allocate_memory, state_dtype
 
-__all__ = ["mlstm", "mlstm_step", "prepare", "unsupported"]
+__all__ = ["mlstm", "mlstm_step", "prepare"]
 
 
 def default_chunk_size(key_dim: int, value_dim: int) -> int:

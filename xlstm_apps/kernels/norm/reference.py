@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from xlstm_apps.kernels.conv.reference import unsupported
 from xlstm_apps.kernels.state import state_dtype
-
-__all__ = ["gated_norm", "result_type", "unsupported"]
 
 
 def result_type(h: Tensor, gate: Tensor, a: Tensor | None) -> torch.dtype:

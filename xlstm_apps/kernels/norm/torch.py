@@ -6,10 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlstm_apps.kernels.conv.reference import unsupported
 from xlstm_apps.kernels.dispatch import full_precision
-
-__all__ = ["gated_norm", "head_norm", "unsupported"]
 
 
 def head_norm(h: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:

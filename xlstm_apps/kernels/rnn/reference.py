@@ -24,11 +24,6 @@ LOG_EMPTY = -1e30
 """`l` of an empty memory: as good as -inf, without the NaN of inf - inf."""
 
 
-def unsupported(*_args: object, **_options: object) -> str | None:
-    """Reason why this backend cannot take a call: it takes all of them."""
-    return None
-
-
 def slstm_memory(state: RNNState) -> tuple[Tensor, Tensor]:
     """(c, n, m) -> (y, l), differentiable; an empty memory (n = 0) gives y = 0 and l = `LOG_EMPTY`."""
     c, n, m = state.c, state.n, state.m

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.rnn import loop
-from xlstm_apps.kernels.rnn.reference import empty_state, rnn_step, slstm_memory, unsupported
+from xlstm_apps.kernels.rnn.reference import empty_state, rnn_step, slstm_memory
 from xlstm_apps.kernels.state import RNNState, state_dtype
 
-__all__ = ["rnn", "rnn_step", "unsupported"]
+__all__ = ["rnn", "rnn_step"]
 
 
 def rnn(
