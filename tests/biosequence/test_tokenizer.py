@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 import json
 import random
 import time
@@ -145,8 +146,10 @@ def test_every_molecule_of_the_data_comes_back(shared_data):
     files = sorted(shared_data("smiles").iterdir())
     counts = {path.name: 0 for path in files}
     for path in files:
-        for text in strings_of(path):
-            counts[path.name] += 1
+        strings = strings_of(path)
+        while some := list(itertools.islice(strings, 1000)):
+            counts[path.name] += len(some)
+            text = ".".join(some)  # together, which takes a tenth of the time; no token reaches beyond a dot
             assert tokenizer.decode(tokenizer.encode(text)) == text
     assert len(files) == 10 and min(counts.values()) >= 50 and sum(counts.values()) > 2_000_000
 
