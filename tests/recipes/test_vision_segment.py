@@ -4,6 +4,8 @@ import csv
 import json
 import shutil
 import struct
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,10 @@ from xlstm_apps import cli
 from xlstm_apps.datasets.images.nifti import read_nifti, write_nifti
 from xlstm_apps.datasets.images.segmentation_files import read_labels, write_labels
 from xlstm_apps.datasets.images.segmentation_pairs import Pair
-from xlstm_apps.recipes._segment_predict import mask_name
+from xlstm_apps.recipes import _segment_predict
+from xlstm_apps.vision.segment_config import SegmentImages
 from xlstm_apps.vision.segmenter import Segmenter
+from xlstm_apps.vision.unet_config import UNetConfig
 
 QUICK = ["--unet.features", "4,6", "--unet.num_heads", "2", "--fit.max_epochs", "2", "--fit.steps_per_epoch", "3"]
 QUICK += ["--fit.batch_size", "2", "--fit.accelerator", "cpu"]
@@ -138,10 +142,25 @@ def test_masks_of_a_folder(run, folder, tmp_path, capsys):
 
 def test_masks_whose_numbers_need_more_than_16_bits(tmp_path):
     labels = np.array([[0, 70_000]], np.int32)
-    name = mask_name(Pair(id="a", image=Path("a.png")), labels)
-    assert name == "a.tif" and mask_name(Pair(id="a", image=Path("a.tif")), labels // 2) == "a.png"
+    name = _segment_predict.mask_name(Pair(id="a", image=Path("a.png")), labels)
+    assert name == "a.tif" and _segment_predict.mask_name(Pair(id="a", image=Path("a.tif")), labels // 2) == "a.png"
     write_labels(tmp_path / name, labels, None, (1.0, 1.0))
     np.testing.assert_array_equal(read_labels(tmp_path / name), labels)
+
+
+def test_a_large_mask_is_in_memory_once():
+    known = SegmentImages(dims=3, in_chans=1, names=("none", "a", "b"), values=(0, 1, 2), patch_size=(4, 4, 4))
+    model = Segmenter(UNetConfig(features=(2, 4), num_heads=2), known)
+    found = np.zeros((64, 128, 128), np.uint8)
+    found[:8], found[8:10] = 1, 2
+    tracemalloc.start()
+    labels = _segment_predict.values(model, found, "none", 0)
+    row = _segment_predict.facts(model, found, labels, "none")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert labels is found and row == {"share_a": 0.125, "share_b": 0.03125} and peak < found.nbytes / 8
+    model.images = replace(known, values=(0, 7, 255))
+    assert np.unique(_segment_predict.values(model, found, "none", 0)).tolist() == [0, 7, 255]
 
 
 def test_links_to_nowhere_and_photos_that_were_turned(run, folder, tmp_path, capsys):

@@ -100,13 +100,15 @@ def values(segmenter: Segmenter, found: np.ndarray, objects: Objects, smallest: 
             kept |= objects_of(found == number, smallest=smallest) > 0
         found = np.where(kept, found, 0)
     known = segmenter.images.values
+    if known == tuple(range(len(known))):
+        return found  # a mask may be large: no second one beside it
     return np.array(known, smallest_type(max(known)))[found]
 
 
 def facts(segmenter: Segmenter, found: np.ndarray, labels: np.ndarray, objects: Objects) -> dict[str, Any]:
     """Shares of the classes, and the number of objects."""
     row: dict[str, Any] = {
-        f"share_{name}": float(f"{np.count_nonzero(found == number) / found.size:.5g}")
+        f"share_{name}": float(f"{sum(np.count_nonzero(part == number) for part in found) / found.size:.5g}")
         for number, name in enumerate(segmenter.images.names[1:], 1)
     }
     return row if objects == "none" else {**row, "objects": int(labels.max(initial=0))}
