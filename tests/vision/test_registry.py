@@ -1,10 +1,13 @@
 """Models by name, weights from elsewhere, feature maps, groups for the optimizer."""
 
+import re
+
 import pytest
 import torch
 from small_models import small_model
 
 from xlstm_apps.vision import FeaturePyramid, create_model, list_models, parameter_groups
+from xlstm_apps.vision.groups import layer_of
 from xlstm_apps.vision.weights import adapt_channels
 
 SMALL = {"embedding_dim": 16, "num_blocks": 4, "num_heads": 2, "patch_size": 4, "img_size": 16}
@@ -122,3 +125,15 @@ def test_groups_for_the_optimizer():
     for wrong in ({"layer_decay": 0.0}, {"blocks_per_layer": 0}):
         with pytest.raises(ValueError):
             parameter_groups(model, learning_rate=1.0, **wrong)
+
+
+def test_patterns_of_layers_sort_parameters_as_the_groups_do():
+    model = create_model("vil_nano", num_classes=3)
+    found = model.group_matcher()
+    (blocks, _), (last, _) = found["blocks"]
+    for name, _ in model.named_parameters():
+        layer, block = layer_of(name, len(model.blocks)), re.match(blocks, name)
+        assert bool(re.match(found["stem"], name)) == (layer == 0), name
+        assert (1 + int(block[1]) == layer) if block else layer in (0, 1 + len(model.blocks)), name
+        assert not re.match(last, name) or layer == 1 + len(model.blocks)
+    assert model.group_matcher(coarse=True)["blocks"] == blocks

@@ -7,7 +7,6 @@ from xlstm_apps.choices import check_choices
 
 Fit = Literal["crop", "pad", "squash"]
 SAMPLE = "sample:digits"
-DIGITS_SIZE = 8
 MOST_SHAPES = 32
 
 
