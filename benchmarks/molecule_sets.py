@@ -301,7 +301,7 @@ def summary(found: list[Row]) -> None:
 
 def main() -> None:
     parser = line_options(
-        __doc__, FOLDER, size="7m", steps=600, symbols=65_536, context=2048, rate=1e-3, looks=10,
+        __doc__, FOLDER, size="7m", steps=800, symbols=65_536, context=2048, rate=1e-3, looks=10,
         targets="molecules whose perplexity is measured", number=480,
         draws="molecules drawn behind each set that is shown", times=256,
     )  # fmt: skip

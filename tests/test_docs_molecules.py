@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,52 @@ def test_larger_models():
     assert f"{own}, against {other} behind another set {beaten['other']} sets)" in words
     assert f"{none} behind nothing {beaten['none']})" in words
     assert f"{100 * float(like['own']['valid']):.0f} % of what is drawn behind a set is valid" in words
+
+
+def test_draws_of_larger_models():
+    found = {row["molecules"]: row for row in results("molecule_moses_scores")}
+    digits = {"valid": 3, "unique@10k": 4, "novel": 3, "fcd_test": 3, "fcd_scaffolds": 3, "snn_test": 3, "frag_test": 4,
+              "scaf_test": 3, "scaf_scaffolds": 3, "int_div": 3}  # fmt: skip
+    titles = {
+        "xlstm": "xLSTM", "xlstm --valid": "xLSTM, `--valid`", "lstm": "LSTM", "CharRNN": "CharRNN, published",
+        "drawn from training": "molecules of training", "JTN-VAE": "JT-VAE, published",
+    }  # fmt: skip
+    for name, title in titles.items():
+        assert found[name]["n"] == "30000"
+        cells = [f"{float(found[name][measure]):.{places}f}" for measure, places in digits.items()]
+        assert f"| {title} | {' | '.join(cells)} |" in PAGE
+    assert float(found["xlstm"]["fcd_test"]) < float(found["CharRNN"]["fcd_test"])
+
+
+def test_properties():
+    titles = {
+        "pretrained": "xLSTM trained on MOSES before", "scratch": "xLSTM from scratch",
+        "forest": "random forest of Morgan fingerprints", "mean": "mean of training",
+    }  # fmt: skip
+    for model, title in titles.items():
+        cells = []
+        for task in ("lipo", "esol", "bbbp"):
+            rows = [row for row in results("molecule_properties") if (row["task"], row["model"]) == (task, model)]
+            rows = [row for row in rows if row["epochs"] in ("", "20")]
+            rates = [row["learning_rate"] for row in rows]  # the one with all splits is the one that was chosen
+            own = [row for row in rows if row["learning_rate"] == max(rates, key=rates.count)]
+            values = [float(row["auc" if task == "bbbp" else "rmse"]) for row in own]
+            assert len(values) == 5
+            cells.append(f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}")
+        assert f"| {title} | {' | '.join(cells)} |" in PAGE
+
+
+def test_what_the_readme_says():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    found = {row["molecules"]: row for row in results("molecule_moses_scores")}
+    fcd = {name: f"{float(row['fcd_test']):.3f}" for name, row in found.items()}
+    assert f"{100 * float(found['xlstm']['valid']):.1f} % are valid" in text
+    assert (
+        f"distance **{fcd['xlstm']}** (an LSTM of equal size {fcd['lstm']}, published CharRNN {fcd['CharRNN']}" in text
+    )
+    assert f"molecules of training {fcd['drawn from training']})" in text
+    best = (
+        re.search(r"\| xLSTM trained on MOSES before \| ([\d.]+)", PAGE),
+        re.search(r"\| random forest.*?\| ([\d.]+)", PAGE),
+    )
+    assert f"RMSE: **{best[0][1]}**, random forest {best[1][1]}" in text

@@ -34,6 +34,15 @@ def test_images_per_second():
             assert f"| {word}, {resolution} pixels | {' | '.join(cells)} |" in TEXT
 
 
+def test_seconds_of_an_image_on_a_cpu():
+    found = {(r["network"], r["task"], r["resolution"]): r for r in results("vision_speed") if r["device"] == "cpu"}
+    for task, resolution in {(task, resolution) for _, task, resolution in found}:
+        cells = [f"{float(found[name, task, resolution]['milliseconds']) / 1000:.2f}" for name in MODELS]
+        word = {"infer": "inference", "train": "training"}[task]
+        assert f"| {word}, {resolution} pixels | {' | '.join(cells)} |" in TEXT
+    assert float(found["vil_tiny", "infer", "1024"]["milliseconds"]) < 5000
+
+
 def test_fashion_mnist():
     for network, title in {"vil": "Vision-LSTM", "vit": "ViT", "resnet": "ResNet"}.items():
         own = [row for row in results("vision_fashion") if (row["network"], row["epochs"]) == (network, "18")]

@@ -47,7 +47,8 @@ def overlays(run: Run) -> Section | None:
         return None
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" viewBox="0 0 {WIDTH} {y}" role="img" '
-        f'aria-label="{len(parts)} images with outlines" font-size="14">{"".join(parts)}</svg>'
+        f'aria-label="{len(parts)} images with outlines" font-size="14" style="max-width:100%;height:auto">'
+        f"{''.join(parts)}</svg>"
     )
     lead = (
         "From left to right: the image; outlines of what is there; outlines of what was found; mistakes, missed in "
