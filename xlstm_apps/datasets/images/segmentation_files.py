@@ -14,6 +14,8 @@ from .nifti import MAPPED, read_nifti, write_nifti
 VOLUMES = (*NIFTI, ".npy")
 _LARGEST = 1e30
 """Value that can still be squared and summed."""
+_LARGEST_WHOLE = 2**53
+"""Up to which every whole number has a floating one of its own."""
 _LOSSY = ("JPEG", "MPO", "WEBP")
 
 
@@ -187,7 +189,7 @@ def _whole(values: np.ndarray) -> np.ndarray:
             raise BadImage("has values that are not numbers (NaN or infinite); masks are whole numbers")
         if not (values == np.rint(values)).all():
             raise BadImage("has fractions for values; masks are whole numbers")
-        if np.abs(values).max() > np.iinfo(np.int32).max:
+        if np.abs(values).max() > _LARGEST_WHOLE:
             raise BadImage(f"holds the value {values.flat[np.abs(values).argmax()]:g}, which is no number of a class")
         return values.astype(np.int64)
     return values
