@@ -82,6 +82,10 @@ class Plan:
         self._count += 1
         return Operand(self._count - 1, 0, dtype)
 
+    def optional(self, other: Operand, *tensors: Tensor | None) -> list[Operand]:
+        """The call's next tensors, some of which it may lack; `other` then stands in, which the kernel leaves alone."""
+        return [other if x is None else self.tensor(x.dtype) for x in tensors]
+
     def storage(self) -> Storage:
         """The call's next tensor, of bytes, to hold several buffers."""
         self._count += 1
@@ -172,6 +176,11 @@ def unsupported_type(**tensors: Tensor | None) -> str | None:
 def unit_stride(x: Tensor) -> Tensor:
     """The same, its last dimension as kernels read it: neighbours in memory."""
     return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def aligned(strides: Sequence[int]) -> int:
+    """How many neighbouring elements may be loaded at once, at most 8, where rows lie so far apart."""
+    return math.gcd(8, *strides)
 
 
 def power_of_2(n: int) -> int:

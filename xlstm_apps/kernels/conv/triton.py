@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.conv import triton_launch as launch
+from xlstm_apps.kernels.direct import differentiable
 from xlstm_apps.kernels.dispatch import observed
 from xlstm_apps.kernels.triton_plan import unsupported_type
 
@@ -64,21 +65,7 @@ def _vjp(ctx, dy):
     return dx, dweight, dbias, None if window is None else dwindow, None, None
 
 
-_forward.register_autograd(_vjp, setup_context=_setup_context)
-
-
-class _Direct(torch.autograd.Function):
-    """The same operator without the dispatcher, whose bookkeeping takes longer than the kernels of small calls."""
-
-    @staticmethod
-    def forward(ctx, *inputs):
-        _setup_context(ctx, inputs, None)
-        return launch.forward(*inputs)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, dy):
-        return _vjp(ctx, dy)
+_call = differentiable(_forward, launch.forward, _vjp, _setup_context)
 
 
 def causal_conv1d(
@@ -87,10 +74,4 @@ def causal_conv1d(
     """Shapes and options as in `xlstm_apps.kernels.causal_conv1d`."""
     if window is not None and window.shape[1] == 0:
         window = None
-    inputs = (x, weight, bias, window, position, activation == "silu")
-    tensors = tuple(t for t in inputs[:5] if t is not None)
-    if observed(tensors):
-        return _forward(*inputs)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return _Direct.apply(*inputs)
-    return launch.forward(*inputs)
+    return _call(x, weight, bias, window, position, activation == "silu")

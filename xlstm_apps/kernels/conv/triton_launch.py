@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.conv.triton_kernels import backward_kernel, forward_kernel
 from xlstm_apps.kernels.kinds import Kinds
-from xlstm_apps.kernels.triton_plan import Plan, power_of_2, processors, tiles, unit_stride
+from xlstm_apps.kernels.triton_plan import Plan, aligned, power_of_2, processors, tiles, unit_stride
 
 WARPS = 14
 """Programs, of one warp each, that a processor should have: as many as have room in its registers at once."""
@@ -61,7 +59,7 @@ def forward(
         inputs = [plan.tensor(t.dtype) for t in (x, weight, bias, y)]
         plan.launch(
             forward_kernel, tiling.programs,
-            *inputs, *_optional(plan, inputs[0], window, position), *tiling.sizes, *x.stride()[:2],
+            *inputs, *plan.optional(inputs[0], window, position), *tiling.sizes, *x.stride()[:2],
             **tiling.meta, **_options(x.stride()[:2], window, position, silu),
         )  # fmt: skip
         found = _plans[key] = plan, tiling
@@ -80,10 +78,10 @@ def backward(
     if found is None:
         plan, tiling = Plan(x.device), Tiling(x, weight, room=16, most=4)
         inputs = [plan.tensor(t) for t in (dy.dtype, x.dtype, weight.dtype, bias.dtype, x.dtype, torch.float32)]
-        dwindow = _optional(plan, inputs[0], window)
+        dwindow = plan.optional(inputs[0], window)
         plan.launch(
             backward_kernel, tiling.programs,
-            *inputs, *dwindow, *_optional(plan, inputs[0], window, position), *tiling.sizes, *x.stride()[:2],
+            *inputs, *dwindow, *plan.optional(inputs[0], window, position), *tiling.sizes, *x.stride()[:2],
             *dy.stride()[:2], **tiling.meta, **_options((*x.stride()[:2], *dy.stride()[:2]), window, position, silu),
         )  # fmt: skip
         found = _plans[key] = plan, tiling
@@ -106,11 +104,5 @@ def _key(
     return (x.shape, x.stride(), weight.shape[0], types, x.device, silu)
 
 
-def _optional(plan: Plan, other, *tensors: Tensor | None) -> list:
-    """Operands of what a call may lack; `other` then stands in, and the kernel does not look at it."""
-    return [other if x is None else plan.tensor(x.dtype) for x in tensors]
-
-
 def _options(strides: tuple[int, ...], window: Tensor | None, position: Tensor | None, silu: bool) -> dict[str, object]:
-    aligned = math.gcd(8, *strides)  # elements that may be loaded at once
-    return {"ALIGNED": aligned, "SILU": silu, "HAS_WINDOW": window is not None, "PACKED": position is not None}
+    return {"ALIGNED": aligned(strides), "SILU": silu, "HAS_WINDOW": window is not None, "PACKED": position is not None}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xlstm_apps.kernels.direct import differentiable
 from xlstm_apps.kernels.dispatch import observed
 from xlstm_apps.kernels.norm import triton_launch as launch
 from xlstm_apps.kernels.norm.reference import result_type
@@ -68,21 +69,7 @@ def _vjp(ctx, dy):
     )  # fmt: skip
 
 
-_forward.register_autograd(_vjp, setup_context=_setup_context)
-
-
-class _Direct(torch.autograd.Function):
-    """The same operator without the dispatcher, whose bookkeeping takes longer than the kernels of small calls."""
-
-    @staticmethod
-    def forward(ctx, *inputs):
-        _setup_context(ctx, inputs, None)
-        return launch.forward(*inputs)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, dy):
-        return _vjp(ctx, dy)
+_call = differentiable(_forward, launch.forward, _vjp, _setup_context)
 
 
 def gated_norm(
@@ -90,10 +77,4 @@ def gated_norm(
     *, eps: float, activation: str,
 ) -> Tensor:  # fmt: skip
     """Shapes and options as in `xlstm_apps.kernels.gated_norm`."""
-    inputs = (h, gate, weight, bias, a, skip, eps, activation == "silu")
-    tensors = tuple(t for t in inputs[:6] if isinstance(t, Tensor))
-    if observed(tensors):
-        return _forward(*inputs)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        return _Direct.apply(*inputs)
-    return launch.forward(*inputs)
+    return _call(h, gate, weight, bias, a, skip, eps, activation == "silu")

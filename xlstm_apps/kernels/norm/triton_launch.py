@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.norm.reference import result_type
 from xlstm_apps.kernels.norm.triton_kernels import backward_kernel, forward_kernel
-from xlstm_apps.kernels.triton_plan import Plan, power_of_2, processors, tiles, unit_stride
+from xlstm_apps.kernels.triton_plan import Plan, aligned, power_of_2, processors, tiles, unit_stride
 
 FORWARD, BACKWARD = 2048, 1024
 """Numbers of a tile: 16 and 8 for each thread of four warps. The backward holds eleven such tiles."""
@@ -37,7 +35,7 @@ def forward(
         operands = [plan.tensor(x.dtype) for x in (wide[0], wide[1], features[0], y)]
         plan.launch(
             forward_kernel, heads * tiles(rows, together),
-            *operands, *_optional(plan, operands[0], bias, a, skip), rows, *_strides(wide), eps,
+            *operands, *plan.optional(operands[0], bias, a, skip), rows, *_strides(wide), eps,
             H=heads, D=dim, ROWS=together, BLOCK=block, **_options(_strides(wide), silu, bias, skip), num_warps=4,
         )  # fmt: skip
         _forward[key] = plan
@@ -68,7 +66,7 @@ def backward(
         strides = (dy.stride(0), *_strides(wide))
         plan.launch(
             backward_kernel, heads * parts,
-            *operands, sums, *_optional(plan, operands[0], bias, a, skip), rows, each, *strides, eps,
+            *operands, sums, *plan.optional(operands[0], bias, a, skip), rows, each, *strides, eps,
             H=heads, D=dim, ROWS=together, BLOCK=block, **_options(strides, silu, bias, skip), num_warps=4,
         )  # fmt: skip
         found = _backward[key] = plan, parts
@@ -98,16 +96,10 @@ def _key(h: Tensor, wide: tuple[Tensor | None, ...], features: list[Tensor | Non
     return (h.shape, given, h.device)
 
 
-def _optional(plan: Plan, other, *tensors: Tensor | None) -> list:
-    """Operands of what a call may lack; `other` then stands in, and the kernel does not look at it."""
-    return [other if x is None else plan.tensor(x.dtype) for x in tensors]
-
-
 def _strides(wide: tuple[Tensor, Tensor, Tensor | None]) -> tuple[int, int, int]:
     h, gate, a = wide
     return h.stride(0), gate.stride(0), 0 if a is None else a.stride(0)
 
 
 def _options(strides: tuple[int, ...], silu: bool, bias: Tensor | None, skip: Tensor | None) -> dict[str, object]:
-    aligned = math.gcd(8, *strides)  # elements that may be loaded at once
-    return {"ALIGNED": aligned, "SILU": silu, "HAS_BIAS": bias is not None, "HAS_SKIP": skip is not None}
+    return {"ALIGNED": aligned(strides), "SILU": silu, "HAS_BIAS": bias is not None, "HAS_SKIP": skip is not None}
