@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -173,20 +174,8 @@ def draws(
     model: SequenceModel, texts: list[str], drawing: Drawing, family: FamilyContext | None
 ) -> Iterator[list[Made]]:
     """Batches of what goes on behind prompts."""
-    assert drawing.max_length is not None
     return generate_sequences(
-        model,
-        texts,
-        per_prompt=drawing.num_sequences,
-        min_length=drawing.min_length,
-        max_length=drawing.max_length,
-        temperature=drawing.temperature,
-        top_k=drawing.top_k,
-        top_p=drawing.top_p,
-        batch_size=drawing.batch_size,
-        seed=drawing.seed,
-        valid=drawing.valid,
-        family=family,
+        model, texts, per_prompt=drawing.num_sequences, valid=drawing.valid, family=family, **_how(drawing)
     )
 
 
@@ -194,20 +183,14 @@ def decorated(
     model: SequenceModel, scaffold: str, drawing: Drawing, family: FamilyContext | None
 ) -> Iterator[list[Made]]:
     """Batches of molecules with a scaffold."""
+    return decorate(model, scaffold, num_molecules=drawing.num_sequences, family=family, **_how(drawing))
+
+
+def _how(drawing: Drawing) -> dict[str, Any]:
+    """What all ways of drawing are told."""
     assert drawing.max_length is not None
-    return decorate(
-        model,
-        scaffold,
-        num_molecules=drawing.num_sequences,
-        min_length=drawing.min_length,
-        max_length=drawing.max_length,
-        temperature=drawing.temperature,
-        top_k=drawing.top_k,
-        top_p=drawing.top_p,
-        batch_size=drawing.batch_size,
-        seed=drawing.seed,
-        family=family,
-    )
+    names = ("min_length", "max_length", "temperature", "top_k", "top_p", "batch_size", "seed")
+    return {name: getattr(drawing, name) for name in names}
 
 
 def told(
