@@ -1,17 +1,13 @@
 """The page of what was measured on DNA says what the rows of the benchmarks say."""
 
-import csv
 import statistics
 from pathlib import Path
+
+from written_results import results
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "dna-benchmarks.md").read_text(encoding="utf-8")
 NETWORKS = ("xlstm-mlstm", "xlstm-mixed", "transformer")
-
-
-def rows(name: str) -> list[dict[str, str]]:
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
-        return [*csv.DictReader(file)]
 
 
 def tables() -> list[dict[str, list[str]]]:
@@ -28,7 +24,7 @@ def tables() -> list[dict[str, list[str]]]:
 
 
 def test_speed():
-    found = {(row["task"], row["length"], row["network"]): row for row in rows("sequence_speed")}
+    found = {(row["task"], row["length"], row["network"]): row for row in results("sequence_speed")}
     speed = {key: f"{float(row['tokens_per_second']) / 1e3:,.0f}" for key, row in found.items()}
     for task, shown in zip(("train", "score", "stream"), tables(), strict=False):
         for length in (1024, 8192, 65536, 262144) if task != "stream" else (65536, 262144):
@@ -41,7 +37,7 @@ def test_speed():
 
 
 def test_language_models():
-    chosen = [row for row in rows("dna_language") if row["test_windows"]]
+    chosen = [row for row in results("dna_language") if row["test_windows"]]
     wide = "convolutions of 16 bases"
     names = {
         "transformer": "Transformer", "xlstm": "xLSTM, all mLSTM", "xlstm-wide": f"**xLSTM, all mLSTM, {wide}**",
@@ -68,7 +64,7 @@ def test_promoters():
     for first, name in models.items():
         cells = next(cells for key, cells in tables()[4].items() if key.startswith(first))
         for cell, task in zip(cells, ("ecoli", "mouse-tata"), strict=False):
-            own = [row for row in rows("dna_finetune") if (row["task"], row["network"]) == (task, name)]
+            own = [row for row in results("dna_finetune") if (row["task"], row["network"]) == (task, name)]
             if name not in ("kmers", "places"):  # the rate with all seeds is the one that was chosen
                 rate = max({r["learning_rate"] for r in own}, key=[r["learning_rate"] for r in own].count)
                 own = [row for row in own if row["learning_rate"] == rate]
@@ -78,7 +74,7 @@ def test_promoters():
 
 def test_what_the_readme_says():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = [row for row in rows("dna_language") if row["test_windows"]]
+    found = [row for row in results("dna_language") if row["test_windows"]]
     bits = {
         name: statistics.mean(float(r["test_windows"]) for r in found if r["network"] == name)
         for name in ("xlstm-wide", "transformer")

@@ -1,12 +1,12 @@
 """The code of docs/molecules.md runs, and its numbers are those of the results file."""
 
-import csv
 import math
 import re
 import statistics
 from pathlib import Path
 
 import pytest
+from written_results import results
 
 pytest.importorskip("rdkit", reason="needs RDKit")
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,11 +19,6 @@ def test_the_code_runs(tmp_path, monkeypatch):
     assert len(blocks) == 2
     for block in blocks:
         exec(compile(block, "docs/molecules.md", "exec"), {})
-
-
-def results(name: str) -> list[dict[str, str]]:
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
-        return [*csv.DictReader(file)]
 
 
 def test_the_numbers_are_those_measured():

@@ -1,11 +1,11 @@
 """The page on segmentation: every block of it runs, and its commands have the options it names."""
 
-import csv
 import re
 import statistics
 from pathlib import Path
 
 import pytest
+from written_results import results
 
 from xlstm_apps.cli import COMMANDS, load, option_types
 
@@ -34,11 +34,6 @@ TITLES = {
     "plain": "plain U-Net, whose convolutions reach 11 slices", "deep": "plain U-Net of five stages, which reach 40",
     "slices": "slice by slice, with memory", "slices-plain": "each slice by itself",
 }  # fmt: skip
-
-
-def results(name: str) -> list[dict[str, str]]:
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
-        return [*csv.DictReader(file)]
 
 
 @pytest.mark.parametrize(("steps", "heading"), [("800", "| network, on a GPU |"), ("250", "250 steps on one CPU")])

@@ -1,17 +1,13 @@
 """The page of what was measured on proteins says what the rows of the benchmarks say."""
 
-import csv
 import re
 import statistics
 from pathlib import Path
 
+from written_results import results
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "sequence-benchmarks.md").read_text(encoding="utf-8")
-
-
-def rows(name: str) -> list[dict[str, str]]:
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
-        return [*csv.DictReader(file)]
 
 
 def table(heading: str) -> dict[str, list[str]]:
@@ -24,7 +20,7 @@ def table(heading: str) -> dict[str, list[str]]:
 
 
 def test_language_models():
-    found, shown = rows("protein_language"), table("Language models")
+    found, shown = results("protein_language"), table("Language models")
     tests = {}
     for name, cells in shown.items():
         name = name.strip("*")
@@ -46,7 +42,7 @@ def test_language_models():
 def test_secondary_structure():
     found = {
         row["network"]: row
-        for row in rows("protein_finetune")
+        for row in results("protein_finetune")
         if row["task"] == "structure" and row["learning_rate"] == "0.005"
     }
     shown = table("Secondary structure")
@@ -69,7 +65,7 @@ def trained(name: str, own: list[dict[str, str]]) -> list[str]:
     joined = name == "joined"
     weights = int(own[0]["parameters"])
     if joined:
-        weights += next(int(row["parameters"]) for row in rows("protein_finetune") if row["network"] == "kmers")
+        weights += next(int(row["parameters"]) for row in results("protein_finetune") if row["network"] == "kmers")
     cells = [f"{weights:,}", str(len(own))]
     for field, scale, digits, unit in (("accuracy", 100, 1, " %"), ("mcc", 1, 3, "")):
         cells.append(spread([scale * float(row["joined_" * joined + field]) for row in own], digits, unit))
@@ -78,7 +74,7 @@ def trained(name: str, own: list[dict[str, str]]) -> list[str]:
 
 def test_more_training():
     """The rows made on a GPU, of the learning rate with the lowest loss at seed 0."""
-    found = rows("protein_finetune")
+    found = results("protein_finetune")
     for task, steps, first, names in (
         ("structure", "1500", "network", ["xlstm", "cnn"]), ("location", "600", "model", ["joined", "xlstm", "cnn"])
     ):  # fmt: skip
@@ -94,7 +90,7 @@ def test_more_training():
 
 def located() -> list[dict[str, str]]:
     """Rows of localisation but those of the longer training."""
-    return [row for row in rows("protein_finetune") if row["task"] == "location" and row["steps"] != "600"]
+    return [row for row in results("protein_finetune") if row["task"] == "location" and row["steps"] != "600"]
 
 
 def test_localisation():
@@ -102,7 +98,7 @@ def test_localisation():
         network = "xlstm" if name == "joined" else name
         assert cells == trained(name, [row for row in located() if row["network"] == network])
     found = {row["seed"]: row for row in located() if row["network"] == "xlstm"}
-    beside = {row["seed"]: row for row in rows("protein_finetune") if row["network"] == "kmers"}
+    beside = {row["seed"]: row for row in results("protein_finetune") if row["network"] == "kmers"}
     gains = [
         [float(row[f"joined_{name}"]) - float(beside[seed][name]) for seed, row in found.items()]
         for name in ("accuracy", "mcc")
@@ -116,7 +112,7 @@ def test_localisation():
 def test_families():
     found = {
         (row["family"], row["control"], row["homologs"]): f"{float(row['perplexity']):.2f}"
-        for row in rows("protein_families")
+        for row in results("protein_families")
         if row["measure"] == "in-context"
     }
     kinds = [(family, control) for family in ("uniprot", "relatives") for control in ("real", "shuffled")]
@@ -124,12 +120,12 @@ def test_families():
     assert {count for *_, count in found} == shown.keys()
     for count, cells in shown.items():
         assert cells == [found.get((*kind, count), "-") for kind in kinds]
-    fitness = [float(row["spearman"]) for row in rows("protein_families") if row["measure"] == "fitness"]
+    fitness = [float(row["spearman"]) for row in results("protein_families") if row["measure"] == "fitness"]
     assert "{:.3f} without context,\n{:.3f} behind eight other mutants".format(*fitness) in TEXT
 
 
 def test_time_that_a_context_saves():
-    found = {row["control"].split()[0]: row for row in rows("protein_families") if row["measure"] == "seconds"}
+    found = {row["control"].split()[0]: row for row in results("protein_families") if row["measure"] == "seconds"}
     shown = table("Time that a context saves")
     assert shown.keys() == found.keys() == {"context", "all"}
     for name, cells in shown.items():

@@ -1,18 +1,14 @@
 """The page on vision models: every block of it runs, in order."""
 
-import csv
 import re
 import statistics
 from pathlib import Path
 
+from written_results import results
+
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "vision.md").read_text(encoding="utf-8")
 MODELS = ("vil_tiny", "vil_mlp_tiny", "vit_tiny")
-
-
-def results(name: str) -> list[dict[str, str]]:
-    with (ROOT / "benchmarks" / "results" / f"{name}.csv").open(newline="") as file:
-        return [*csv.DictReader(file)]
 
 
 def test_every_block_runs():
