@@ -1,9 +1,13 @@
 """A classifier with its classes, its training module, and the networks it is compared with."""
 
+import copy
+
 import pytest
 import torch
 from small_models import small_model
 
+from xlstm_apps.training import BatchLoader, FitConfig, fit
+from xlstm_apps.training.config import Device
 from xlstm_apps.vision import create_model
 from xlstm_apps.vision.baselines import ResNet, ViT, matched
 from xlstm_apps.vision.classifier import ImageClassifier
@@ -98,3 +102,37 @@ def test_network_by_size_of_the_images():
     assert [NetworkConfig().patch(size) for size in (3, 8, 28, 64, 224)] == [1, 2, 2, 5, 16]
     assert NetworkConfig(name="vil_tiny", patch_size=4).patch(224) == 4
     assert NetworkConfig(drop_path=0.1, num_blocks=3).options() == {"drop_path_rate": 0.1, "num_blocks": 3}
+
+
+class Pictures(torch.utils.data.Dataset):
+    """30 images, by whole batches."""
+
+    def __init__(self):
+        self.data = batch(30)
+
+    def __len__(self):
+        return len(self.data["label"])
+
+    def __getitems__(self, indices):
+        return {name: values[indices] for name, values in self.data.items()}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["plain", "checkpoints", "gathered"])
+def test_training_on_a_gpu_replays_its_steps_and_equals_that_on_a_cpu(kind):
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    pictures, start = Pictures(), classifier()
+
+    def trained(device: Device) -> ClassifierModule:
+        module = ClassifierModule(copy.deepcopy(start), 5, AugmentConfig(flip=False), ema=0.9)
+        module.network.model.set_grad_checkpointing(kind == "checkpoints")
+        trainer = {"accumulate_grad_batches": 3} if kind == "gathered" else {}
+        config = FitConfig(max_epochs=3, accelerator=device, learning_rate=1e-2, warmup=0.0, trainer=trainer)
+        fit(module, BatchLoader(pictures, 10, shuffle=True), None, config)
+        return module
+
+    on_gpu, on_cpu = trained("cuda"), trained("cpu")
+    assert on_gpu._graphed.captured == (kind == "plain")
+    for a, b in zip(on_gpu.result.parameters(), on_cpu.result.parameters(), strict=True):
+        torch.testing.assert_close(a.cpu(), b.cpu(), rtol=1e-2, atol=1e-3)

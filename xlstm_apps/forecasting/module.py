@@ -1,13 +1,13 @@
 """Training of a forecaster: every member on its own pinball loss, kept as it was at its own best epoch."""
 
 import copy
-import warnings
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
+from xlstm_apps.core.graphed import GraphedLoss
 from xlstm_apps.forecasting.model import Batch, ForecastModel
 
 
@@ -31,29 +31,16 @@ class ForecastModule(pl.LightningModule):
         self.model, self.max_rows, self.decay = model, max_rows, decay
         self.average, self.best = (copy.deepcopy(model).requires_grad_(False) for _ in range(2))
         members = len(model.members)
-        self._graphed: tuple[dict[str, torch.Size], GraphedLosses] | None = None
+        self._graphed = GraphedLoss(model, lambda **batch: member_losses(model, batch))
         self.register_buffer("best_losses", torch.full((members,), torch.inf))
         self.register_buffer("_sums", torch.zeros(members + 1), persistent=False)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         batch = some_channels(batch, self.max_rows)
-        losses = self._training_losses(batch)
+        # Gradients that are gathered over several batches cannot come from a graph, whose replay overwrites the last.
+        gathered = self.device.type == "cuda" and self.trainer.accumulate_grad_batches > 1
+        losses = member_losses(self.model, batch) if gathered else self._graphed(**batch)
         return losses[:-1].sum() / (losses[-1].clamp(min=1) * (len(losses) - 1))
-
-    def _training_losses(self, batch: Batch) -> Tensor:
-        """The losses; on a GPU as two CUDA graphs, since such small networks take longer to launch than to compute."""
-        if self.device.type != "cuda" or self.trainer.precision != "32-true":
-            return member_losses(self.model, batch)
-        if self.trainer.accumulate_grad_batches > 1:  # a replay overwrites the gradients of the one before
-            return member_losses(self.model, batch)
-        shapes = {name: x.shape for name, x in batch.items()}
-        if self._graphed is None:
-            # Capturing draws random numbers; a resumed run captures at another step than the one that was stopped.
-            with torch.random.fork_rng([self.device]):
-                self._graphed = (shapes, GraphedLosses(self.model, batch))
-        if shapes != self._graphed[0]:  # the last, smaller batch of a pass
-            return member_losses(self.model, batch)
-        return self._graphed[1](batch)
 
     def optimizer_step(self, *arguments: Any, **options: Any) -> None:
         # Here and not at the end of the batch, where the checkpoint is saved before this module gets its turn.
@@ -101,41 +88,6 @@ def member_losses(model: ForecastModel, batch: Batch) -> Tensor:
     target, mask = batch["target"], batch["target_mask"]
     losses = (pinball(y, target, mask, model.level_values).sum() for y in model.forward_members(batch))
     return torch.stack([*losses, mask.sum()])
-
-
-class GraphedLosses:
-    """`member_losses` and its gradient, captured once and replayed. Every replay overwrites the gradients of the last.
-
-    Args:
-        model: The forecaster; its parameters stay where they are in memory.
-        batch: A batch on the GPU; every later one has the same shapes.
-    """
-
-    def __init__(self, model: ForecastModel, batch: Batch):
-        self.names = list(batch)
-        buffers = {name: x.clone() for name, x in model.named_buffers()}
-        with warnings.catch_warnings():
-            # torch keeps the graph of its own trial runs, which were on another stream, and then warns about it.
-            warnings.filterwarnings("ignore", message="The AccumulateGrad node's stream does not match")
-            self.run = torch.cuda.make_graphed_callables(
-                _Losses(model, self.names), tuple(x.clone() for x in batch.values()), allow_unused_input=True
-            )
-        for name, x in model.named_buffers():  # the runs before the capture moved batch statistics
-            x.copy_(buffers[name])
-
-    def __call__(self, batch: Batch) -> Tensor:
-        return self.run(*(batch[name] for name in self.names))
-
-
-class _Losses(torch.nn.Module):
-    """`member_losses` as a module of tensors, the form that can be captured."""
-
-    def __init__(self, model: ForecastModel, names: list[str]):
-        super().__init__()
-        self.model, self.names = model, names
-
-    def forward(self, *tensors: Tensor) -> Tensor:
-        return member_losses(self.model, dict(zip(self.names, tensors, strict=True)))
 
 
 def pinball(forecast: Tensor, target: Tensor, mask: Tensor, levels: Tensor) -> Tensor:

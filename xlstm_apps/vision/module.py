@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from xlstm_apps.core.graphed import GraphedLoss
 from xlstm_apps.vision.augmentation import augmented, mixed
 from xlstm_apps.vision.classifier import ImageClassifier
 from xlstm_apps.vision.groups import parameter_groups
@@ -56,6 +57,7 @@ class ClassifierModule(pl.LightningModule):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._updates = 0
         self.register_buffer("class_weight", class_weight, persistent=False)
+        self._graphed = GraphedLoss(network, self._losses)
         self._start()
 
     @property
@@ -72,15 +74,24 @@ class ClassifierModule(pl.LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = []
+        losses = self._graphed if self._replayed(batch) else self._losses
+        found = []
         for pixels, label in _groups(batch):
-            x = augmented(unit_pixels(pixels), self.augment)
-            x, targets = mixed(x, label, self.num_classes, self.augment)
-            losses.append(-(targets * self.network(x).float().log_softmax(-1)))
-        loss = torch.cat(losses) if len(losses) > 1 else losses[0]
-        if self.class_weight is not None:
-            loss = loss * self.class_weight
-        return loss.sum(-1).mean()
+            x, targets = mixed(augmented(unit_pixels(pixels), self.augment), label, self.num_classes, self.augment)
+            found.append(losses(pixels=x, targets=targets))
+        return torch.cat(found).mean()
+
+    def _losses(self, pixels: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy of each image, [B]."""
+        loss = -(targets * self.network(pixels).float().log_softmax(-1))
+        return (loss if self.class_weight is None else loss * self.class_weight).sum(-1)
+
+    def _replayed(self, batch: Batch) -> bool:
+        """Whether a step uses the gradients of one call of the network, before the next, and recomputes nothing."""
+        if self.device.type != "cuda" or not isinstance(batch["pixels"], Tensor):
+            return False
+        checkpoints = any(getattr(module, "grad_checkpointing", False) for module in self.network.modules())
+        return self.trainer.accumulate_grad_batches == 1 and not checkpoints
 
     def on_train_start(self) -> None:
         self._updates = int(self.updates)  # of a resumed run, too; asking a GPU at every step would make it wait
