@@ -5,7 +5,9 @@
 
 One row per (network, task, resolution, batch) goes to vision_speed.csv in the output folder, with the rows that were in
 results/ before; rows that are there are not made again. Patches of 16 pixels; both networks have about as many weights;
-times are medians. The batch is such that about `--tokens` patches are read at a time, unless `--batch` says.
+times are medians. The batch is such that about `--tokens` patches are read at a time, unless `--batch` says. On a GPU
+all are measured twice: called as they are, and as CUDA graphs (column `graph`), of the pass or of the loss with its
+gradient, which is how classifiers are trained.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,12 @@ from grid import RESULTS, Row, read, write
 from torch import nn
 from vision_networks import parameters
 
+from xlstm_apps.core.graphed import GraphedLoss
 from xlstm_apps.vision import create_model
 from xlstm_apps.vision.baselines import ViT
 
 NAME = "vision_speed.csv"
-KEY = ("network", "task", "resolution", "batch", "precision", "device")
+KEY = ("network", "task", "resolution", "batch", "precision", "graph", "device")
 FIELDS = (*KEY, "parameters", "patches", "milliseconds", "images_per_second", "peak_mib", "threads", "torch")
 NETWORKS = ("vil_tiny", "vil_mlp_tiny", "vit_tiny")
 
@@ -36,32 +40,58 @@ def build(name: str, resolution: int) -> nn.Module:
     return create_model(name, img_size=resolution)
 
 
-def call_of(network: nn.Module, task: str, x: torch.Tensor, bfloat16: bool) -> Any:
+def call_of(network: nn.Module, task: str, x: torch.Tensor, bfloat16: bool, graph: bool) -> Any:
     """One step of training, or one pass."""
-    labels = torch.randint(1000, (len(x),), device=x.device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True) if task == "train" else None
 
-    def call() -> None:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
-            if optimizer is None:
-                with torch.inference_mode():
-                    network(x)
-                return
-            loss = nn.functional.cross_entropy(network(x), labels)
+    def half(**options: Any) -> Any:
+        return torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16, **options)
+
+    if task == "infer":
+
+        def infer() -> None:
+            with half(cache_enabled=not graph), torch.inference_mode():
+                network(x)
+
+        return replayed(infer) if graph else infer
+    labels = torch.randint(1000, (len(x),), device=x.device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+
+    def loss_of(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(network(x), labels)
+
+    loss = GraphedLoss(network, loss_of) if graph else loss_of
+
+    def train() -> None:
         optimizer.zero_grad()
-        loss.backward()
+        with half():
+            found = loss(x=x, labels=labels)
+        found.backward()
         optimizer.step()
 
-    return call
+    return train
 
 
-def measure(name: str, task: str, resolution: int, batch: int, options: argparse.Namespace) -> Row:
+def replayed(call: Any) -> Any:
+    """A call as a CUDA graph."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):  # what is made at the first calls is not to become part of the graph
+        for _ in range(2):
+            call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def measure(key: Row, options: argparse.Namespace) -> Row:
+    name, task, resolution, batch = (key[field] for field in ("network", "task", "resolution", "batch"))
     device = torch.device(options.device)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
     network = build(name, resolution).to(device).train(task == "train")
     x = torch.randn(batch, 3, resolution, resolution, device=device)
-    call, cuda = call_of(network, task, x, options.bfloat16), device.type == "cuda"
+    call, cuda = call_of(network, task, x, options.bfloat16, bool(key["graph"])), device.type == "cuda"
     peak = None
     for _ in range(options.warmup):
         call()
@@ -80,11 +110,9 @@ def measure(name: str, task: str, resolution: int, batch: int, options: argparse
         peak = (torch.cuda.max_memory_allocated() - before) / 2**20
     seconds = statistics.median(times)
     return {
-        "network": name, "task": task, "resolution": resolution, "batch": batch,
-        "precision": "bf16" if options.bfloat16 else "fp32", "device": device_name(options),
-        "parameters": parameters(network), "patches": (-(-resolution // 16)) ** 2, "milliseconds": 1000 * seconds,
-        "images_per_second": batch / seconds, "peak_mib": peak, "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        **key, "parameters": parameters(network), "patches": (-(-resolution // 16)) ** 2,
+        "milliseconds": 1000 * seconds, "images_per_second": batch / seconds, "peak_mib": peak,
+        "threads": torch.get_num_threads(), "torch": torch.__version__,
     }  # fmt: skip
 
 
@@ -112,34 +140,27 @@ def main() -> None:
     have = {tuple(str(row[k]) for k in KEY) for row in rows}
     rows += [row for row in read(RESULTS / NAME) if tuple(str(row[k]) for k in KEY) not in have]
     have = {tuple(str(row[k]) for k in KEY) for row in rows}
-    for resolution in options.resolutions:
+    for resolution, task, name, graph in product(
+        options.resolutions, options.tasks, options.networks, (0, 1) if options.device == "cuda" else (0,)
+    ):
         batch = options.batch or max(1, round(options.tokens / (-(-resolution // 16)) ** 2))
-        for task in options.tasks:
-            for name in options.networks:
-                key = (
-                    name,
-                    task,
-                    str(resolution),
-                    str(batch),
-                    "bf16" if options.bfloat16 else "fp32",
-                    device_name(options),
-                )
-                if key in have:
-                    continue
-                if time.monotonic() - started > options.seconds:
-                    raise SystemExit("time is up; the same command makes the rows that are left")
-                try:
-                    row = measure(name, task, resolution, batch, options)
-                except torch.OutOfMemoryError:
-                    print(f"{name:13s} {task:6s} {resolution:5d} x{batch:<4d} is too large for the memory", flush=True)
-                    torch.cuda.empty_cache()
-                    continue
-                rows.append(row)
-                write(options.output / NAME, FIELDS, rows)
-                print(
-                    f"{name:13s} {task:6s} {resolution:5d} x{batch:<4d} {row['images_per_second']:10.2f} images/s",
-                    flush=True,
-                )
+        key: Row = {"network": name, "task": task, "resolution": resolution, "batch": batch,
+                    "precision": "bf16" if options.bfloat16 else "fp32", "graph": graph,
+                    "device": device_name(options)}  # fmt: skip
+        if tuple(str(key[k]) for k in KEY) in have:
+            continue
+        if time.monotonic() - started > options.seconds:
+            raise SystemExit("time is up; the same command makes the rows that are left")
+        told = f"{name:13s} {task:6s} {resolution:5d} x{batch:<4d} {'graph' if graph else 'eager'}"
+        try:
+            row = measure(key, options)
+        except torch.OutOfMemoryError:
+            print(f"{told} is too large for the memory", flush=True)
+            torch.cuda.empty_cache()
+            continue
+        rows.append(row)
+        write(options.output / NAME, FIELDS, rows)
+        print(f"{told} {row['images_per_second']:10.2f} images/s", flush=True)
 
 
 if __name__ == "__main__":
