@@ -73,6 +73,15 @@ weight, bias, skip = torch.zeros(3, 384).unbind()
 for own in ((bias, gate, skip), (None, None, None)):
     triton.gated_norm(h, gate, weight, *own, eps=1e-5, activation="silu").float().sum().backward()
 """
+FEATURE_NORM = """
+from xlstm_apps.kernels.norm.features import triton
+
+x = torch.zeros(50, 2 * WIDTH)[:, :WIDTH].requires_grad_()
+for (weight, bias), centred in itertools.product(((x[0], x[1]), (x[0], None)), (True, False)):
+    for dtype in (torch.float32, torch.bfloat16):
+        y = triton.feature_norm(x, weight, bias, eps=1e-5, centred=centred, dtype=dtype)
+        y.backward(torch.zeros_like(y))
+"""
 SHOW = "print(*sorted(compiled))"
 
 
@@ -100,3 +109,8 @@ def test_convolution_compiles(compile_kernels: Callable[[str], list[str]], taps:
 
 def test_gated_norm_compiles(compile_kernels: Callable[[str], list[str]]) -> None:
     assert compile_kernels(NORM) == ["backward_kernel", "forward_kernel"]
+
+
+@pytest.mark.parametrize("width", [1, 192, 8192])
+def test_feature_norm_compiles(compile_kernels: Callable[[str], list[str]], width: int) -> None:
+    assert compile_kernels(FEATURE_NORM.replace("WIDTH", str(width))) == ["backward_kernel", "forward_kernel"]

@@ -64,7 +64,7 @@ class xLSTMBackbone(nn.Module):
         super().__init__()
         self.config = config
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.num_blocks))
-        self.final_norm = make_norm(config) if config.final_norm else nn.Identity()
+        self.final_norm = make_norm(config, final=True) if config.final_norm else nn.Identity()
 
     def forward(
         self,

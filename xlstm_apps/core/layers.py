@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.initialization import small_init_, wang_init_
 from xlstm_apps.core.packing import Packing
-from xlstm_apps.kernels import causal_conv1d, gated_norm
+from xlstm_apps.kernels import causal_conv1d, feature_norm, gated_norm
 from xlstm_apps.kernels.norm.api import Activation
 from xlstm_apps.kernels.norm.torch import head_norm
 
@@ -32,18 +32,45 @@ def soft_cap(x: Tensor, cap: float) -> Tensor:
     return cap * torch.tanh(x / cap)
 
 
-class RMSNorm(nn.Module):
-    """Divide by the root mean square over the last dimension; `torch.nn.RMSNorm` has no bias."""
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm of the residual stream. On a GPU its result has the type of autocast, which the linear map behind it
+    would cast to anyhow, unless it is `final`: pooling and heads get float32."""
 
-    def __init__(self, dim: int, eps: float, bias: bool = False) -> None:
+    def __init__(self, dim: int, eps: float, bias: bool = True, final: bool = False, backend: str = "auto") -> None:
+        super().__init__(dim, eps, bias=bias)
+        self.final, self.backend = final, backend
+
+    def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not x.is_cuda:
+            return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+        dtype = _norm_dtype(x, self.final)
+        return feature_norm(x, self.weight, self.bias, eps=self.eps, centred=True, dtype=dtype, backend=self.backend)
+
+
+class RMSNorm(nn.Module):
+    """Divide by the root mean square of the last dimension; `torch.nn.RMSNorm` has no bias. Types as in `LayerNorm`."""
+
+    def __init__(self, dim: int, eps: float, bias: bool = False, final: bool = False, backend: str = "auto") -> None:
         super().__init__()
-        self.eps = eps
+        self.eps, self.final, self.backend = eps, final, backend
         self.weight = nn.Parameter(torch.ones(dim))
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda:
+            dtype = _norm_dtype(x, self.final)
+            return feature_norm(
+                x, self.weight, self.bias, eps=self.eps, centred=False, dtype=dtype, backend=self.backend
+            )
         y = F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         return y if self.bias is None else y + self.bias
+
+
+def _norm_dtype(x: Tensor, final: bool) -> torch.dtype:
+    """Type of the result of a norm on a GPU; autocast leaves float64 alone."""
+    if x.dtype == torch.float64 or not torch.is_autocast_enabled("cuda"):
+        return x.dtype
+    return torch.float32 if final else torch.get_autocast_dtype("cuda")
 
 
 class MultiHeadNorm(nn.Module):
@@ -68,12 +95,10 @@ class MultiHeadNorm(nn.Module):
         )
 
 
-def make_norm(config: xLSTMConfig) -> nn.Module:
-    """The normalisation of the residual stream."""
-    eps = config.option("norm_eps")
-    if config.family == "xlstm":
-        return nn.LayerNorm(config.embedding_dim, eps, bias=config.norm_bias)
-    return RMSNorm(config.embedding_dim, eps, config.norm_bias)
+def make_norm(config: xLSTMConfig, *, final: bool = False) -> nn.Module:
+    """The normalisation of the residual stream: before a layer, or the `final` one."""
+    kind = LayerNorm if config.family == "xlstm" else RMSNorm
+    return kind(config.embedding_dim, config.option("norm_eps"), config.norm_bias, final, config.backend)
 
 
 class BlockDiagonalLinear(nn.Module):

@@ -1,5 +1,5 @@
-"""The operations of xLSTM as plain functions: `mlstm`, `rnn`, their single steps, `causal_conv1d`, `gated_norm`, and
-what runs here.
+"""The operations of xLSTM as plain functions: `mlstm`, `rnn`, their single steps, `causal_conv1d`, `gated_norm`,
+`feature_norm`, and what runs here.
 
 `mlstm` and `rnn` here are the functions; their implementations live in the subpackages of the same names
 (`from xlstm_apps.kernels.mlstm import reference` reaches those).
@@ -10,6 +10,7 @@ from xlstm_apps.kernels.conv.api import causal_conv1d
 from xlstm_apps.kernels.dispatch import BackendStatus, backends
 from xlstm_apps.kernels.mlstm.api import mlstm, mlstm_step
 from xlstm_apps.kernels.norm.api import gated_norm
+from xlstm_apps.kernels.norm.features.api import feature_norm
 from xlstm_apps.kernels.rnn.api import rnn, rnn_step
 from xlstm_apps.kernels.state import MLSTMState, RNNState
 
@@ -19,6 +20,7 @@ __all__ = [
     "RNNState",
     "backends",
     "causal_conv1d",
+    "feature_norm",
     "gated_norm",
     "mlstm",
     "mlstm_step",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 NAMES = ("reference", "torch", "triton")
-OPERATIONS = ("mlstm", "rnn", "conv", "norm")
+OPERATIONS = ("mlstm", "rnn", "conv", "norm", "norm.features")
 ENVIRONMENT_VARIABLE = "XLSTM_APPS_BACKEND"
 
 Function = TypeVar("Function")

@@ -52,7 +52,7 @@ class VisionLSTM(nn.Module, PretrainedMixin):
         rates = drop_path_rates(vision, backbone.num_blocks)
         self.blocks = nn.ModuleList(VisionBlock(backbone, vision, rate) for rate in rates)
         eps = vision.final_norm_eps or backbone.option("norm_eps")
-        norm = make_norm(dataclasses.replace(backbone, norm_eps=eps))
+        norm = make_norm(dataclasses.replace(backbone, norm_eps=eps), final=True)
         self.final_norm = norm if backbone.final_norm else nn.Identity()
         self.grad_checkpointing = False
         self._build_head()

@@ -14,15 +14,20 @@ def result_type(h: Tensor, gate: Tensor, a: Tensor | None) -> torch.dtype:
     return dtype if a is None else torch.promote_types(dtype, a.dtype)
 
 
+def normalise(x: Tensor, eps: float, centred: bool) -> Tensor:
+    """Over the last dimension: by the deviation from the mean, or else by the root mean square."""
+    if centred:
+        x = x - x.mean(-1, keepdim=True)
+    return x / (x.square().mean(-1, keepdim=True) + eps).sqrt()
+
+
 def gated_norm(
     h: Tensor, gate: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor | None, skip: Tensor | None,
     *, eps: float, activation: str,
 ) -> Tensor:  # fmt: skip
     """Shapes and options as in `xlstm_apps.kernels.gated_norm`."""
     dtype = state_dtype(h, gate, weight)
-    x = h.to(dtype)
-    centred = x - x.mean(-1, keepdim=True)
-    y = (centred / (centred.square().mean(-1, keepdim=True) + eps).sqrt()).flatten(-2) * weight.to(dtype)
+    y = normalise(h.to(dtype), eps, True).flatten(-2) * weight.to(dtype)
     if bias is not None:
         y = y + bias.to(dtype)
     if a is not None and skip is not None:

@@ -42,12 +42,22 @@ def load_features(ptr, column, D: tl.constexpr, GIVEN: tl.constexpr):
 
 
 @triton.jit
-def normalise(h, column, eps, D: tl.constexpr):
+def normalise(h, column, eps, D: tl.constexpr, CENTRED: tl.constexpr):
     """The norm of rows, and what they were multiplied by."""
-    mean = tl.sum(h, 1) / D
-    centred = tl.where((column < D)[None, :], h - mean[:, None], 0.0)
-    scale = tl.rsqrt(tl.sum(centred * centred, 1) / D + eps)[:, None]
-    return centred * scale, scale
+    if CENTRED:
+        mean = tl.sum(h, 1) / D
+        h = tl.where((column < D)[None, :], h - mean[:, None], 0.0)
+    scale = tl.rsqrt(tl.sum(h * h, 1) / D + eps)[:, None]
+    return h * scale, scale
+
+
+@triton.jit
+def normalise_backward(dn, n, scale, D: tl.constexpr, CENTRED: tl.constexpr):
+    """The gradient of rows before the norm from that behind it."""
+    dh = dn - n * (tl.sum(dn * n, 1)[:, None] / D)
+    if CENTRED:
+        dh -= tl.sum(dn, 1)[:, None] / D
+    return dh * scale
 
 
 @triton.jit(do_not_specialize=["rows", "h_t", "gate_t", "a_t"])
@@ -60,7 +70,7 @@ def forward_kernel(
     head = tl.program_id(0) % H * D
     row = tl.program_id(0) // H * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, BLOCK)
-    n, _ = normalise(load_rows(h_ptr + head, h_t, row, rows, column, D, ALIGNED), column, eps, D)
+    n, _ = normalise(load_rows(h_ptr + head, h_t, row, rows, column, D, ALIGNED), column, eps, D, True)
     u = n * load_features(weight_ptr + head, column, D, True) + load_features(bias_ptr + head, column, D, HAS_BIAS)
     if HAS_SKIP:
         a = load_rows(a_ptr + head, a_t, row, rows, column, D, ALIGNED)
@@ -94,7 +104,7 @@ def backward_kernel(
     dskip = tl.zeros((ROWS, BLOCK), tl.float32)
     for first in range(start, stop, ROWS):
         row = first + tl.arange(0, ROWS)
-        n, scale = normalise(load_rows(h_ptr + head, h_t, row, stop, column, D, ALIGNED), column, eps, D)
+        n, scale = normalise(load_rows(h_ptr + head, h_t, row, stop, column, D, ALIGNED), column, eps, D, True)
         gate = load_rows(gate_ptr + head, gate_t, row, stop, column, D, ALIGNED)
         dy = load_rows(dy_ptr + head, dy_t, row, stop, column, D, ALIGNED)
         opened = 1.0 / (1.0 + tl.exp(-gate))
@@ -113,9 +123,8 @@ def backward_kernel(
         store_rows(dgate_ptr + head, dy * u * slope, H * D, row, stop, column, D)
         dweight += du * n
         dbias += du
-        dn = du * weight
-        dh = dn - tl.sum(dn, 1)[:, None] / D - n * (tl.sum(dn * n, 1)[:, None] / D)
-        store_rows(dh_ptr + head, dh * scale, H * D, row, stop, column, D)
+        dh = normalise_backward(du * weight, n, scale, D, True)
+        store_rows(dh_ptr + head, dh, H * D, row, stop, column, D)
     sums_ptr += pid.to(tl.int64) * 3 * D + column
     tl.store(sums_ptr, tl.sum(dweight, 0), mask=column < D)
     tl.store(sums_ptr + D, tl.sum(dbias, 0), mask=column < D)
