@@ -65,6 +65,14 @@ weight, bias = torch.zeros(TAPS, 96).requires_grad_(), torch.zeros(96)
 for window, position in ((window, None), (None, torch.arange(50))):
     triton.causal_conv1d(x, weight, bias, window, position=position, activation="silu").float().sum().backward()
 """
+GRID_CONV = """
+from xlstm_apps.kernels.conv.grid import triton
+
+x = torch.zeros(2, 20, 192, dtype=torch.bfloat16)[..., :96]
+weight, bias = torch.zeros(96, 1, SIZE, SIZE).requires_grad_(), torch.zeros(96)
+for activation in ("silu", None):
+    triton.depthwise_conv2d(x, weight, bias, grid=(4, 5), activation=activation).float().sum().backward()
+"""
 NORM = """
 from xlstm_apps.kernels.norm import triton
 
@@ -105,6 +113,11 @@ def test_mlstm_kernels_compile(compile_kernels: Callable[[str], list[str]], size
 @pytest.mark.parametrize("taps", [1, 4])
 def test_convolution_compiles(compile_kernels: Callable[[str], list[str]], taps: int) -> None:
     assert compile_kernels(CONV.replace("TAPS", str(taps))) == ["backward_kernel", "forward_kernel"]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_convolution_over_a_grid_compiles(compile_kernels: Callable[[str], list[str]], size: int) -> None:
+    assert compile_kernels(GRID_CONV.replace("SIZE", str(size))) == ["backward_kernel", "forward_kernel"]
 
 
 def test_gated_norm_compiles(compile_kernels: Callable[[str], list[str]]) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 NAMES = ("reference", "torch", "triton")
-OPERATIONS = ("mlstm", "rnn", "conv", "norm", "norm.features")
+OPERATIONS = ("mlstm", "rnn", "conv", "conv.grid", "norm", "norm.features")
 ENVIRONMENT_VARIABLE = "XLSTM_APPS_BACKEND"
 
 Function = TypeVar("Function")

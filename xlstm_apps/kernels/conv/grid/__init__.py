@@ -1,0 +1,1 @@
+"""The depthwise convolution over a grid of two dimensions and its backends."""
