@@ -6,7 +6,6 @@ import dataclasses
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.layers import CausalConv1d, GatedFeedForward, make_norm
@@ -28,7 +27,7 @@ class GatedScanLayer(mLSTMLayer):
         taps = vision.kernel_size
         super().__init__(dataclasses.replace(config, conv1d_kernel_size=taps if vision.conv == "causal" else 0))
         if vision.conv == "grid":
-            self.conv = GridConv(config.inner_dim, taps, len(vision.img_size))
+            self.conv = GridConv(config.inner_dim, taps, len(vision.img_size), "silu", config.backend)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: Tensor, places: Places, state: BlockState | None = None, keep: bool = False
@@ -37,7 +36,7 @@ class GatedScanLayer(mLSTMLayer):
         u, z = self.proj_up(x).chunk(2, dim=-1)
         a, window = u, None
         if isinstance(self.conv, GridConv):
-            a = silu(places.convolve(u, self.conv))
+            a = places.convolve(u, self.conv)
             u, z = places.interior(u), places.interior(z)
         elif isinstance(self.conv, CausalConv1d):
             a, window = self.conv(u, None if state is None else state.conv, places.packing)
@@ -52,8 +51,9 @@ class LargeScanLayer(mLSTMLargeLayer):
 
     def __init__(self, config: xLSTMConfig, vision: VisionConfig) -> None:
         super().__init__(config)
-        grid = vision.conv == "grid"
-        self.conv = GridConv(config.embedding_dim, vision.kernel_size, len(vision.img_size)) if grid else None
+        self.conv = None
+        if vision.conv == "grid":
+            self.conv = GridConv(config.embedding_dim, vision.kernel_size, len(vision.img_size), backend=config.backend)
 
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, x: Tensor, places: Places, state: BlockState | None = None, keep: bool = False
