@@ -1,4 +1,4 @@
-"""Rows of `gpu_ops.py` for the causal convolution with SiLU, beside the chain of torch's own operations."""
+"""Rows of `gpu_ops.py` for the convolutions with SiLU, causal and over a grid, beside torch's own operations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from gpu_ops import Timer, measure
 
-from xlstm_apps.kernels import causal_conv1d
+from xlstm_apps.kernels import causal_conv1d, depthwise_conv2d
 
 SHAPES = {  # name: B, T, E, kernel size, options
     "B 8, T 8192, E 768": (8, 8192, 768, 4, {}),
@@ -17,9 +17,20 @@ SHAPES = {  # name: B, T, E, kernel size, options
     "images: B 256, T 256, E 384": (256, 256, 384, 4, {}),
     "step: B 32, T 1, E 1536": (32, 1, 1536, 4, {"window": True}),
 }
+GRIDS = {  # name: N, height, width, E, kernel size
+    "images: N 167, 14 x 14, E 384": (167, 14, 14, 384, 3),
+    "images: N 10, 56 x 56, E 384": (10, 56, 56, 384, 3),
+    "image: N 1, 128 x 128, E 384": (1, 128, 128, 384, 3),
+    "images: N 668, 7 x 7, E 384": (668, 7, 7, 384, 3),
+}
 
 
 def conv_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
+    yield from _causal_rows(timer, quick, only)
+    yield from _grid_rows(timer, quick, only)
+
+
+def _causal_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
     for name, (B, T, E, taps, options) in SHAPES.items():
         if only not in name:
             continue
@@ -40,4 +51,25 @@ def conv_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
             row |= measure(timer, forward, make, 4 if B * T * E < 1 << 26 else 1, True)
             # Least bytes: x in, y out; x and dy in, dx out.
             yield row | {"tbytes_both": 10 * B * T * E / row["both_graph_ms"] / 1e9}
+            torch.cuda.empty_cache()
+
+
+def _grid_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
+    for name, (N, h, w, E, size) in GRIDS.items():
+        if only not in name:
+            continue
+
+        def make(N=N, h=h, w=w, E=E, size=size) -> tuple:
+            x = torch.randn(N, h * w, 2 * E, device="cuda", dtype=torch.bfloat16)[..., :E]
+            return x, torch.randn(E, 1, size, size, device="cuda"), torch.randn(E, device="cuda")
+
+        for backend in ("triton",) if quick else ("triton", "torch"):
+
+            def forward(*inputs, grid=(h, w), backend=backend) -> torch.Tensor:
+                return depthwise_conv2d(*inputs, grid, activation="silu", backend=backend)
+
+            row: dict = {"op": "conv2d", "implementation": backend, "shape": name, "dtype": "bfloat16"}
+            row |= measure(timer, forward, make, 4, True)
+            # Least bytes: x in, y out; x and dy in, dx out.
+            yield row | {"tbytes_both": 10 * N * h * w * E / row["both_graph_ms"] / 1e9}
             torch.cuda.empty_cache()
