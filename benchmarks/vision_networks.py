@@ -7,9 +7,9 @@ from typing import Any
 NETWORKS = ("vil", "vil-mlp", "vit", "resnet")
 SIZES: dict[str, dict[str, Any]] = {
     "300k": {"embedding_dim": 64, "num_blocks": 8},
-    "3m": {"embedding_dim": 160, "num_blocks": 14},
+    "3m": {"embedding_dim": 192, "num_blocks": 12, "num_heads": 3},
 }
-"""Width and blocks of the Vision-LSTM; the others get as many weights."""
+"""Width, blocks and heads of the Vision-LSTM; the others get as many weights."""
 STEM = (32, 64)
 """Features of the two convolutions before the patches."""
 
