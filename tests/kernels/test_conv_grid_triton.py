@@ -66,18 +66,22 @@ def kernels():
     return triton
 
 
-SHAPES = [  # N, height, width, E, kernel size
-    (1, 1, 1, 3, 1), (3, 14, 14, 384, 1), (2, 1, 9, 32, 3), (167, 7, 7, 384, 3), (5, 14, 14, 96, 3), (2, 5, 13, 1, 3),
-    (1, 128, 128, 384, 3), (3, 5, 13, 200, 5), (2, 14, 14, 384, 5), (2, 9, 30, 96, 7), (5000, 1, 1, 24, 3),
+half = {"dtype": torch.bfloat16}
+SHAPES = [  # N, height, width, E, kernel size; few pairs of the last two, each of which is compiled
+    (1, 1, 1, 3, 1), (3, 14, 14, 384, 1), (2, 5, 13, 1, 3), (2, 1, 9, 32, 3), (5000, 1, 1, 32, 3), (167, 7, 7, 384, 3),
+    (5, 14, 14, 384, 3), (1, 128, 128, 384, 3), (3, 5, 13, 200, 5), (2, 14, 14, 200, 5), (2, 9, 30, 96, 7),
 ]  # fmt: skip
+MATRIX = [
+    *((shape, case) for shape in SHAPES for case in ({}, half)),
+    *(((5, 14, 14, 384, 3), {"activation": None, **d}) for d in ({}, half)),
+    ((5, 14, 14, 384, 3), {"dtype": torch.float16}),
+]
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("activation", ["silu", None])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_values_and_gradients(kernels, shape, activation, dtype) -> None:
-    cases.check(kernels, TOLERANCE[dtype], *shape, activation=activation, dtype=dtype, device="cuda")
+@pytest.mark.parametrize(("shape", "case"), MATRIX, ids=str)
+def test_values_and_gradients(kernels, shape, case) -> None:
+    cases.check(kernels, TOLERANCE[case.get("dtype", torch.float32)], *shape, device="cuda", **case)
 
 
 @pytest.mark.gpu
@@ -92,7 +96,7 @@ def test_bitwise_repeatable(kernels) -> None:
 def test_contiguous_and_strided_inputs_give_the_same(kernels) -> None:
     found = []
     for wide in (False, True):
-        inputs = cases.make(3, 14, 14, 96, 3, wide=wide, dtype=torch.bfloat16, device="cuda")
+        inputs = cases.make(3, 14, 14, 384, 3, wide=wide, dtype=torch.bfloat16, device="cuda")
         found.append(cases.run(kernels, inputs, (14, 14), "silu"))
     for name, a, b in zip(cases.NAMES, *found, strict=True):
         assert torch.equal(a, b), name
