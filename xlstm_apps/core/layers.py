@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.initialization import small_init_, wang_init_
+from xlstm_apps.core.linear import Linear, linear
 from xlstm_apps.core.packing import Packing
 from xlstm_apps.kernels import causal_conv1d, feature_norm, gated_norm
 from xlstm_apps.kernels.norm.api import Activation
@@ -117,7 +118,7 @@ class BlockDiagonalLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self._as_matrix(x):
             # As a list of rows, of which torch adds the bias within the product though they lie apart in memory.
-            return F.linear(x.flatten(0, -2), self.matrix(), self.bias).unflatten(0, x.shape[:-1])
+            return linear(x.flatten(0, -2), self.matrix(), self.bias).unflatten(0, x.shape[:-1])
         blocks = x.unflatten(-1, (self.weight.shape[0], self.weight.shape[2]))
         y = torch.einsum("...ni,noi->...no", blocks, self.weight).flatten(-2)
         return y if self.bias is None else y + self.bias
@@ -199,8 +200,8 @@ class GatedFeedForward(nn.Module):
     def __init__(self, config: xLSTMConfig) -> None:
         super().__init__()
         bias = config.bias if config.ffn_bias is None else config.ffn_bias
-        self.proj_up = nn.Linear(config.embedding_dim, 2 * config.ffn_dim, bias=bias)
-        self.proj_down = nn.Linear(config.ffn_dim, config.embedding_dim, bias=bias)
+        self.proj_up = Linear(config.embedding_dim, 2 * config.ffn_dim, bias=bias)
+        self.proj_down = Linear(config.ffn_dim, config.embedding_dim, bias=bias)
         self.activation = ACTIVATIONS[config.option("ffn_activation")]
         small_init_(self.proj_up.weight, config.embedding_dim)
         wang_init_(self.proj_down.weight, config.embedding_dim, config.num_blocks)

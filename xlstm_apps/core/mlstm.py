@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from xlstm_apps.core.config import xLSTMConfig
 from xlstm_apps.core.initialization import forget_bias_linspace_, small_init_, wang_init_
 from xlstm_apps.core.layers import BlockDiagonalLinear, CausalConv1d, MultiHeadNorm, soft_cap
+from xlstm_apps.core.linear import Linear
 from xlstm_apps.core.packing import Packing
 from xlstm_apps.core.rotary import Rotation
 from xlstm_apps.core.state import BlockState
@@ -19,8 +20,9 @@ from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
 
 LEAST_FOLDED = 2**18
 """Numbers in the up-projection [B, T, I] from which gates by folded weights are faster on a CPU."""
-LEAST_FOLDED_GPU = 2**23
-"""The same on a GPU, where each small operation takes as long as reading millions of numbers."""
+LEAST_FOLDED_GPU, LEAST_FOLDED_GRAPH = 2**25, 2**21
+"""The same on a GPU, where launching a small operation takes as long as reading millions of numbers; less so while a
+CUDA graph is captured."""
 
 
 def run_cell(
@@ -77,7 +79,7 @@ class mLSTMLayer(nn.Module):
         E, inner, kernel = config.embedding_dim, config.inner_dim, config.option("conv1d_kernel_size")
         blocks = inner // config.option("qkv_block_size")
         qkv_bias = config.bias if config.qkv_bias is None else config.qkv_bias
-        self.proj_up = nn.Linear(E, 2 * inner, bias=config.bias)
+        self.proj_up = Linear(E, 2 * inner, bias=config.bias)
         self.conv = CausalConv1d(inner, kernel, config.backend) if kernel else None
         self.q_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
         self.k_proj = BlockDiagonalLinear(inner, blocks, qkv_bias)
@@ -85,7 +87,7 @@ class mLSTMLayer(nn.Module):
         self.gates = nn.Linear(3 * inner, 2 * config.num_heads)
         self.head_norm = MultiHeadNorm(inner, config.option("norm_eps"), config.norm_bias)
         self.skip = nn.Parameter(torch.ones(inner))
-        self.proj_down = nn.Linear(inner, E, bias=config.bias)
+        self.proj_down = Linear(inner, E, bias=config.bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -141,7 +143,9 @@ class mLSTMLayer(nn.Module):
         """
         if torch.compiler.is_compiling():
             return False
-        least = LEAST_FOLDED if u.device.type == "cpu" else LEAST_FOLDED_GPU
+        least = LEAST_FOLDED
+        if u.is_cuda:
+            least = LEAST_FOLDED_GRAPH if torch.cuda.is_current_stream_capturing() else LEAST_FOLDED_GPU
         return u.numel() >= max(least, 4 * u.shape[-1] * self.q_proj.weight.shape[1])
 
     def _folded_gates(self, u: Tensor, a: Tensor) -> Tensor:
@@ -174,10 +178,10 @@ class mLSTMLargeLayer(nn.Module):
         self.config = config
         E, qk, v = config.embedding_dim, config.qk_dim, config.v_dim
         self.split = (qk, qk, v, v)
-        self.qkvo_proj = nn.Linear(E, sum(self.split), bias=config.bias)
+        self.qkvo_proj = Linear(E, sum(self.split), bias=config.bias)
         self.gates = nn.Linear(E, 2 * config.num_heads)
         self.head_norm = MultiHeadNorm(v, config.option("norm_eps"), config.norm_bias)
-        self.out_proj = nn.Linear(v, E, bias=config.bias)
+        self.out_proj = Linear(v, E, bias=config.bias)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
