@@ -137,6 +137,22 @@ def _run_norm(backend: str, *where: Any) -> list[Any]:
     )
 
 
+def _run_conv2d(backend: str, *where: Any) -> list[Any]:
+    from xlstm_apps.kernels import depthwise_conv2d
+
+    shapes = [(2, 70, 48), (48, 1, 3, 3), (48,)]
+    return _values_and_gradients(
+        lambda *x: depthwise_conv2d(*x, (7, 10), activation="silu", backend=backend), shapes, *where
+    )
+
+
+def _run_feature_norm(backend: str, *where: Any) -> list[Any]:
+    from xlstm_apps.kernels import feature_norm
+
+    shapes = [(2, 100, 96), (96,), (96,)]
+    return _values_and_gradients(lambda *x: feature_norm(*x, eps=1e-5, centred=True, backend=backend), shapes, *where)
+
+
 def _values_and_gradients(
     op: Callable[..., Any], shapes: list[tuple[int, ...]], device: str, dtype: Any, rounded_to: Any
 ) -> list[Any]:
@@ -155,7 +171,9 @@ OPERATIONS: dict[str, tuple[Callable[..., list[Any]], str]] = {
     "mlstm, bf16, heads of 256": (partial(_run_mlstm, length=300, key=256, value=256), "bfloat16"),
     "rnn slstm": (_run_slstm, "float32"),
     "causal_conv1d, bf16": (_run_conv, "bfloat16"),
+    "depthwise_conv2d, bf16": (_run_conv2d, "bfloat16"),
     "gated_norm, bf16": (_run_norm, "bfloat16"),
+    "feature_norm": (_run_feature_norm, "float32"),
 }
 
 
