@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from xlstm_apps.core import xLSTMBackbone, xLSTMConfig
+from xlstm_apps.core import layers, xLSTMBackbone, xLSTMConfig
 from xlstm_apps.core.layers import LayerNorm, RMSNorm, make_norm
 from xlstm_apps.kernels import feature_norm
 from xlstm_apps.kernels.norm.features import reference
@@ -120,7 +120,8 @@ def autocast_for_a_gpu():
 
 @torch.no_grad()
 @pytest.mark.parametrize("family", ["xlstm", "xlstm-large"])
-def test_types_that_layers_of_a_gpu_give(autocast_for_a_gpu, family):
+def test_types_that_layers_of_a_gpu_give(autocast_for_a_gpu, family, monkeypatch):
+    monkeypatch.setattr(layers, "LEAST_FUSED", 0)
     config = xLSTMConfig(family=family, embedding_dim=64)
     with FakeTensorMode(), torch.device("cuda"):
         norm, last, x = make_norm(config), make_norm(config, final=True), torch.empty(3, 5, 64)
@@ -130,6 +131,18 @@ def test_types_that_layers_of_a_gpu_give(autocast_for_a_gpu, family):
         torch.set_autocast_enabled("cuda", False)
         assert norm(x).dtype == torch.float32
         assert norm(x.bfloat16()).dtype == last(x.bfloat16()).dtype == torch.bfloat16
+
+
+@torch.no_grad()
+def test_small_norms_of_a_gpu_are_torchs_unless_a_graph_is_captured(monkeypatch):
+    monkeypatch.setattr(layers, "feature_norm", lambda *_, **__: "the kernel")
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    with FakeTensorMode(), torch.device("cuda"):
+        norm = make_norm(xLSTMConfig(embedding_dim=64))
+        small, large = torch.empty(3, 5, 64), torch.empty(1, layers.LEAST_FUSED // 64, 64)
+        assert norm(small).shape == small.shape and norm(large) == "the kernel"
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        assert norm(small) == "the kernel"
 
 
 @pytest.mark.parametrize("family", ["xlstm", "xlstm-large"])
@@ -143,9 +156,10 @@ def test_what_pooling_and_heads_read_is_final_and_nothing_else(family):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["xlstm", "xlstm-large"])
-def test_layers_on_a_gpu_give_the_type_of_autocast(family):
+def test_layers_on_a_gpu_give_the_type_of_autocast(family, monkeypatch):
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+    monkeypatch.setattr(layers, "LEAST_FUSED", 0)
     config = xLSTMConfig(family=family, embedding_dim=64)
     norm, last = make_norm(config).cuda(), make_norm(config, final=True).cuda()
     x = torch.randn(3, 5, 64, device="cuda")

@@ -33,16 +33,20 @@ def soft_cap(x: Tensor, cap: float) -> Tensor:
     return cap * torch.tanh(x / cap)
 
 
+LEAST_FUSED = 2**23
+"""Numbers from which a norm on a GPU is a kernel of ours: Python launches torch's in less time than that reads."""
+
+
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm of the residual stream. On a GPU its result has the type of autocast, which the linear map behind it
-    would cast to anyhow, unless it is `final`: pooling and heads get float32."""
+    """LayerNorm of the residual stream. By our kernel its result has the type of autocast, which the linear map behind
+    it would cast to anyhow, unless it is `final`: pooling and heads get float32."""
 
     def __init__(self, dim: int, eps: float, bias: bool = True, final: bool = False, backend: str = "auto") -> None:
         super().__init__(dim, eps, bias=bias)
         self.final, self.backend = final, backend
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if not x.is_cuda:
+        if not _by_kernel(x):
             return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
         dtype = _norm_dtype(x, self.final)
         return feature_norm(x, self.weight, self.bias, eps=self.eps, centred=True, dtype=dtype, backend=self.backend)
@@ -58,13 +62,20 @@ class RMSNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda:
+        if _by_kernel(x):
             dtype = _norm_dtype(x, self.final)
             return feature_norm(
                 x, self.weight, self.bias, eps=self.eps, centred=False, dtype=dtype, backend=self.backend
             )
         y = F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         return y if self.bias is None else y + self.bias
+
+
+def _by_kernel(x: Tensor) -> bool:
+    """Whether a norm is a kernel of ours: on a GPU where x is large, or a CUDA graph or a compiler launches it."""
+    if not x.is_cuda:
+        return False
+    return x.numel() >= LEAST_FUSED or torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing()
 
 
 def _norm_dtype(x: Tensor, final: bool) -> torch.dtype:
