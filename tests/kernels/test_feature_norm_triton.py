@@ -19,7 +19,7 @@ from xlstm_apps.kernels import feature_norm
 from xlstm_apps.kernels.norm.features import triton
 interpreter_bfloat16.apply()
 for centred in (True, False):
-    cases.check(triton, 1e-5, 1, 1, centred=centred)
+    cases.check(triton, 1e-5, 1, 2, centred=centred)
     cases.check(triton, 1e-5, 7, 3, centred=centred, bias=False)
     cases.check(triton, 1e-5, 100, 96, centred=centred)
     cases.check(triton, 1e-5, 50, 192, centred=centred, bias=False)
@@ -34,12 +34,14 @@ for centred in (True, False):
     cases.check(triton, 6e-3, 7, 96, centred=centred, dtype=torch.bfloat16, weight_dtype=torch.float32,
                 result=torch.float32)
 cases.check(triton, 1e-5, 1000, 192)
+cases.check(triton, 1e-5, 7, 1, centred=False)
 
 inputs = cases.make(6, 8)
 options = {"eps": 1e-5, "centred": True, "dtype": torch.float32}
 assert triton.unsupported(*inputs, **options) is None
 assert "x is torch.float64; the kernels take float32" in triton.unsupported(inputs[0].double(), *inputs[1:], **options)
 assert "result is to be torch.float64" in triton.unsupported(*inputs, **options | {"dtype": torch.float64})
+assert "one feature" in triton.unsupported(inputs[0][:, :1], *inputs[1:], **options)
 assert "kernels go up to 8192" in triton.unsupported(torch.zeros(1, 8193), *inputs[1:], **options)
 leaves = [x.requires_grad_() for x in inputs]
 torch.library.opcheck(torch.ops.xlstm_apps.feature_norm_triton_fwd, (*leaves, 1e-5, True, torch.bfloat16))
@@ -84,7 +86,7 @@ def kernels():
     return triton
 
 
-WIDTHS = [1, 3, 96, 192, 200, 384, 768, 1000, 2048, 4096, 8192]
+WIDTHS = [2, 3, 96, 192, 200, 384, 768, 1000, 2048, 4096, 8192]
 MIXED = [
     {"weight_dtype": torch.float32, "result": torch.bfloat16},
     {"dtype": torch.bfloat16, "weight_dtype": torch.float32, "result": torch.float32},
@@ -104,9 +106,16 @@ def test_values_and_gradients(kernels, width, rows, case, dtype) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("centred", [True, False])
 @pytest.mark.parametrize("case", MIXED, ids=str)
-@pytest.mark.parametrize("width", [1, 192, 1000])
+@pytest.mark.parametrize("width", [2, 192, 1000])
 def test_types_may_differ(kernels, width, case, centred) -> None:
     cases.check(kernels, 6e-3, 1000, width, centred=centred, device="cuda", **case)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rows", [1, 1000])
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_one_feature(kernels, rows, dtype) -> None:
+    cases.check(kernels, TOLERANCE[dtype], rows, 1, dtype=dtype, device="cuda", centred=False)
 
 
 @pytest.mark.gpu

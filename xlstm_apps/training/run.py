@@ -261,6 +261,7 @@ def _quiet_lightning() -> Iterator[None]:
             # torch's own deprecation inside Lightning; nothing a user could act on.
             warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\).*")
             warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
+            warnings.filterwarnings("ignore", message="GPU available but not used")  # who asks for the CPU knows it
             yield
     finally:
         for name, level in levels.items():

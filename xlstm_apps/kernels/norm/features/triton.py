@@ -17,8 +17,10 @@ from xlstm_apps.kernels.triton_plan import DTYPES, unsupported_type
 MAX_FEATURES = 8192
 
 
-def unsupported(x, weight, bias=None, *, dtype: torch.dtype, **_: object) -> str | None:
+def unsupported(x, weight, bias=None, *, dtype: torch.dtype, centred: bool, **_: object) -> str | None:
     """Reason why these kernels cannot take a call, or None."""
+    if centred and x.shape[-1] == 1:
+        return "one feature less its mean is 0, and so is its gradient, of which the kernels would magnify the rounding"
     if x.shape[-1] > MAX_FEATURES:
         return f"{x.shape[-1]} features; the kernels go up to {MAX_FEATURES}"
     if dtype not in DTYPES:
