@@ -20,7 +20,7 @@ from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
 
 LEAST_FOLDED = 2**18
 """Numbers in the up-projection [B, T, I] from which gates by folded weights are faster on a CPU."""
-LEAST_FOLDED_GPU, LEAST_FOLDED_GRAPH = 2**25, 2**21
+LEAST_FOLDED_GPU, LEAST_FOLDED_GRAPH = 2**25, 2**23
 """The same on a GPU, where launching a small operation takes as long as reading millions of numbers; less so while a
 CUDA graph is captured."""
 
