@@ -53,10 +53,39 @@ def test_what_pillow_would_show_as_something_else_is_refused():
         (tiff(grey.astype("i1"), 2), "signed bytes"),
         (tiff(grey.astype("<u2"), 1, photometric=0), "16 bits in which 0 is white"),
         (bytes(128) + b"DICM" + bytes(40), "DICOM"),
+        (b'<?xml version="1.0"?><svg/>', "XML text"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
     ]:
         with pytest.raises(BadImage, match=words):
             decode_image(content)
+
+
+def deep_tiff(values):
+    """A TIFF file of one strip of colours of 16 bits."""
+    data, (height, width, _) = values.astype("<u2").tobytes(), values.shape
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 8 + len(data)), (259, 3, 1, 1), (262, 3, 1, 2),
+               (273, 4, 1, 8), (277, 3, 1, 3), (278, 4, 1, height), (279, 4, 1, len(data))]  # fmt: skip
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    bits = struct.pack("<HHH", 16, 16, 16)
+    start = struct.pack("<I", 8 + len(data) + len(bits))
+    return b"II*\0" + start + data + bits + struct.pack("<H", len(entries)) + table + bytes(4)
+
+
+def ppm(kind, values, top):
+    """A PPM file, as numbers (P6) or as text (P3)."""
+    body = values.astype(">u2" if top > 255 else "u1").tobytes()
+    return f"{kind} 9 6 {top}\n".encode() + (body if kind == "P6" else " ".join(map(str, values.ravel())).encode())
+
+
+def test_colours_of_sixteen_bits_are_told_whatever_the_format():
+    values, told = picture().astype(np.int64), ("16-bit colours, read as 8 bits",)
+    for content, notes in [
+        (deep_tiff(values * 257), told),
+        *((ppm(kind, values * 257, 65535), told) for kind in ("P3", "P6")),
+        *((ppm(kind, values, 255), ()) for kind in ("P3", "P6")),
+    ]:
+        found = decode_image(content)
+        assert (found.pixels == values).all() and found.notes == notes
 
 
 @pytest.mark.parametrize("top", [200.0, 1.5])

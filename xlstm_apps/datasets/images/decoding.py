@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_SIGNATURES = {b"%PDF": "a PDF file", b"PK\x03\x04": "a ZIP archive", b"<svg": "an SVG drawing", b"<?xml": "XML text",
+_SIGNATURES = {b"%PDF": "a PDF file", b"PK\x03\x04": "a ZIP archive", b"<svg": "an SVG drawing", b"<?xm": "XML text",
                b"<!DO": "a web page", b"<htm": "a web page",
                b"vers": "the pointer of a file that git lfs keeps elsewhere (git lfs pull)"}  # fmt: skip
 _UNREAD = {b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"II+\0": "a TIFF picture",
@@ -24,7 +24,7 @@ _ORIENTATION = 0x0112
 """The entry of EXIF data."""
 _MOST_BYTES = 2**31
 """No picture within Pillow's limit of pixels is a larger file."""
-_PHOTOMETRIC, _SAMPLE_FORMAT = 262, 339
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 """Entries of TIFF files."""
 
 
@@ -92,7 +92,7 @@ def decode_image(content: bytes, *, shorter: int | None = None, background: str 
     try:
         image = Image.open(io.BytesIO(content))
         notes = [f"{image.format}: the first of several frames is read"] if _frames(image) > 1 else []
-        if image.format == "PNG" and content[24] > 8 and image.mode in ("LA", "RGB", "RGBA"):
+        if image.mode in ("LA", "RGB", "RGBA") and _deeper(image, content):
             notes.append("16-bit colours, read as 8 bits")
         if shorter is not None and image.format == "JPEG":
             image.draft(None, (shorter, shorter))
@@ -144,6 +144,15 @@ def _unidentified(content: bytes) -> str:
         return "is a DICOM file, which is not read; save it as PNG, TIFF or NIfTI"
     start = content[:4].lower()
     return f"holds {next((words for mark, words in _SIGNATURES.items() if mark.lower() == start), 'no picture')}"
+
+
+def _deeper(image: Any, content: bytes) -> bool:
+    """Whether the file has more than the 8 bits a channel that Pillow keeps of colours."""
+    if image.format == "PNG":
+        return content[24] > 8
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_BITS, (8,))) > 8
+    return image.format == "PPM" and image.tile[0][0] in ("ppm", "ppm_plain") and image.tile[0][3][1] > 255
 
 
 def _frames(image: Any) -> int:
