@@ -97,6 +97,17 @@ def test_a_scale_other_than_the_one_learned_is_refused(fitted):
         estimator().fit(X, np.array([1, "a"] * 10, dtype=object))
 
 
+def test_single_pixels_beyond_the_learned_range_are_clipped(fitted):
+    X = np.random.default_rng(0).uniform(0, 1, (10, 8, 8))
+    stray = X.copy()
+    stray[3, 2, 1], stray[4, 0, 0] = 11, -5  # as from MinMaxScaler, where a pixel was always 0 in training
+    assert (fitted.predict_proba(stray) == fitted.predict_proba(stray.clip(0, 1))).all()
+    assert (fitted.predict_proba([*stray]) == fitted.predict_proba(stray)).all()
+    stray[:, 2:] = 11
+    with pytest.raises(ValueError, match=r"from -5 to 11.*scale them alike"):
+        fitted.predict_proba(stray)
+
+
 def test_classes_are_what_they_were_and_survive_saving(fitted, tmp_path):
     X, y = toy(40)
     names = np.array(["left", "right"])[y]
@@ -135,6 +146,7 @@ def test_scikit_learn_can_use_it():
         ([np.zeros((5, 5)), None], [0, 1], r"X\[1\] is of the type NoneType"),
         ("one.png", [0, 1], "X is one image"),
         (np.zeros((4, 5, 5)), [0.0, np.nan, 1.0, 1.0], "missing classes"),
+        (np.zeros((4, 5, 5)), [0.0, 0.5, 1.0, 1.0], "y holds 0.5: classes are names or whole numbers"),
     ],
 )
 def test_what_cannot_be_used_is_named(X, y, words):

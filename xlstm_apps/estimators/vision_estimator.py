@@ -111,6 +111,8 @@ class ViLClassifier(ClassifierMixin, FittedEstimator):
         missing = y.dtype.kind == "f" and not np.isfinite(y).all()
         if missing or (y.dtype == object and any(one is None for one in y)):
             raise ValueError("y has missing classes; leave out images whose class is not known")
+        if y.dtype.kind == "f" and (y != np.rint(y)).any():
+            raise ValueError(f"y holds {y[y != np.rint(y)][0]:g}: classes are names or whole numbers, not quantities")
         try:
             self.classes_, numbers = np.unique(y, return_inverse=True)
         except TypeError:
