@@ -1,9 +1,10 @@
 import os
+import shlex
 
 import pytest
 
 from xlstm_apps.training import FitConfig, RunFolder, files
-from xlstm_apps.training.folder import find_run, new_path
+from xlstm_apps.training.folder import command_line, find_run, new_path
 
 CONFIG = {"fit": FitConfig(max_epochs=3), "seed": 1}
 
@@ -14,6 +15,15 @@ def test_a_run_folder_appears_whole(tmp_path):
     folder.note(status="finished", parameters=5)
     assert folder.finished and folder.facts["task"] == "toy" and folder.facts["parameters"] == 5
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    ("program", "name"), [("/venv/bin/xlstm-apps", "xlstm-apps"), ("/a/xlstm_apps/__main__.py", "python -m xlstm_apps")]
+)
+def test_the_command_of_a_run_can_be_given_again(program, name, monkeypatch):
+    words = ["vision", "train", "--data.path", "my photos/*.jpg", "--data.label_column", "it's", ""]
+    monkeypatch.setattr("sys.argv", [program, *words])
+    assert shlex.split(command_line()) == [*name.split(), *words]
 
 
 def test_changed_settings_are_listed(tmp_path):

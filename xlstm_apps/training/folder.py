@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import sys
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -55,7 +56,7 @@ class RunFolder:
                     "status": "running",
                     "started": datetime.now().astimezone().isoformat(timespec="seconds"),
                     **facts,
-                    "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+                    "command": command_line(),
                     "versions": versions(),
                 },
             )
@@ -151,6 +152,13 @@ def dump_config(config: dict[str, Any]) -> str:
     """The sections as YAML that `--config` reads back."""
     plain = {key: asdict(value) if is_dataclass(value) else value for key, value in config.items()}
     return yaml.safe_dump(json.loads(json.dumps(plain, default=str)), sort_keys=False, allow_unicode=True)
+
+
+def command_line() -> str:
+    """How this program was called, as a shell reads it."""
+    program = Path(sys.argv[0])
+    name = f"python -m {program.parent.name}" if program.name == "__main__.py" else shlex.quote(program.name)
+    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
 
 
 def versions() -> dict[str, str]:
