@@ -12,8 +12,8 @@ Protocol: 55,000 images for training, 5,000 for validation (drawn once), the 10,
 average of the weights at the look with the lowest validation loss. Vision-LSTM and ViT have the same stem: two
 convolutions of 3 x 3, which make 14 x 14 places of 64 features of a picture, as in Hassani et al. 2021 ("Escaping the
 Big Data Paradigm with Compact Transformers"); `--no-stem` leaves it out. All networks have as many weights, see the
-same batches and the same changes of images (flips, moves by 7 %, zoom, erased rectangles, a quarter of the batches
-with CutMix), and get the same number of epochs. With several `--rates`, each takes the one with the lowest validation
+same batches and the same changes of images (flips, moves by 7 %, zoom, erased rectangles, CutMix in `--mixed` of
+the batches), and get the same number of epochs. With several `--rates`, each takes the one with the lowest validation
 loss at seed 0. Without `--epochs` their number is such that the time is used: some steps of all networks are timed
 first, side by side on the device, and what was found is kept in the output folder. `seconds` of a row are those of its
 training beside the others.
@@ -36,7 +36,7 @@ from grid_fit import fit_cell, restore
 from vision_networks import NETWORKS, SIZES, build, parameters, with_stem
 
 RATES = (2e-3,)
-KEY = ("network", "size", "stem", "patch_size", "batch", "epochs", "cut", "learning_rate", "seed")
+KEY = ("network", "size", "stem", "patch_size", "batch", "epochs", "cut", "mixed", "drop_path", "learning_rate", "seed")
 FIELDS = (*KEY, "parameters", "val_loss", "val_accuracy", "accuracy", "best_step", "fit_seconds", "precision",
           "device", "torch")  # fmt: skip
 HELD, CLASSES, SIZE, LOOK = 5000, 10, 28, 3
@@ -103,13 +103,14 @@ def module_of(cell: Row, train: Pictures) -> Any:
     make = with_stem if cell["stem"] and cell["network"] != "resnet" else build
     body = make(
         cell["network"], cell["size"], img_size=SIZE, in_chans=1, num_classes=CLASSES,
-        patch_size=int(cell["patch_size"]),
+        patch_size=int(cell["patch_size"]), drop_path=float(cell["drop_path"]),
     )  # fmt: skip
     if cell["network"] == "resnet" and train.pixels.is_cuda:
         body = body.to(memory_format=torch.channels_last)
     sample = train.pixels[:5000].float() / 255
     network = nn.Sequential(Normalize((float(sample.mean()),), (float(sample.std()),)), body)
-    augment = AugmentConfig(shift=0.07, zoom=0.07, erasing=0.3, cutmix=1.0, mix_probability=0.25, label_smoothing=0.1)
+    mixed = {"cutmix": 1.0, "mix_probability": float(cell["mixed"])}
+    augment = AugmentConfig(shift=0.07, zoom=0.07, erasing=0.3, **mixed, label_smoothing=0.1)
     return ClassifierModule(network, CLASSES, augment, ema=0.998)
 
 
@@ -232,7 +233,8 @@ GRID = Grid(
 def group_of(options: argparse.Namespace, name: str) -> Row:
     stem = int(options.stem and name != "resnet")
     return {"network": name, "size": options.size, "stem": stem, "patch_size": options.patch_size,
-            "batch": options.batch, "epochs": options.epochs, "cut": options.cut or ""}  # fmt: skip
+            "batch": options.batch, "epochs": options.epochs, "cut": options.cut or "", "mixed": options.mixed,
+            "drop_path": options.drop_path if name.startswith("vil") else 0.0}  # fmt: skip
 
 
 def summary(options: argparse.Namespace) -> None:
@@ -256,6 +258,8 @@ def main() -> None:
         "--stem", action=argparse.BooleanOptionalAction, default=True, help="convolutions before patches"
     )
     parser.add_argument("--patch_size", type=int, default=1, help="behind the stem; of pixels without")
+    parser.add_argument("--mixed", type=float, default=0.25, help="share of the batches with CutMix")
+    parser.add_argument("--drop_path", type=float, default=0.0, help="of Vision-LSTM, in training")
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--epochs", type=int, help="left out: as many as there is time for (--seconds)")
     parser.add_argument("--cut", type=int, help="for a trial: that many images of each part only")

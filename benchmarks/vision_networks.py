@@ -14,15 +14,17 @@ STEM = (32, 64)
 """Features of the two convolutions before the patches."""
 
 
-def build(name: str, size: str, *, img_size: int, in_chans: int, num_classes: int, patch_size: int) -> Any:
-    """A network of that kind, pixels to class scores."""
+def build(
+    name: str, size: str, *, img_size: int, in_chans: int, num_classes: int, patch_size: int, drop_path: float = 0.0
+) -> Any:
+    """A network of that kind, pixels to class scores; a Vision-LSTM leaves out blocks at the rate `drop_path`."""
     import torch
 
     from xlstm_apps.vision import create_model
     from xlstm_apps.vision.baselines import matched
 
     shape = {"img_size": img_size, "in_chans": in_chans, "num_classes": num_classes, "patch_size": patch_size}
-    made = create_model("vil_tiny", **shape, **SIZES[size])
+    made = create_model("vil_tiny", drop_path_rate=drop_path, **shape, **SIZES[size])
     if name == "vil":
         return made
     weights = parameters(made)
@@ -33,14 +35,15 @@ def build(name: str, size: str, *, img_size: int, in_chans: int, num_classes: in
             with torch.device("meta"):
                 return abs(parameters(create_model("vil_mlp_tiny", **shape, embedding_dim=dim)) - weights)
 
-        return create_model("vil_mlp_tiny", **shape, embedding_dim=min(range(32, 400, 8), key=distance))
+        width = min(range(32, 400, 8), key=distance)
+        return create_model("vil_mlp_tiny", drop_path_rate=drop_path, **shape, embedding_dim=width)
     return matched(
         name, weights, in_chans=in_chans, num_classes=num_classes, img_size=img_size, patch_size=patch_size,
         depth=SIZES[size]["num_blocks"] // 2,
     )  # fmt: skip
 
 
-def with_stem(name: str, size: str, *, img_size: int, in_chans: int, num_classes: int, patch_size: int) -> Any:
+def with_stem(name: str, size: str, *, img_size: int, in_chans: int, **shape: Any) -> Any:
     """Two convolutions of 3 x 3, the second of stride 2, and the network on what they give."""
     from torch import nn
 
@@ -48,7 +51,7 @@ def with_stem(name: str, size: str, *, img_size: int, in_chans: int, num_classes
     for features, stride in zip(STEM, (1, 2), strict=True):
         layers += [nn.Conv2d(given, features, 3, stride, 1, bias=False), nn.BatchNorm2d(features), nn.SiLU()]
         given = features
-    body = build(name, size, img_size=-(-img_size // 2), in_chans=given, num_classes=num_classes, patch_size=patch_size)
+    body = build(name, size, img_size=-(-img_size // 2), in_chans=given, **shape)
     return nn.Sequential(*layers, body)
 
 

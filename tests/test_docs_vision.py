@@ -47,13 +47,22 @@ def test_seconds_of_an_image_on_a_cpu():
 
 
 def test_fashion_mnist():
+    rows = results("vision_fashion")
     for network, title in {"vil": "Vision-LSTM", "vit": "ViT", "resnet": "ResNet"}.items():
-        own = [row for row in results("vision_fashion") if (row["network"], row["epochs"]) == (network, "18")]
+        own = [row for row in rows if (row["network"], row["epochs"], row["mixed"]) == (network, "48", "0.25")]
         assert len(own) == 3
         cells = [f"{int(own[0]['parameters']):,}"]
-        for measure in ("val_accuracy", "accuracy"):
+        for measure, digits in (("val_accuracy", 1), ("accuracy", 2)):
             values = [100 * float(row[measure]) for row in own]
-            cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f} %")
+            cells.append(f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} %")
         seconds = [float(row["fit_seconds"]) for row in own]
         cells.append(f"{min(seconds):.0f} to {max(seconds):.0f}")
         assert f"| {title} | {' | '.join(cells)} |" in TEXT
+    values = [100 * float(row["accuracy"]) for row in rows if row["network"] == "vil" and row["mixed"] == "0.25"]
+    first, second, third = (f"{value:.2f}" for value in values)
+    text = " ".join(TEXT.split())
+    assert (
+        f"**{statistics.mean(values):.3f} %, a third of an image below it**, of {first}, {second} and {third}" in text
+    )
+    (other,) = [row for row in rows if row["mixed"] == "0.5"]
+    assert f"one seed got {100 * float(other['accuracy']):.2f} %" in text
