@@ -89,7 +89,8 @@ def fit(
 
     The same call with `resume=True` after a kill ends with the same weights, bit for bit, on the same machine and
     number of threads: batches and the randomness of each step depend on (seed, batch number) alone, the rest is in
-    `checkpoints/last.ckpt`. The caller's global random state is left as it was.
+    `checkpoints/last.ckpt`. On a GPU, whose libraries round sums in several ways, they are the same but for that. The
+    caller's global random state is left as it was.
 
     Args:
         module: Has `training_step` (returns the loss) and `validation_step`, and logs `val_loss` as the mean over the
