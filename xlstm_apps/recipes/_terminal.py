@@ -1,5 +1,6 @@
 """What all verbs share on the terminal: lines as they are, and a bar that counts."""
 
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -37,9 +38,10 @@ def table_console(*, stderr: bool = False) -> Console:
 
 
 def tell(console: Console, lines: Iterable[str]) -> None:
-    """Lines as they are."""
+    """Lines as they are; control characters, which names of files may hold, are written as \\n, \\x1b and so on."""
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        plain = "".join(repr(one)[1:-1] if unicodedata.category(one) == "Cc" else one for one in line)
+        console.print(plain, highlight=False, soft_wrap=True, markup=False)
 
 
 def note(console: Console, lines: Iterable[str]) -> None:
