@@ -212,3 +212,12 @@ def test_help_loads_no_torch_and_is_quick(argv):
 def test_predicting_needs_no_trainer():
     program = "import sys\nimport xlstm_apps.recipes._forecast_saved\nassert 'lightning' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_folder_called_like_a_recipe_does_not_hide_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert cli.find_recipe("digits").endswith("vision/digits.yaml")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="no file and no single shipped recipe is called 'mine'"):
+        cli.find_recipe("mine")

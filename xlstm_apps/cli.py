@@ -273,8 +273,8 @@ def normalise(argv: list[str], function: Callable[..., Any], options: dict[str, 
 
 
 def find_recipe(name: str) -> str:
-    """The path of a YAML file, or of the shipped recipe called `name`."""
-    if os.path.exists(name):
+    """The path of a YAML file, or of the shipped recipe called `name`, whatever folder is called so too."""
+    if os.path.exists(name) and not os.path.isdir(name):
         return name
     from xlstm_apps.recipes.catalog import recipe_path
 
