@@ -3,6 +3,7 @@
 import pytest
 import torch
 from stacks import make
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlstm_apps.core import mlstm
 from xlstm_apps.core.config import xLSTMConfig
@@ -83,6 +84,17 @@ def test_gates_are_folded_where_that_is_faster():
     wide = layer_of(384, qkv_block_size=384)
     rows = mlstm.LEAST_FOLDED // wide.config.inner_dim + 1
     assert not wide._folds(torch.zeros(1, rows, wide.config.inner_dim))
+
+
+def test_on_a_gpu_gates_are_folded_in_graphs_alone(monkeypatch):
+    layer = layer_of(24)
+    width = layer.config.inner_dim
+    rows = mlstm.LEAST_FOLDED_GRAPH // width
+    with FakeTensorMode():
+        many, few = (torch.empty(1, count, width, device="cuda") for count in (rows + 1, rows - 1))
+        assert not layer._folds(many)
+        monkeypatch.setattr(mlstm, "recording", lambda: True)
+        assert layer._folds(many) and not layer._folds(few)
 
 
 def test_turned_queries_and_traced_graphs_are_not_folded(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from xlstm_apps.core.graphed import GraphedLoss
+from xlstm_apps.core.graphed import GraphedLoss, recording
 
 
 class Network(nn.Module):
@@ -31,7 +31,7 @@ def test_without_a_gpu_the_loss_is_computed_as_it_is():
     network = Network()
     graphed, given = GraphedLoss(network, network.loss), batch(4, "cpu")
     torch.testing.assert_close(graphed(**given), network.loss(**given))
-    assert not graphed.captured
+    assert not graphed.captured and not recording()
 
 
 @pytest.fixture
@@ -77,6 +77,21 @@ def test_every_replay_draws_anew_and_a_seed_repeats_it(gpu):
     assert graphed.captured and len(set(first)) == 4
     assert drawn(1) == first != drawn(2)
     torch.cuda.set_rng_state(before)
+
+
+@pytest.mark.gpu
+def test_trials_and_captures_are_told_from_other_calls(gpu):
+    network, seen = Network().to(gpu).train(), []
+
+    def loss(**given: torch.Tensor) -> torch.Tensor:
+        seen.append(recording())
+        return network.loss(**given)
+
+    graphed = GraphedLoss(network, loss)
+    for rows in (8, 8, 5):
+        graphed(**batch(rows, gpu)).sum().backward()
+    assert graphed.captured and len(seen) > 2 and seen == [True] * (len(seen) - 1) + [False]
+    assert not recording()
 
 
 @pytest.mark.gpu

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
+
+_recording = ContextVar("recording", default=False)
+
+
+def recording() -> bool:
+    """Whether what runs is captured, or tried before that: later, Python takes no time for its launches."""
+    return _recording.get()
 
 
 class GraphedLoss:
@@ -40,9 +48,13 @@ class GraphedLoss:
         shapes = {name: x.shape for name, x in tensors.items()}
         if self._shapes is None:
             self._shapes = shapes
-            # Capturing draws random numbers; a resumed run captures at another step than the one that was stopped.
-            with torch.random.fork_rng([device]):
-                self._capture(device, tensors)
+            token = _recording.set(True)
+            try:
+                # Capturing draws random numbers; a resumed run captures at another step than the one that was stopped.
+                with torch.random.fork_rng([device]):
+                    self._capture(device, tensors)
+            finally:
+                _recording.reset(token)
         if self._replay is None or shapes != self._shapes:
             return self._loss(**tensors)
         return self._replay(*tensors.values())

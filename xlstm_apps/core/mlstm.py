@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xlstm_apps.core.config import xLSTMConfig
+from xlstm_apps.core.graphed import recording
 from xlstm_apps.core.initialization import forget_bias_linspace_, small_init_, wang_init_
 from xlstm_apps.core.layers import BlockDiagonalLinear, CausalConv1d, MultiHeadNorm, soft_cap
 from xlstm_apps.core.linear import Linear
@@ -20,9 +21,8 @@ from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
 
 LEAST_FOLDED = 2**18
 """Numbers in the up-projection [B, T, I] from which gates by folded weights are faster on a CPU."""
-LEAST_FOLDED_GPU, LEAST_FOLDED_GRAPH = 2**25, 2**23
-"""The same on a GPU, where launching a small operation takes as long as reading millions of numbers; less so while a
-CUDA graph is captured."""
+LEAST_FOLDED_GRAPH = 2**23
+"""The same in a CUDA graph. Without one, launching the small operations takes longer than what they save."""
 
 
 def run_cell(
@@ -141,11 +141,9 @@ class mLSTMLayer(nn.Module):
         Folding is some small operations, whatever the number of rows, and products that cost as much as those of a few
         rows for each feature of a block. Graphs that are traced must not depend on the number of rows.
         """
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or (u.is_cuda and not recording()):
             return False
-        least = LEAST_FOLDED
-        if u.is_cuda:
-            least = LEAST_FOLDED_GRAPH if torch.cuda.is_current_stream_capturing() else LEAST_FOLDED_GPU
+        least = LEAST_FOLDED_GRAPH if u.is_cuda else LEAST_FOLDED
         return u.numel() >= max(least, 4 * u.shape[-1] * self.q_proj.weight.shape[1])
 
     def _folded_gates(self, u: Tensor, a: Tensor) -> Tensor:
