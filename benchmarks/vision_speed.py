@@ -24,7 +24,7 @@ from grid import RESULTS, Row, read, write
 from torch import nn
 from vision_networks import parameters
 
-from xlstm_apps.core.graphed import GraphedLoss
+from xlstm_apps.core.graphed import GraphedLoss, capture
 from xlstm_apps.vision import create_model
 from xlstm_apps.vision.baselines import ViT
 
@@ -52,7 +52,7 @@ def call_of(network: nn.Module, task: str, x: torch.Tensor, bfloat16: bool, grap
             with half(cache_enabled=not graph), torch.inference_mode():
                 network(x)
 
-        return replayed(infer) if graph else infer
+        return capture(infer) if graph else infer
     labels = torch.randint(1000, (len(x),), device=x.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
@@ -69,19 +69,6 @@ def call_of(network: nn.Module, task: str, x: torch.Tensor, bfloat16: bool, grap
         optimizer.step()
 
     return train
-
-
-def replayed(call: Any) -> Any:
-    """A call as a CUDA graph."""
-    stream = torch.cuda.Stream()
-    with torch.cuda.stream(stream):  # what is made at the first calls is not to become part of the graph
-        for _ in range(2):
-            call()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
 
 
 def measure(key: Row, options: argparse.Namespace) -> Row:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from xlstm_apps.core.graphed import GraphedLoss, recording
+from xlstm_apps.core.graphed import GraphedLoss, capture, recording
 
 
 class Network(nn.Module):
@@ -92,6 +92,22 @@ def test_trials_and_captures_are_told_from_other_calls(gpu):
         graphed(**batch(rows, gpu)).sum().backward()
     assert graphed.captured and len(seen) > 2 and seen == [True] * (len(seen) - 1) + [False]
     assert not recording()
+
+
+@pytest.mark.gpu
+def test_a_captured_pass_is_that_of_new_values(gpu):
+    network, given, seen = Network().to(gpu).eval(), batch(8, gpu), []
+
+    def call() -> torch.Tensor:
+        seen.append(recording())
+        with torch.inference_mode():
+            return network.loss(**given)
+
+    replay = capture(call)
+    assert seen == [True] * 3 and not recording()
+    given["x"].normal_()
+    torch.testing.assert_close(replay(), call(), rtol=1e-5, atol=1e-5)
+    assert len(seen) == 4
 
 
 @pytest.mark.gpu

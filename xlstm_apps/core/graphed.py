@@ -1,13 +1,17 @@
-"""A loss and its gradient as CUDA graphs: small networks take longer to launch than to compute."""
+"""Passes, and losses with their gradients, as CUDA graphs: small networks take longer to launch than to compute."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Result = TypeVar("Result")
 
 _recording = ContextVar("recording", default=False)
 
@@ -15,6 +19,42 @@ _recording = ContextVar("recording", default=False)
 def recording() -> bool:
     """Whether what runs is captured, or tried before that: later, Python takes no time for its launches."""
     return _recording.get()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def capture(call: Callable[[], Result]) -> Callable[[], Result]:
+    """A call without gradients, such as `lambda: model(x)` in inference mode, as a CUDA graph.
+
+    Args:
+        call: Computes on a GPU, from tensors that stay where they are in memory, and never looks at values. Under
+            autocast it has the cache of weights off.
+
+    Returns:
+        What replays it; each time the same tensors are given, with the new values in them.
+    """
+    with _told():
+        torch.cuda.synchronize()
+        with torch.cuda.stream(torch.cuda.Stream()):  # what is made at first calls is not to become part of the graph
+            for _ in range(2):
+                call()
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = call()
+
+    def replay() -> Result:
+        graph.replay()
+        return result
+
+    return replay
 
 
 class GraphedLoss:
@@ -48,13 +88,9 @@ class GraphedLoss:
         shapes = {name: x.shape for name, x in tensors.items()}
         if self._shapes is None:
             self._shapes = shapes
-            token = _recording.set(True)
-            try:
-                # Capturing draws random numbers; a resumed run captures at another step than the one that was stopped.
-                with torch.random.fork_rng([device]):
-                    self._capture(device, tensors)
-            finally:
-                _recording.reset(token)
+            # Capturing draws random numbers; a resumed run captures at another step than the one that was stopped.
+            with torch.random.fork_rng([device]), _told():
+                self._capture(device, tensors)
         if self._replay is None or shapes != self._shapes:
             return self._loss(**tensors)
         return self._replay(*tensors.values())
