@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from xlstm_apps.kernels.checks import check_floats
 from xlstm_apps.kernels.dispatch import choose
 
 Activation = Literal["silu"]
@@ -67,11 +68,7 @@ def _check(
         if tuple(window.shape) != shape:
             raise ValueError(f"window must have shape {list(shape)}, not {list(window.shape)}")
         tensors["window"] = window
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} must be of a floating-point type, not {tensor.dtype}")
-        if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device} but x is on {x.device}: move them to one device")
+    check_floats(tensors)
     if position is not None:
         if window is not None:
             raise ValueError("packed documents begin anew: leave out the window or the position")

@@ -10,6 +10,7 @@ from typing import Literal, overload
 import torch
 from torch import Tensor
 
+from xlstm_apps.kernels.checks import check_floats
 from xlstm_apps.kernels.dispatch import ENVIRONMENT_VARIABLE, choose, full_precision, observed
 from xlstm_apps.kernels.kinds import Kinds
 from xlstm_apps.kernels.state import MLSTMState, check_overwritable, memory_shapes, overwrite, state_dtype
@@ -214,7 +215,7 @@ def mlstm_step(
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor, *, time: bool) -> None:
     layout, gate_layout, rank = ("[B, T, H, K]", "[B, T, H]", 4) if time else ("[B, H, K]", "[B, H]", 3)
     # Each property of a tensor is asked for once: that takes a while, and small calls are short.
-    shape, v_shape, device = q.shape, v.shape, q.device
+    shape, v_shape = q.shape, v.shape
     if len(shape) != rank:
         raise ValueError(f"q must have shape {layout}, not {list(shape)}")
     if k.shape != shape:
@@ -228,11 +229,7 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor, igate: Tensor, fgate: Tensor
             raise ValueError(f"{name} must have shape {gate_layout} = {list(leading)}, not {list(gate.shape)}")
     if q.numel() == 0 or v.numel() == 0:
         raise ValueError(f"q {list(shape)} and v {list(v_shape)} must not have a size of 0")
-    for name, x in (("q", q), ("k", k), ("v", v), ("igate", igate), ("fgate", fgate)):
-        if not x.dtype.is_floating_point:
-            raise ValueError(f"{name} must be of a floating-point type, not {x.dtype}")
-        if x.device != device:
-            raise ValueError(f"{name} is on {x.device} but q is on {device}: move them to one device")
+    check_floats({"q": q, "k": k, "v": v, "igate": igate, "fgate": fgate})
 
 
 def _check_state(state: MLSTMState | None, q: Tensor, v: Tensor, batch: int) -> None:

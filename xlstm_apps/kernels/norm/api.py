@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from xlstm_apps.kernels.checks import check_floats
 from xlstm_apps.kernels.dispatch import choose
 
 Activation = Literal["silu", "sigmoid"]
@@ -64,16 +65,16 @@ def _check(
         raise ValueError("a and skip belong together: give both or neither")
     width = h.shape[2] * h.shape[3]
     wide, features = (*h.shape[:2], width), (width,)
-    given = {"gate": (gate, wide), "a": (a, wide), "weight": (weight, features), "bias": (bias, features),
-             "skip": (skip, features)}  # fmt: skip
-    for name, (tensor, shape) in {"h": (h, tuple(h.shape)), **given}.items():
+    given = {"h": h}
+    for name, tensor, shape in (
+        ("gate", gate, wide), ("a", a, wide), ("weight", weight, features), ("bias", bias, features),
+        ("skip", skip, features),
+    ):  # fmt: skip
         if tensor is None:
             continue
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{name} must have shape {list(shape)}, not {list(tensor.shape)}")
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} must be of a floating-point type, not {tensor.dtype}")
-        if tensor.device != h.device:
-            raise ValueError(f"{name} is on {tensor.device} but h is on {h.device}: move them to one device")
+        given[name] = tensor
+    check_floats(given)
     if activation not in ("silu", "sigmoid"):
         raise ValueError(f"activation must be 'silu' or 'sigmoid', not {activation!r}")

@@ -6,6 +6,7 @@ from typing import Literal, overload
 
 from torch import Tensor
 
+from xlstm_apps.kernels.checks import check_floats
 from xlstm_apps.kernels.dispatch import choose, full_precision
 from xlstm_apps.kernels.state import STATES, RNNState, check_overwritable, overwrite, state_dtype
 
@@ -157,8 +158,4 @@ def _check(gates: Tensor, recurrent: Tensor, bias: Tensor, state: RNNState | Non
             if tuple(x.shape) != (gates.shape[0], heads, dim):
                 raise ValueError(f"state.{name} must have shape {[gates.shape[0], heads, dim]}, not {list(x.shape)}")
             tensors[f"state.{name}"] = x
-    for name, x in tensors.items():
-        if not x.is_floating_point():
-            raise ValueError(f"{name} must be of a floating-point type, not {x.dtype}")
-        if x.device != gates.device:
-            raise ValueError(f"{name} is on {x.device} but gates is on {gates.device}: move them to one device")
+    check_floats(tensors)

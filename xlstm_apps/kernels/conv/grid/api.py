@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from xlstm_apps.kernels.checks import check_floats
 from xlstm_apps.kernels.conv.api import Activation
 from xlstm_apps.kernels.dispatch import choose
 
@@ -55,10 +56,6 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor, grid: tuple[int, int], activ
         raise ValueError(f"weight must have shape [E = {width}, 1, k, k] with an odd k, not {list(weight.shape)}")
     if tuple(bias.shape) != (width,):
         raise ValueError(f"bias must have shape {[width]}, not {list(bias.shape)}")
-    for name, tensor in {"x": x, "weight": weight, "bias": bias}.items():
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} must be of a floating-point type, not {tensor.dtype}")
-        if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device} but x is on {x.device}: move them to one device")
+    check_floats({"x": x, "weight": weight, "bias": bias})
     if activation not in (None, "silu"):
         raise ValueError(f"activation must be 'silu' or None, not {activation!r}")

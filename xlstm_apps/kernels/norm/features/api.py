@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from xlstm_apps.kernels.checks import check_floats
 from xlstm_apps.kernels.dispatch import choose
 
 
@@ -50,15 +51,13 @@ def feature_norm(
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
     if x.dim() == 0 or x.numel() == 0:
         raise ValueError(f"x must have shape [..., E] without a size of 0, not {list(x.shape)}")
+    given = {"x": x}
     for name, tensor in (("weight", weight), ("bias", bias)):
         if tensor is None:
             continue
         if tensor.shape != x.shape[-1:]:
             raise ValueError(f"{name} must have shape {list(x.shape[-1:])}, not {list(tensor.shape)}")
-        if not tensor.is_floating_point():
-            raise ValueError(f"{name} must be of a floating-point type, not {tensor.dtype}")
-        if tensor.device != x.device:
-            raise ValueError(f"{name} is on {tensor.device} but x is on {x.device}: move them to one device")
-    for name, given in (("x", x.dtype), ("dtype", dtype)):
-        if not given.is_floating_point:
-            raise ValueError(f"{name} must be of a floating-point type, not {given}")
+        given[name] = tensor
+    check_floats(given)
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype must be of a floating-point type, not {dtype}")
