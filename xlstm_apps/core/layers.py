@@ -46,10 +46,9 @@ class LayerNorm(nn.LayerNorm):
         self.final, self.backend = final, backend
 
     def forward(self, x: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if not _by_kernel(x):
+        if not _for_kernel(x):
             return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-        dtype = _norm_dtype(x, self.final)
-        return feature_norm(x, self.weight, self.bias, eps=self.eps, centred=True, dtype=dtype, backend=self.backend)
+        return _by_kernel(self, x, centred=True)
 
 
 class RMSNorm(nn.Module):
@@ -62,25 +61,23 @@ class RMSNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if _by_kernel(x):
-            dtype = _norm_dtype(x, self.final)
-            return feature_norm(
-                x, self.weight, self.bias, eps=self.eps, centred=False, dtype=dtype, backend=self.backend
-            )
+        if _for_kernel(x):
+            return _by_kernel(self, x, centred=False)
         y = F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         return y if self.bias is None else y + self.bias
 
 
-def _by_kernel(x: Tensor) -> bool:
+def _for_kernel(x: Tensor) -> bool:
     """Whether a norm is a kernel of ours. Not by whether a CUDA graph is captured: tokens must be the same with one."""
     return x.is_cuda and (torch.compiler.is_compiling() or x.numel() >= LEAST_FUSED)
 
 
-def _norm_dtype(x: Tensor, final: bool) -> torch.dtype:
-    """Type of the result of a norm on a GPU; autocast leaves float64 alone."""
-    if x.dtype == torch.float64 or not torch.is_autocast_enabled("cuda"):
-        return x.dtype
-    return torch.float32 if final else torch.get_autocast_dtype("cuda")
+def _by_kernel(norm: LayerNorm | RMSNorm, x: Tensor, centred: bool) -> Tensor:
+    """The norm of x as our kernel; autocast leaves float64 alone."""
+    dtype = x.dtype
+    if dtype != torch.float64 and torch.is_autocast_enabled("cuda"):
+        dtype = torch.float32 if norm.final else torch.get_autocast_dtype("cuda")
+    return feature_norm(x, norm.weight, norm.bias, eps=norm.eps, centred=centred, dtype=dtype, backend=norm.backend)
 
 
 class MultiHeadNorm(nn.Module):

@@ -57,7 +57,7 @@ class ClassifierModule(pl.LightningModule):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._updates = 0
         self.register_buffer("class_weight", class_weight, persistent=False)
-        self._graphed = GraphedLoss(network, self._losses)
+        self._graphed, self._replays = GraphedLoss(network, self._losses), False
         self._start()
 
     @property
@@ -74,7 +74,9 @@ class ClassifierModule(pl.LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self._graphed if self._replayed(batch) else self._losses
+        # Several calls of a graph in a step would overwrite each other's gradients.
+        one_shape = isinstance(batch["pixels"], Tensor)
+        losses = self._graphed if self._replays and one_shape else self._losses
         found = []
         for pixels, label in _groups(batch):
             x, targets = mixed(augmented(unit_pixels(pixels), self.augment), label, self.num_classes, self.augment)
@@ -86,15 +88,11 @@ class ClassifierModule(pl.LightningModule):
         loss = -(targets * self.network(pixels).float().log_softmax(-1))
         return (loss if self.class_weight is None else loss * self.class_weight).sum(-1)
 
-    def _replayed(self, batch: Batch) -> bool:
-        """Whether a step uses the gradients of one call of the network, before the next, and recomputes nothing."""
-        if self.device.type != "cuda" or not isinstance(batch["pixels"], Tensor):
-            return False
-        checkpoints = any(getattr(module, "grad_checkpointing", False) for module in self.network.modules())
-        return self.trainer.accumulate_grad_batches == 1 and not checkpoints
-
     def on_train_start(self) -> None:
         self._updates = int(self.updates)  # of a resumed run, too; asking a GPU at every step would make it wait
+        # A graph's gradients must be used before its next call, and it recomputes nothing.
+        checkpoints = any(getattr(module, "grad_checkpointing", False) for module in self.network.modules())
+        self._replays = self.trainer.accumulate_grad_batches == 1 and not checkpoints
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         if self.average is None:
