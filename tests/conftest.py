@@ -56,6 +56,14 @@ def power_cut(monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def gpu() -> torch.device:
+    """The CUDA device; skips where there is none."""
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return torch.device("cuda")
+
+
+@pytest.fixture(scope="session")
 def golden_path():
     """Path of a golden file or folder by name; skips where the reference files are not present."""
 

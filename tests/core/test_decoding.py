@@ -160,22 +160,15 @@ def test_draws_are_those_of_torch():
     assert torch.equal(drawn, expected.squeeze(-1))
 
 
-@pytest.fixture
-def device():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return torch.device("cuda")
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", [1, 5])
-def test_graphs_give_the_same_tokens(device, kind, dtype, batch) -> None:
-    model = make(kind, heads=4, dim=256, blocks=4).to(device, dtype)
-    ids = torch.randint(VOCAB, (batch, 7), device=device)
+def test_graphs_give_the_same_tokens(gpu, kind, dtype, batch) -> None:
+    model = make(kind, heads=4, dim=256, blocks=4).to(gpu, dtype)
+    ids = torch.randint(VOCAB, (batch, 7), device=gpu)
     assert torch.equal(model.generate(ids, 100, cuda_graph=True), model.generate(ids, 100, cuda_graph=False))
-    prompts = [torch.randint(VOCAB, (n,), device=device) for n in (5, 1, 8, 5, 2)[:batch]]
+    prompts = [torch.randint(VOCAB, (n,), device=gpu) for n in (5, 1, 8, 5, 2)[:batch]]
     texts = [model.generate(prompts, 50, cuda_graph=graph) for graph in (True, False, None)]
     for a, b, c in zip(*texts, strict=True):
         assert torch.equal(a, b) and torch.equal(a, c)
@@ -183,12 +176,12 @@ def test_graphs_give_the_same_tokens(device, kind, dtype, batch) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("own", [True, False])
-def test_graphs_draw_the_same_tokens(device, own) -> None:
-    model, ids = make(dim=64).to(device), torch.randint(VOCAB, (6, 3), device=device)
+def test_graphs_draw_the_same_tokens(gpu, own) -> None:
+    model, ids = make(dim=64).to(gpu), torch.randint(VOCAB, (6, 3), device=gpu)
 
     def text(graph: bool) -> torch.Tensor:
         torch.cuda.manual_seed(5)
-        generator = torch.Generator(device).manual_seed(5) if own else None
+        generator = torch.Generator(gpu).manual_seed(5) if own else None
         options = {"temperature": 1.2, "top_k": 12, "top_p": 0.95, "generator": generator}
         return torch.cat([model.generate(ids, 60, **options, cuda_graph=graph) for _ in range(2)])
 
@@ -198,8 +191,8 @@ def test_graphs_draw_the_same_tokens(device, own) -> None:
 
 
 @pytest.mark.gpu
-def test_texts_of_graphs_end_at_their_eos(device) -> None:
-    model, ids = make(dim=64).to(device), torch.randint(VOCAB, (4, 3), device=device)
+def test_texts_of_graphs_end_at_their_eos(gpu) -> None:
+    model, ids = make(dim=64).to(gpu), torch.randint(VOCAB, (4, 3), device=gpu)
     free = model.generate(ids, 80, cuda_graph=False)
     for eos in ([int(free[0, 20]), int(free[2, 33])], [int(row[30]) for row in free], list(range(VOCAB))):
         a, b = (model.generate(list(ids), 80, eos_id=eos, cuda_graph=graph) for graph in (True, False))
@@ -207,8 +200,8 @@ def test_texts_of_graphs_end_at_their_eos(device) -> None:
 
 
 @pytest.mark.gpu
-def test_a_step_that_waits_for_the_device_is_not_recorded(device, caplog) -> None:
-    model, ids = make(dim=64).to(device), torch.randint(VOCAB, (2, 3), device=device)
+def test_a_step_that_waits_for_the_device_is_not_recorded(gpu, caplog) -> None:
+    model, ids = make(dim=64).to(gpu), torch.randint(VOCAB, (2, 3), device=gpu)
     expected = model.generate(ids, 40, cuda_graph=False)
     hook = model.head.register_forward_hook(lambda module, inputs, output: output * float(output.isfinite().all()))
     with caplog.at_level(logging.WARNING, "xlstm_apps"):
@@ -216,6 +209,6 @@ def test_a_step_that_waits_for_the_device_is_not_recorded(device, caplog) -> Non
     assert "without a CUDA graph" in caplog.text
     hook.remove()
     caplog.clear()
-    assert torch.rand(5, device=device).unique().numel() == 5  # the source of randomness has survived
+    assert torch.rand(5, device=gpu).unique().numel() == 5  # the source of randomness has survived
     assert torch.equal(model.generate(ids, 40), expected)  # and the device is as it was
     assert "without a CUDA graph" not in caplog.text

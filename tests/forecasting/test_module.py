@@ -195,13 +195,6 @@ def test_the_loss_falls():
     assert losses[-1] < 0.6 * losses[0]
 
 
-@pytest.fixture
-def gpu():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return torch.device("cuda")
-
-
 def gradients(model) -> list[torch.Tensor | None]:
     return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
 

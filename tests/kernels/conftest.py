@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -30,6 +32,12 @@ def run_script() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="module")
+def kernels(gpu, request: pytest.FixtureRequest) -> ModuleType:
+    """The Triton backend of the operation that the test module names as OPERATION."""
+    return importlib.import_module(f"xlstm_apps.kernels.{request.module.OPERATION}.triton")
 
 
 @pytest.fixture(scope="session")

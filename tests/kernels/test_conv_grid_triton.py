@@ -9,10 +9,12 @@ from collections.abc import Callable
 import conv_grid_cases as cases
 import pytest
 import torch
+from on_a_gpu import need_memory, variants
 
 from xlstm_apps.kernels import depthwise_conv2d
 from xlstm_apps.vision.convolution import GridConv
 
+OPERATION = "conv.grid"
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_SCRIPT = """
 import torch
@@ -57,15 +59,6 @@ def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]
     run_in_the_interpreter(INTERPRETED_SCRIPT)
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    from xlstm_apps.kernels.conv.grid import triton
-
-    return triton
-
-
 half = {"dtype": torch.bfloat16}
 SHAPES = [  # N, height, width, E, kernel size; few pairs of the last two, each of which is compiled
     (1, 1, 1, 3, 1), (3, 14, 14, 384, 1), (2, 5, 13, 1, 3), (2, 1, 9, 32, 3), (5000, 1, 1, 32, 3), (167, 7, 7, 384, 3),
@@ -105,8 +98,7 @@ def test_contiguous_and_strided_inputs_give_the_same(kernels) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("grid", [(1, (1 << 21) + 5), ((1 << 21) + 5, 1)], ids=str)
 def test_more_elements_than_32_bits_can_count(kernels, grid) -> None:
-    if torch.cuda.mem_get_info()[0] < 30 << 30:
-        pytest.skip("needs 30 GiB of free GPU memory")
+    need_memory(30)
     S, E = grid[0] * grid[1], 1024
     x = torch.randn(1, S, E, device="cuda", dtype=torch.bfloat16).requires_grad_()
     weight, bias = torch.randn(E, 1, 3, 3, device="cuda"), torch.randn(E, device="cuda")
@@ -124,19 +116,17 @@ def test_more_elements_than_32_bits_can_count(kernels, grid) -> None:
 def test_no_recompilation_over_batch_and_grid(kernels) -> None:
     from xlstm_apps.kernels.conv.grid import triton_kernels
 
-    def variants() -> int:
-        both = triton_kernels.forward_kernel, triton_kernels.backward_kernel
-        return sum(len(cache[0]) for kernel in both for cache in kernel.device_caches.values())
+    both = triton_kernels.forward_kernel, triton_kernels.backward_kernel
 
     def call(N: int, h: int, w: int) -> None:
         inputs = cases.make(N, h, w, 24, 3, dtype=torch.bfloat16, device="cuda")
         cases.run(kernels, inputs, (h, w), "silu")
 
     call(2, 7, 7)
-    before = variants()
+    before = variants(*both)
     for sizes in ((1, 1, 1), (1, 16, 16), (3, 1, 40), (16, 33, 2), (17, 14, 14)):
         call(*sizes)
-    assert variants() == before
+    assert variants(*both) == before
 
 
 @pytest.mark.gpu

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import conv_cases as cases
 import pytest
 import torch
+from on_a_gpu import need_memory, variants
 
 from xlstm_apps.core.layers import CausalConv1d
 from xlstm_apps.kernels import causal_conv1d
 
+OPERATION = "conv"
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_SCRIPT = """
 import torch
@@ -52,15 +54,6 @@ def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]
     run_in_the_interpreter(INTERPRETED_SCRIPT)
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    from xlstm_apps.kernels.conv import triton
-
-    return triton
-
-
 half = {"dtype": torch.bfloat16}
 MATRIX = [  # B, T, E, kernel size; few pairs of the last two, each of which is compiled
     *[((3, T, 60, 4), case) for T in (1, 3, 63, 64, 65, 200) for case in ({}, {"window": True}, {"packed": True})],
@@ -95,8 +88,7 @@ def test_bitwise_repeatable(kernels) -> None:
 @pytest.mark.gpu
 def test_more_elements_than_32_bits_can_count(kernels) -> None:
     B, T, E = 2, (1 << 20) + 5, 1024
-    if torch.cuda.mem_get_info()[0] < 24 << 30:
-        pytest.skip("needs 24 GiB of free GPU memory")
+    need_memory(24)
     x = torch.randn(B, T, E, device="cuda", dtype=torch.bfloat16).requires_grad_()
     weight, bias = torch.randn(4, E, device="cuda"), torch.randn(E, device="cuda")
     y = kernels.causal_conv1d(x, weight, bias, None, position=None, activation="silu")
@@ -113,19 +105,17 @@ def test_more_elements_than_32_bits_can_count(kernels) -> None:
 def test_no_recompilation_over_batch_and_length(kernels) -> None:
     from xlstm_apps.kernels.conv import triton_kernels
 
-    def variants() -> int:
-        both = triton_kernels.forward_kernel, triton_kernels.backward_kernel
-        return sum(len(cache[0]) for kernel in both for cache in kernel.device_caches.values())
+    both = triton_kernels.forward_kernel, triton_kernels.backward_kernel
 
     def call(B: int, T: int) -> None:
         inputs, _ = cases.make(B, T, 24, 2, dtype=torch.bfloat16, device="cuda")
         cases.run(kernels, inputs, None, "silu")
 
     call(2, 7)
-    before = variants()
+    before = variants(*both)
     for B, T in ((1, 1), (1, 16), (3, 16), (16, 33), (17, 640)):
         call(B, T)
-    assert variants() == before
+    assert variants(*both) == before
 
 
 @pytest.mark.gpu

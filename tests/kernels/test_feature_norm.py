@@ -153,13 +153,11 @@ def test_what_pooling_and_heads_read_is_final_and_nothing_else(family):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("family", ["xlstm", "xlstm-large"])
-def test_layers_on_a_gpu_give_the_type_of_autocast(family, monkeypatch):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+def test_layers_on_a_gpu_give_the_type_of_autocast(gpu, family, monkeypatch):
     monkeypatch.setattr(layers, "LEAST_FUSED", 0)
     config = xLSTMConfig(family=family, embedding_dim=64)
     norm, last = make_norm(config).cuda(), make_norm(config, final=True).cuda()
-    x = torch.randn(3, 5, 64, device="cuda")
+    x = torch.randn(3, 5, 64, device=gpu)
     expected = norm.cpu()(x.cpu())
     norm.cuda()
     assert norm(x).dtype == last(x).dtype == torch.float32

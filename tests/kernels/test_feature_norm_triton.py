@@ -9,7 +9,9 @@ from collections.abc import Callable
 import feature_norm_cases as cases
 import pytest
 import torch
+from on_a_gpu import need_memory
 
+OPERATION = "norm.features"
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_SCRIPT = """
 import torch
@@ -77,15 +79,6 @@ def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]
     run_in_the_interpreter(INTERPRETED_SCRIPT)
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    from xlstm_apps.kernels.norm.features import triton
-
-    return triton
-
-
 WIDTHS = [2, 3, 96, 192, 200, 384, 768, 1000, 2048, 4096, 8192]
 MIXED = [
     {"weight_dtype": torch.float32, "result": torch.bfloat16},
@@ -130,8 +123,7 @@ def test_bitwise_repeatable(kernels, width) -> None:
 @pytest.mark.gpu
 def test_more_elements_than_32_bits_can_count(kernels) -> None:
     rows = (1 << 21) + 5
-    if torch.cuda.mem_get_info()[0] < 24 << 30:
-        pytest.skip("needs 24 GiB of free GPU memory")
+    need_memory(24)
     x = torch.randn(rows, 1024, device="cuda", dtype=torch.bfloat16).requires_grad_()
     weight, options = torch.ones(1024, device="cuda"), {"eps": 1e-5, "centred": True, "dtype": torch.bfloat16}
     y = kernels.feature_norm(x, weight, None, **options)

@@ -3,20 +3,13 @@
 import mlstm_cases as cases
 import pytest
 import torch
+from on_a_gpu import variants
 
 from xlstm_apps.kernels import MLSTMState, mlstm, mlstm_step
 from xlstm_apps.kernels.mlstm import reference
 
+OPERATION = "mlstm"
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    from xlstm_apps.kernels.mlstm import triton
-
-    return triton
 
 
 def gpu_case(*shape, **case):
@@ -328,20 +321,17 @@ def test_checkpointing_and_autocast(kernels) -> None:
 
 @pytest.mark.gpu
 def test_no_kernel_is_recompiled_for_batch_or_length(kernels) -> None:
-    from xlstm_apps.kernels.mlstm import triton_chunkwise_fwd as fwd
-
-    def versions():
-        return sum(len(cache[0]) for cache in fwd.output_kernel.device_caches.values())
+    from xlstm_apps.kernels.mlstm.triton_chunkwise_fwd import output_kernel
 
     def call(B, T):
         inputs, _, options = cases.make(B, T, 3, 256, 96, state=False, device="cuda", dtype=torch.bfloat16)
         kernels.mlstm(*inputs, None, **options)
 
     call(2, 300)
-    before = versions()
+    before = variants(output_kernel)
     for B, T in ((1, 301), (5, 512), (3, 1000)):
         call(B, T)
-    assert versions() == before
+    assert variants(output_kernel) == before
 
 
 @pytest.mark.gpu

@@ -8,7 +8,9 @@ from collections.abc import Callable
 import norm_cases as cases
 import pytest
 import torch
+from on_a_gpu import need_memory
 
+OPERATION = "norm"
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 INTERPRETED_SCRIPT = """
 import torch
@@ -47,15 +49,6 @@ def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]
     run_in_the_interpreter(INTERPRETED_SCRIPT)
 
 
-@pytest.fixture(scope="module")
-def kernels():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    from xlstm_apps.kernels.norm import triton
-
-    return triton
-
-
 SHAPES = [(1, 1, 1, 3), (3, 7, 3, 5), (2, 500, 4, 96), (8, 1, 4, 256), (1, 3000, 2, 64), (2, 65, 1, 2100)]  # B, T, H, D
 CASES = [{}, {"bias": False, "activation": "sigmoid"}, {"skip": False}]
 
@@ -79,8 +72,7 @@ def test_bitwise_repeatable(kernels) -> None:
 @pytest.mark.gpu
 def test_more_elements_than_32_bits_can_count(kernels) -> None:
     T = (1 << 21) + 5
-    if torch.cuda.mem_get_info()[0] < 24 << 30:
-        pytest.skip("needs 24 GiB of free GPU memory")
+    need_memory(24)
     h = torch.randn(1, T, 4, 256, device="cuda", dtype=torch.bfloat16)
     gate, weight = torch.randn(1, T, 1024, device="cuda", dtype=torch.bfloat16), torch.ones(1024, device="cuda")
     y = kernels.gated_norm(h, gate, weight, None, None, None, eps=1e-5, activation="silu")

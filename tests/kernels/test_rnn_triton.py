@@ -8,10 +8,12 @@ from collections.abc import Callable
 import pytest
 import rnn_cases as cases
 import torch
+from on_a_gpu import variants
 
 from xlstm_apps.kernels import RNNState, rnn, rnn_step
 from xlstm_apps.kernels.rnn import reference
 
+OPERATION = "rnn"
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 6e-3, torch.float16: 6e-3}
 # D 72 does not fit on chip in float32: it takes the kernels that stream the weights.
 INTERPRETED_SCRIPT = """
@@ -47,15 +49,6 @@ for gates in ("extreme", "keep", "forget", "constant"):
 
 def test_kernels_in_the_interpreter(run_in_the_interpreter: Callable[[str], str]) -> None:
     run_in_the_interpreter(INTERPRETED_SCRIPT)
-
-
-@pytest.fixture(scope="module")
-def kernels():
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    from xlstm_apps.kernels.rnn import triton
-
-    return triton
 
 
 def gpu_case(cell: str, *shape: int, **case):
@@ -158,20 +151,17 @@ def test_long_sequence_stays_finite(kernels) -> None:
 
 @pytest.mark.gpu
 def test_no_recompilation_over_batch_and_length(kernels) -> None:
-    from xlstm_apps.kernels.rnn import triton_forward
-
-    def variants() -> int:
-        return sum(len(cache[0]) for cache in triton_forward.forward_kernel.device_caches.values())
+    from xlstm_apps.kernels.rnn.triton_forward import forward_kernel
 
     def call(B: int, T: int) -> None:
         x, recurrent, bias = cases.make("slstm", B, T, 2, 32, state=False, dtype=torch.bfloat16, device="cuda")
         kernels.rnn(x, recurrent, bias, None, cell="slstm")
 
     call(2, 7)
-    before = variants()
+    before = variants(forward_kernel)
     for B, T in ((1, 1), (1, 16), (3, 16), (16, 33), (17, 64)):
         call(B, T)
-    assert variants() == before
+    assert variants(forward_kernel) == before
 
 
 @pytest.mark.gpu

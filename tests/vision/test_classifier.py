@@ -119,9 +119,8 @@ class Pictures(torch.utils.data.Dataset):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["plain", "checkpoints", "gathered"])
+@pytest.mark.usefixtures("gpu")
 def test_training_on_a_gpu_replays_its_steps_and_equals_that_on_a_cpu(kind):
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
     pictures, start = Pictures(), classifier()
 
     def trained(device: Device) -> ClassifierModule:
