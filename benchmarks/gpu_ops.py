@@ -15,10 +15,12 @@ import csv
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from xlstm_apps.core.graphed import capture
 from xlstm_apps.kernels import mlstm
 
 RESULTS = Path(__file__).parent / "results" / "gpu_ops.csv"
@@ -67,27 +69,19 @@ class Timer:
     def eager(self, calls: list[Callable[[], object]]) -> float:
         """Time per call when calls follow each other, as in training: all sets in turn, divided by their number."""
         for _ in range(2):
-            for call in calls:
-                call()
-
-        def every() -> None:
-            for call in calls:
-                call()
-
-        return median([self._once(every) / len(calls) for _ in range(self._repeats(every))])
+            _every(calls)
+        return self._share(partial(_every, calls), len(calls))
 
     def graph(self, calls: list[Callable[[], object]]) -> float:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for call in calls:
-                call()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            for call in calls:
-                call()
-        return median([self._once(graph.replay) / len(calls) for _ in range(self._repeats(graph.replay))])
+        return self._share(capture(partial(_every, calls)), len(calls))
+
+    def _share(self, every: Callable[[], object], count: int) -> float:
+        return median([self._once(every) / count for _ in range(self._repeats(every))])
+
+
+def _every(calls: list[Callable[[], object]]) -> None:
+    for call in calls:
+        call()
 
 
 def ceilings(timer: Timer) -> tuple[float, float]:
@@ -133,6 +127,18 @@ def measure(timer: Timer, forward: Callable, make: Callable[[], tuple], sets: in
     if graphs:
         result["both_graph_ms"] = timer.graph(calls)
     return result
+
+
+def backend_rows(
+    timer: Timer, quick: bool, op: str, shape: str, make: Callable[[], tuple], call: Callable, sets: int, size: float
+) -> Iterator[dict]:
+    """Rows of a shape: `call(*inputs, backend=...)` by our kernels and, unless `quick`, by torch's own operations.
+    `size`: least bytes of forward and backward."""
+    for backend in ("triton",) if quick else ("triton", "torch"):
+        row: dict = {"op": op, "implementation": backend, "shape": shape, "dtype": "bfloat16"}
+        row |= measure(timer, partial(call, backend=backend), make, sets, True)
+        yield row | {"tbytes_both": size / row["both_graph_ms"] / 1e9}
+        torch.cuda.empty_cache()
 
 
 def mlstm_work(B: int, T: int, H: int, K: int, V: int) -> tuple[float, float]:

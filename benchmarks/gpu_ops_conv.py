@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
-from gpu_ops import Timer, measure
+from gpu_ops import Timer, backend_rows
 
 from xlstm_apps.kernels import causal_conv1d, depthwise_conv2d
 
@@ -42,16 +43,10 @@ def _causal_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
             tensors = x, torch.randn(taps, E, device="cuda"), torch.randn(E, device="cuda")
             return (*tensors, x.new_zeros(B, taps - 1, E)) if window else tensors
 
-        for backend in ("triton",) if quick else ("triton", "torch"):
-
-            def forward(*inputs, position=position, backend=backend) -> torch.Tensor:
-                return causal_conv1d(*inputs, position=position, activation="silu", backend=backend)
-
-            row: dict = {"op": "conv", "implementation": backend, "shape": name, "dtype": "bfloat16"}
-            row |= measure(timer, forward, make, 4 if B * T * E < 1 << 26 else 1, True)
-            # Least bytes: x in, y out; x and dy in, dx out.
-            yield row | {"tbytes_both": 10 * B * T * E / row["both_graph_ms"] / 1e9}
-            torch.cuda.empty_cache()
+        call = partial(causal_conv1d, position=position, activation="silu")
+        numbers = B * T * E
+        # Least bytes: x in, y out; x and dy in, dx out.
+        yield from backend_rows(timer, quick, "conv", name, make, call, 4 if numbers < 1 << 26 else 1, 10 * numbers)
 
 
 def _grid_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
@@ -63,13 +58,6 @@ def _grid_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
             x = torch.randn(N, h * w, 2 * E, device="cuda", dtype=torch.bfloat16)[..., :E]
             return x, torch.randn(E, 1, size, size, device="cuda"), torch.randn(E, device="cuda")
 
-        for backend in ("triton",) if quick else ("triton", "torch"):
-
-            def forward(*inputs, grid=(h, w), backend=backend) -> torch.Tensor:
-                return depthwise_conv2d(*inputs, grid, activation="silu", backend=backend)
-
-            row: dict = {"op": "conv2d", "implementation": backend, "shape": name, "dtype": "bfloat16"}
-            row |= measure(timer, forward, make, 4, True)
-            # Least bytes: x in, y out; x and dy in, dx out.
-            yield row | {"tbytes_both": 10 * N * h * w * E / row["both_graph_ms"] / 1e9}
-            torch.cuda.empty_cache()
+        call = partial(depthwise_conv2d, grid=(h, w), activation="silu")
+        # Least bytes: x in, y out; x and dy in, dx out.
+        yield from backend_rows(timer, quick, "conv2d", name, make, call, 4, 10 * N * h * w * E)

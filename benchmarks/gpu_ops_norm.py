@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
-from gpu_ops import Timer, measure
+from gpu_ops import Timer, backend_rows
 
 from xlstm_apps.kernels import feature_norm, gated_norm
 
@@ -39,16 +40,11 @@ def gated_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
             scale = torch.randn(2, H * D, device="cuda")
             return (h, gate, *scale, torch.randn_like(gate), scale[0] + 1) if bypass else (h, gate, scale[0])
 
-        for backend in ("triton",) if quick else ("triton", "torch"):
-
-            def forward(*inputs, bypass=bypass, backend=backend) -> torch.Tensor:
-                return gated_norm(*inputs, eps=1e-5, activation="silu" if bypass else "sigmoid", backend=backend)
-
-            row: dict = {"op": "norm", "implementation": backend, "shape": name, "dtype": "bfloat16"}
-            row |= measure(timer, forward, make, 4 if B * T * H * D < 1 << 26 else 1, True)
-            # Least bytes: h, gate and a in, y out; these and dy in again, their gradients out.
-            yield row | {"tbytes_both": (22 if bypass else 16) * B * T * H * D / row["both_graph_ms"] / 1e9}
-            torch.cuda.empty_cache()
+        call = partial(gated_norm, eps=1e-5, activation="silu" if bypass else "sigmoid")
+        numbers = B * T * H * D
+        # Least bytes: h, gate and a in, y out; these and dy in again, their gradients out.
+        size = (22 if bypass else 16) * numbers
+        yield from backend_rows(timer, quick, "norm", name, make, call, 4 if numbers < 1 << 26 else 1, size)
 
 
 def feature_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
@@ -60,13 +56,6 @@ def feature_rows(timer: Timer, quick: bool, only: str) -> Iterator[dict]:
         def make(rows=rows, width=width) -> tuple:
             return torch.randn(rows, width, device="cuda"), *torch.randn(2, width, device="cuda")
 
-        for backend in ("triton",) if quick else ("triton", "torch"):
-
-            def forward(*inputs, centred=centred, backend=backend) -> torch.Tensor:
-                return feature_norm(*inputs, eps=1e-5, centred=centred, dtype=torch.bfloat16, backend=backend)
-
-            row: dict = {"op": "norm", "implementation": backend, "shape": name, "dtype": "bfloat16"}
-            row |= measure(timer, forward, make, 4, True)
-            # Least bytes: x in, y out; x and dy in, dx out.
-            yield row | {"tbytes_both": 16 * rows * width / row["both_graph_ms"] / 1e9}
-            torch.cuda.empty_cache()
+        call = partial(feature_norm, eps=1e-5, centred=centred, dtype=torch.bfloat16)
+        # Least bytes: x in, y out; x and dy in, dx out.
+        yield from backend_rows(timer, quick, "norm", name, make, call, 4, 16 * rows * width)
